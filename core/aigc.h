@@ -1,0 +1,300 @@
+/*
+ * aigc.h: the one header that a host (PostgreSQL, Lua, the shell tool) includes.
+ *
+ * A model is opened from a GGUF file and mapped read-only; an engine runs requests against it. The engine is a step
+ * machine: aigc_submit() puts a request in, aigc_step() runs one bounded piece of work for all live requests together,
+ * aigc_request_take() hands out finished text, aigc_request_free() takes the request out at any time (that is cancel).
+ *
+ *     aigc_model *model;
+ *     aigc_engine *engine;
+ *     aigc_request *request;
+ *     aigc_engine_options eo = aigc_engine_defaults();
+ *     aigc_request_options ro = aigc_request_defaults();
+ *     ro.prompt = "Once upon a time";
+ *     ro.prompt_len = strlen(ro.prompt);
+ *     aigc_model_open("model.gguf", AIGC_MODEL_ALL, &model, &err);
+ *     aigc_engine_open(model, &eo, &engine, &err);
+ *     aigc_submit(engine, &ro, &request, &err);
+ *     while (!aigc_request_done(request)) {
+ *         aigc_step(engine, &err);
+ *         while (aigc_request_take(request, &piece))
+ *             fwrite(piece.text, 1, piece.text_len, stdout);
+ *     }
+ *
+ * The same model file, prompt, options and seed give the same bytes, whatever the thread count, the company in the
+ * batch, the state of the prefix cache or the CPU level (docs/design.md says how).
+ *
+ * Threads: a model may be shared by several engines and threads once open. An engine and its requests belong to one
+ * thread at a time; only the interrupt flag may be set from elsewhere (a signal handler, another thread).
+ *
+ * Errors: functions that can fail return an aigc_status and, unless it is AIGC_OK, fill *err (which may be NULL).
+ * Output parameters are then left alone unless said otherwise. The library never prints, exits, aborts or longjmps.
+ */
+#ifndef AIGC_H
+#define AIGC_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define AIGC_VERSION "0.1.0"
+
+/* The version that the library was built as (compare with AIGC_VERSION, which the host was built with). */
+const char *aigc_version(void);
+
+/* The CPU level that kernels run at: "generic", "avx2" or "avx512" (AIGC_CPU in the environment forces one). */
+const char *aigc_cpu_level_name(void);
+
+/* ---- errors ------------------------------------------------------------------------------------------------- */
+
+typedef enum aigc_status {
+    AIGC_OK = 0,
+    AIGC_E_ARGUMENT,    /* the caller passed a value out of range */
+    AIGC_E_MEMORY,      /* an allocation failed */
+    AIGC_E_IO,          /* the operating system refused: open, map, write, rename */
+    AIGC_E_FORMAT,      /* a file is truncated, inconsistent or not of its format */
+    AIGC_E_UNSUPPORTED, /* a well-formed file asks for what this version does not do */
+    AIGC_E_TEXT,        /* text is not valid UTF-8, or a token id is not in the vocabulary */
+    AIGC_E_LIMIT,       /* longer than the context, or more KV memory than the bound */
+    AIGC_INTERRUPTED,   /* the interrupt flag was seen: not a failure, call aigc_step() again to go on */
+} aigc_status;
+
+typedef struct aigc_error {
+    aigc_status code;
+    char message[512]; /* one sentence, lower case, no full stop, with the values in it; NUL-terminated UTF-8 */
+} aigc_error;
+
+/* ---- models ------------------------------------------------------------------------------------------------- */
+
+typedef struct aigc_model aigc_model;
+
+/* What aigc_model_open() prepares beyond the file's description. */
+enum {
+    AIGC_MODEL_DESCRIBE = 0,       /* header, metadata and tensor list only: cheap, for listings */
+    AIGC_MODEL_TOKENIZER = 1 << 0, /* tokenize and detokenize; works on vocabulary-only files */
+    AIGC_MODEL_WEIGHTS = 1 << 1,   /* everything that an engine needs of the weights */
+    AIGC_MODEL_ALL = AIGC_MODEL_TOKENIZER | AIGC_MODEL_WEIGHTS
+};
+
+/* Opens and maps a GGUF file. The weights stay in the page cache, shared by all processes that map the file. */
+aigc_status aigc_model_open(const char *path, unsigned parts, aigc_model **model, aigc_error *err);
+
+/* Drops the caller's reference; the model goes when its last engine does. NULL is allowed. */
+void aigc_model_close(aigc_model *model);
+
+typedef struct aigc_model_info {
+    const char *name;         /* general.name, or "" */
+    const char *architecture; /* general.architecture: "llama", "gpt2", ... */
+    const char *quantisation; /* type that most weights have: "F32", "Q8_0", "Q4_K", ... */
+    const char *tokenizer;    /* tokenizer.ggml.model: "gpt2", "llama", or "" */
+    uint64_t n_params;        /* elements of all tensors */
+    uint64_t file_bytes;
+    uint64_t weight_bytes;
+    uint64_t n_tensors;
+    uint64_t n_metadata;
+    uint32_t gguf_version;
+    uint32_t n_vocab;
+    uint32_t n_context; /* context length that the file states, in tokens */
+    uint32_t n_embd;
+    uint32_t n_layers;
+    uint32_t n_heads;
+    uint32_t n_kv_heads;
+    uint32_t n_ff;
+    int32_t bos, eos; /* token ids, or -1 */
+} aigc_model_info;
+
+/* The description of an open model; strings live as long as the model. Fields that the file lacks are 0 or "". */
+const aigc_model_info *aigc_model_describe(const aigc_model *model);
+
+typedef struct aigc_tensor_info {
+    const char *name;
+    const char *type; /* ggml's name of the type */
+    int n_dims;
+    uint64_t dims[4]; /* ggml's order: dims[0] runs fastest */
+    uint64_t bytes;
+    bool runnable; /* a type that this version computes with */
+} aigc_tensor_info;
+
+/* The i-th tensor, 0 <= i < n_tensors. */
+aigc_status aigc_model_tensor(const aigc_model *model, uint64_t i, aigc_tensor_info *info, aigc_error *err);
+
+/* The i-th metadata pair, 0 <= i < n_metadata: the key, and the value as one line of text cut to size bytes (arrays
+ * show their type, count and first elements). *key lives as long as the model. */
+aigc_status aigc_model_metadata(const aigc_model *model, uint64_t i, const char **key, char *value, size_t size,
+                                aigc_error *err);
+
+/* Whether an engine can run this model; if not, err says why (unknown architecture, tensor type, missing tensor). */
+aigc_status aigc_model_check(const aigc_model *model, aigc_error *err);
+
+/* ---- text --------------------------------------------------------------------------------------------------- */
+
+/* How text becomes tokens and back. */
+enum {
+    AIGC_TEXT_PLAIN = 0,
+    AIGC_TEXT_ADD_SPECIAL = 1 << 0,    /* add BOS/EOS as the model's metadata says */
+    AIGC_TEXT_PARSE_SPECIAL = 1 << 1,  /* "<|endoftext|>" in the text is that token, not its characters */
+    AIGC_TEXT_RENDER_SPECIAL = 1 << 2, /* detokenize: control tokens appear as their text instead of vanishing */
+};
+
+/* Text to token ids. *tokens is malloc'd (aigc_free), never NULL on success. Errors: AIGC_E_TEXT for bytes that are
+ * not UTF-8 (message gives the offset), AIGC_E_ARGUMENT if the model was opened without its tokenizer. */
+aigc_status aigc_tokenize(const aigc_model *model, const char *text, size_t len, unsigned flags, int32_t **tokens,
+                          size_t *n_tokens, aigc_error *err);
+
+/* Token ids to text. *text is malloc'd (aigc_free) and NUL-terminated; bytes that form no UTF-8 become U+FFFD. */
+aigc_status aigc_detokenize(const aigc_model *model, const int32_t *tokens, size_t n_tokens, unsigned flags,
+                            char **text, size_t *len, aigc_error *err);
+
+/* Frees what aigc_tokenize() and aigc_detokenize() gave. */
+void aigc_free(void *p);
+
+/* ---- engines ------------------------------------------------------------------------------------------------ */
+
+typedef struct aigc_engine aigc_engine;
+typedef struct aigc_request aigc_request;
+
+typedef enum aigc_kv_type { AIGC_KV_F16, AIGC_KV_F32 } aigc_kv_type;
+
+typedef struct aigc_engine_options {
+    int n_threads;     /* threads that compute, the caller's included; 0: one per core, at most 8 */
+    int n_context;     /* longest sequence in tokens; 0: the model's, or what kv_bytes holds if that is less */
+    int n_sequences;   /* sequences that run at once (more wait in line); 1 to 256 */
+    int n_batch;       /* most tokens computed together; 1 to 2048 */
+    size_t kv_bytes;   /* bound on KV memory, in bytes; pages are taken from the system as they are used */
+    aigc_kv_type kv;   /* type of cached keys and values */
+    bool prefix_cache; /* keep finished sequences' blocks for requests that begin with the same tokens */
+    const volatile sig_atomic_t *interrupt; /* when it becomes non-zero a running step returns soon; may be NULL */
+} aigc_engine_options;
+
+aigc_engine_options aigc_engine_defaults(void);
+
+/* Takes KV cache, scratch and worker threads (created at the first step that needs them). The engine keeps the model
+ * open. Errors: AIGC_E_ARGUMENT (names the option), AIGC_E_LIMIT (context does not fit kv_bytes), AIGC_E_UNSUPPORTED.
+ */
+aigc_status aigc_engine_open(aigc_model *model, const aigc_engine_options *options, aigc_engine **engine,
+                             aigc_error *err);
+
+/* Stops and joins the worker threads and frees everything, requests that are still live included. NULL is allowed. */
+void aigc_engine_close(aigc_engine *engine);
+
+typedef struct aigc_engine_info {
+    int n_threads, n_context, n_sequences, n_batch;
+    size_t kv_bytes;       /* size of the KV cache if all of it is used */
+    size_t scratch_bytes;  /* everything else that the engine took */
+    uint64_t n_prompt;     /* prompt tokens asked for so far */
+    uint64_t n_prompt_hit; /* of those, found in the prefix cache */
+    uint64_t n_computed;   /* tokens that went through the transformer */
+    uint64_t n_steps;
+} aigc_engine_info;
+
+void aigc_engine_describe(const aigc_engine *engine, aigc_engine_info *info);
+
+typedef struct aigc_logit_bias {
+    int32_t token;
+    float bias; /* added to the token's logit before anything else */
+} aigc_logit_bias;
+
+/* How the next token is chosen. Applied in this order: bias, penalties, temperature, top_k, top_p, min_p, draw. */
+typedef struct aigc_sampling {
+    double temperature;          /* 0: greedy (highest logit, lowest id on a tie); else > 0 */
+    double top_p;                /* (0, 1]: smallest set of tokens with at least this probability; 1: off */
+    int top_k;                   /* keep the k most probable tokens; 0: off */
+    double min_p;                /* [0, 1]: drop tokens below min_p times the most probable one; 0: off */
+    double repetition_penalty;   /* > 0: logits of tokens seen are divided (if > 0) or multiplied by it; 1: off */
+    double frequency_penalty;    /* [-2, 2]: subtracted once for each time a token was generated; 0: off */
+    double presence_penalty;     /* [-2, 2]: subtracted if a token was generated at all; 0: off */
+    uint64_t seed;               /* alternative i of a request draws from a stream made of seed and i */
+    const aigc_logit_bias *bias; /* [n_bias]; copied */
+    size_t n_bias;
+} aigc_sampling;
+
+typedef struct aigc_request_options {
+    const char *prompt; /* UTF-8, prompt_len bytes; ignored if tokens is not NULL. Copied. */
+    size_t prompt_len;
+    unsigned text_flags;   /* AIGC_TEXT_*: how the prompt becomes tokens */
+    const int32_t *tokens; /* [n_tokens], the prompt as ids instead. Copied. */
+    size_t n_tokens;
+    int max_tokens;          /* most tokens to generate for each alternative, >= 0; the context's end stops earlier */
+    int n;                   /* alternatives, 1 to n_sequences */
+    const char *const *stop; /* [n_stop] non-empty NUL-terminated strings that end the text; not part of it. Copied. */
+    size_t n_stop;
+    int top_logprobs;     /* 0 to 20: keep the most probable tokens beside each chosen one */
+    bool prompt_logprobs; /* keep the log-probability of every prompt token but the first (scoring) */
+    bool ignore_eos;      /* do not stop at the end-of-text token (benchmarks) */
+    aigc_sampling sampling;
+} aigc_request_options;
+
+/* temperature 1, top_p 1, n 1, max_tokens 256, seed 0, no penalties, add and parse special tokens. */
+aigc_request_options aigc_request_defaults(void);
+
+/* Puts a request in line. Nothing is computed yet. Errors: AIGC_E_ARGUMENT (names the option and its value),
+ * AIGC_E_TEXT, AIGC_E_LIMIT (the prompt has as many tokens as the context or more), AIGC_E_MEMORY. An empty prompt is
+ * the model's BOS alone. */
+aigc_status aigc_submit(aigc_engine *engine, const aigc_request_options *options, aigc_request **request,
+                        aigc_error *err);
+
+/* Runs one bounded piece of work (some tens of milliseconds at most) for all live requests. AIGC_OK with nothing to
+ * do is fine. AIGC_INTERRUPTED: the flag was seen, nothing is lost. Any other status: the requests that were being
+ * computed have finished with AIGC_FINISH_ERROR; the engine goes on. */
+aigc_status aigc_step(aigc_engine *engine, aigc_error *err);
+
+/* Whether a step would do something. */
+bool aigc_engine_busy(const aigc_engine *engine);
+
+typedef enum aigc_finish {
+    AIGC_RUNNING = 0,
+    AIGC_FINISH_EOS,     /* the model ended the text */
+    AIGC_FINISH_STOP,    /* a stop string */
+    AIGC_FINISH_LENGTH,  /* max_tokens */
+    AIGC_FINISH_CONTEXT, /* the context is full */
+    AIGC_FINISH_ERROR
+} aigc_finish;
+
+typedef struct aigc_piece {
+    int alternative;    /* 0 to n - 1 */
+    const char *text;   /* whole UTF-8 characters, not NUL-terminated; valid until the next call for this engine */
+    size_t text_len;    /* 0 only in an alternative's last piece */
+    aigc_finish finish; /* not AIGC_RUNNING in the last piece of an alternative */
+} aigc_piece;
+
+/* The next piece of text, if there is one. Characters whose bytes are still coming, and text that may be the
+ * beginning of a stop string, are held back. */
+bool aigc_request_take(aigc_request *request, aigc_piece *piece);
+
+/* Whether every alternative has finished (pieces may still be waiting to be taken). */
+bool aigc_request_done(const aigc_request *request);
+
+typedef struct aigc_token {
+    int32_t id;
+    float logprob; /* natural log of the model's own probability: after bias and penalties, before temperature */
+} aigc_token;
+
+/* The tokens that alternative i has generated so far (a stop string's and EOS included). Valid until the next step.
+ * Returns how many. */
+size_t aigc_request_tokens(const aigc_request *request, int alternative, const aigc_token **tokens);
+
+/* The top_logprobs most probable tokens at generated position t, most probable first. Returns how many. */
+size_t aigc_request_top(const aigc_request *request, int alternative, size_t t, const aigc_token **top);
+
+/* The prompt's tokens; with prompt_logprobs their log-probabilities (0 for the first), valid once computed. */
+size_t aigc_request_prompt(const aigc_request *request, const aigc_token **tokens);
+
+typedef struct aigc_request_info {
+    int n_prompt;                          /* tokens of the prompt */
+    int n_prompt_hit;                      /* of those, found in the prefix cache */
+    int n_generated;                       /* tokens generated, all alternatives */
+    double prompt_seconds, decode_seconds; /* wall time of each stage */
+} aigc_request_info;
+
+void aigc_request_describe(const aigc_request *request, aigc_request_info *info);
+
+/* Alternative i's log-probability: the sum over its tokens. rank[0..n) gets alternatives, most probable first (mean
+ * log-probability per token, ties by number). */
+double aigc_request_logprob(const aigc_request *request, int alternative);
+void aigc_request_rank(const aigc_request *request, int *rank);
+
+/* Takes the request out of the engine (cancelling it if it runs) and frees it. NULL is allowed. */
+void aigc_request_free(aigc_request *request);
+
+#endif

@@ -1,0 +1,27 @@
+/* cpu.h: which kernels this processor can run. */
+#ifndef AIGC_BASE_CPU_H
+#define AIGC_BASE_CPU_H
+
+#include <stdbool.h>
+
+typedef enum cpu_level {
+    CPU_GENERIC,
+    CPU_AVX2,   /* AVX2, FMA, F16C */
+    CPU_AVX512, /* AVX-512 F, BW, DQ, VL and VNNI */
+    CPU_NEON,   /* room for it; no kernels yet */
+    CPU_LEVELS
+} cpu_level;
+
+/* The best level that the processor and the operating system support, or the one that AIGC_CPU in the environment
+ * names (generic, avx2, avx512) if the processor has it. Found once. */
+cpu_level cpu_best_level(void);
+
+/* Whether the processor can run this level's kernels. */
+bool cpu_supports(cpu_level level);
+
+const char *cpu_level_name(cpu_level level);
+
+/* Cores that this process may run on (affinity and cgroup quota taken into account), at least 1. */
+int cpu_count(void);
+
+#endif

@@ -1,0 +1,28 @@
+/* file.h: files mapped for reading, and files written aside and renamed when complete. */
+#ifndef AIGC_BASE_FILE_H
+#define AIGC_BASE_FILE_H
+
+#include "base/error.h"
+
+typedef struct file_map {
+    const unsigned char *data; /* NULL for an empty file */
+    size_t size;
+} file_map;
+
+/* Maps a regular file read-only and shared. Errors name the path. */
+aigc_status file_map_open(const char *path, file_map *map, aigc_error *err);
+void file_map_close(file_map *map);
+
+/* A file that appears under its name only when it is complete: written to a temporary name in the same directory,
+ * synced, renamed, the directory synced. */
+typedef struct file_writer file_writer;
+
+aigc_status file_writer_open(const char *path, file_writer **writer, aigc_error *err);
+aigc_status file_writer_write(file_writer *writer, const void *data, size_t size, aigc_error *err);
+uint64_t file_writer_offset(const file_writer *writer);
+/* Syncs and renames; frees the writer in any case. On error the temporary file is removed, an old file left alone. */
+aigc_status file_writer_commit(file_writer *writer, aigc_error *err);
+/* Removes the temporary file and frees the writer. NULL is allowed. */
+void file_writer_abandon(file_writer *writer);
+
+#endif

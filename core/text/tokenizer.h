@@ -1,0 +1,44 @@
+/*
+ * tokenizer.h: text to token ids and back, as the tokenizer in a GGUF file's metadata says.
+ *
+ * Kinds: GPT-2 byte-level BPE (tokenizer.ggml.model "gpt2", tokens, token_type, merges, tokenizer.ggml.pre) and
+ * SentencePiece BPE with byte fallback ("llama": tokens, scores, token_type). Strings stay in the mapped file.
+ */
+#ifndef AIGC_TEXT_TOKENIZER_H
+#define AIGC_TEXT_TOKENIZER_H
+
+#include "format/gguf.h"
+
+typedef struct tokenizer tokenizer;
+
+/* The file must stay open as long as the tokenizer. Errors: AIGC_E_FORMAT, AIGC_E_UNSUPPORTED (names the kind). */
+aigc_status tokenizer_open(const gguf_file *file, tokenizer **out, aigc_error *err);
+void tokenizer_close(tokenizer *t);
+
+int32_t tokenizer_n_vocab(const tokenizer *t);
+int32_t tokenizer_bos(const tokenizer *t); /* -1 if none */
+int32_t tokenizer_eos(const tokenizer *t);
+bool tokenizer_is_end(const tokenizer *t, int32_t id); /* EOS, EOT and other ends of generation */
+bool tokenizer_adds_bos(const tokenizer *t);
+
+/* text is len bytes of UTF-8 (checked). flags: AIGC_TEXT_*. *ids is malloc'd. Thread-safe. */
+aigc_status tokenizer_encode(const tokenizer *t, const char *text, size_t len, unsigned flags, int32_t **ids,
+                             size_t *n_ids, aigc_error *err);
+
+/* The bytes of one token: at most TOKEN_MAX_BYTES go to out, returned is their number. Bytes may be part of a UTF-8
+ * character. `first` marks the first token of a text (SentencePiece drops its leading space there if the model adds
+ * one). Control tokens give nothing unless flags has AIGC_TEXT_RENDER_SPECIAL. Ids out of range give -1. */
+enum { TOKEN_MAX_BYTES = 4096 };
+int tokenizer_piece(const tokenizer *t, int32_t id, bool first, unsigned flags, char *out);
+
+/* Number of leading bytes of s[0..len) that are complete, valid UTF-8 characters or bytes that can never become part
+ * of one; the rest (0 to 3 bytes) is the beginning of a character whose bytes are still coming. Used to stream. */
+size_t utf8_complete(const char *s, size_t len);
+
+/* Offset of the first byte that is not valid UTF-8 (overlong forms and surrogates are not), or len. */
+size_t utf8_valid(const char *s, size_t len);
+
+/* Copies s to out replacing each invalid sequence by U+FFFD; out holds 3 * len bytes at most. Returns the length. */
+size_t utf8_repair(const char *s, size_t len, char *out);
+
+#endif
