@@ -2,16 +2,19 @@
 #
 #   make                 everything: build/aigc, the PostgreSQL extension, the Neovim module
 #   make demo            set up what is missing, then show generate() in PostgreSQL and a completion in Neovim
-#   make check           set up what is missing, then run every test
+#   make check           set up what is missing, then run every test (check-unit, check-pg ... run a part)
 #   make install         PostgreSQL extension, SQL and default model (PG_CONFIG chooses the server)
 #   make install-nvim    the plugin, into Neovim's site directory (NVIM_SITE)
 #   make bench           speed, ours and (LLAMA_CPP=, IK_LLAMA=) the peers'
 #   make format clean
+#
+# CFLAGS and LDFLAGS from the command line are added to ours; a change of flags rebuilds.
 
 CC ?= gcc
 AR ?= ar
 BUILD ?= build
 PG_CONFIG ?= pg_config
+NVIM_SITE ?= $(HOME)/.local/share/nvim/site/pack/aigc/start/aigc
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
 # Contraction would make results depend on the compiler's mood: every fused multiply-add is written out.
@@ -25,34 +28,123 @@ TOOL_SRC = $(sort $(wildcard tools/*.c))
 TOOL_OBJ = $(TOOL_SRC:%.c=$(BUILD)/%.o)
 LIB = $(BUILD)/libaigc.a
 
-.PHONY: all core tool clean format
+# tests/unit/test_NAME.c is a program of its own; other .c files there are linked into each of them.
+TEST_SRC = $(sort $(wildcard tests/unit/*.c))
+TEST_HELP_OBJ = $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/unit/test_%.c,$(TEST_SRC)))
+TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(filter tests/unit/test_%.c,$(TEST_SRC)))
 
-all: core tool
+ALL_OBJ = $(CORE_OBJ) $(TOOL_OBJ) $(TEST_SRC:%.c=$(BUILD)/%.o)
+ASAN = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+
+BUILDS = all core tool unit asan pg nvim
+CHECKS = check-unit check-cli check-pg check-lua check-nvim check-fuzz check-asan
+.PHONY: $(BUILDS) $(CHECKS) setup check demo bench install install-nvim format clean FORCE
+
+# `sudo make install` in somebody's clone must not leave files there that only root can replace: what is built is
+# built as the tree's owner.
+ifeq ($(shell id -u),0)
+OWNER := $(shell stat -c %u .)
+ifneq ($(OWNER),0)
+AS_OWNER = setpriv --reuid=$(OWNER) --regid=$(shell stat -c %g .) --clear-groups --
+endif
+endif
+
+ifdef AS_OWNER
+
+$(BUILDS):
+	+$(AS_OWNER) $(MAKE) $@
+
+else
+
+all: core $(and $(TOOL_SRC),tool) $(and $(wildcard pg_ext/Makefile),pg) $(and $(wildcard nvim_plugin/Makefile),nvim)
 
 core: $(LIB)
 
 tool: $(BUILD)/aigc
+
+unit: $(TESTS)
+
+asan:
+	$(MAKE) unit BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
+
+pg: core
+	@command -v $(PG_CONFIG) >/dev/null || { echo "make: $(PG_CONFIG) not found: run tools/setup," \
+		"or build without PostgreSQL: make tool nvim" >&2; exit 1; }
+	$(MAKE) -C pg_ext PG_CONFIG=$(PG_CONFIG)
+
+nvim: core
+	$(MAKE) -C nvim_plugin
+
+endif
+
+# ---- objects -------------------------------------------------------------------------------------------------------
 
 # Kernels of a level are the only files built for more than the base processor; cpu.c decides at run time.
 $(BUILD)/core/tensor/%_avx2.o: LEVEL = -mavx2 -mfma -mf16c
 $(BUILD)/core/tensor/%_avx512.o: LEVEL = -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
 $(BUILD)/core/tensor/kernels_%.o: OPT = -O3
 
-$(BUILD)/%.o: %.c
+# These files change only when what they say does: objects depend on the flags, the library on its list of members.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS) $(LDLIBS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS) $(LDLIBS)' > $@
+
+$(BUILD)/members: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CORE_OBJ) $(TOOL_OBJ)' | cmp -s - $@ || echo '$(CORE_OBJ) $(TOOL_OBJ)' > $@
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(OPT) $(LEVEL) -MMD -MP -c $< -o $@
 
-$(LIB): $(CORE_OBJ)
+$(LIB): $(CORE_OBJ) $(BUILD)/members
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) rcs $@ $(CORE_OBJ)
 
-$(BUILD)/aigc: $(TOOL_OBJ) $(LIB)
+$(BUILD)/aigc: $(TOOL_OBJ) $(LIB) $(BUILD)/members
 	$(CC) -o $@ $(TOOL_OBJ) $(LIB) $(LDFLAGS) $(LDLIBS)
+
+$(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(TEST_HELP_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(LDFLAGS) -lcmocka $(LDLIBS)
+
+.SECONDARY: $(ALL_OBJ)
+
+# ---- set-up, tests, demonstration ------------------------------------------------------------------------------------
+
+setup:
+	@tools/setup
+
+# The packages come first: pg_config, which the build asks, may be one of them.
+check: setup
+	+$(MAKE) all unit asan
+	tests/run
+
+$(CHECKS): check-%:
+	+$(MAKE) $(if $(filter unit,$*),unit,$(if $(filter asan,$*),asan,all unit))
+	tests/run $*
+
+demo: setup
+	+$(MAKE) all
+	tools/demo
+
+bench: tool
+	bench/run
+
+# ---- installation ----------------------------------------------------------------------------------------------------
+
+install: core pg
+	$(MAKE) -C pg_ext install PG_CONFIG=$(PG_CONFIG)
+
+install-nvim: core nvim
+	$(MAKE) -C nvim_plugin install NVIM_SITE=$(NVIM_SITE)
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 clean:
 	rm -rf $(BUILD)
+	-$(MAKE) -C pg_ext clean PG_CONFIG=$(PG_CONFIG)
+	-$(MAKE) -C nvim_plugin clean
 
--include $(CORE_OBJ:.o=.d) $(TOOL_OBJ:.o=.d)
+-include $(ALL_OBJ:.o=.d)
