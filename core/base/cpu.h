@@ -13,7 +13,8 @@ typedef enum cpu_level {
 } cpu_level;
 
 /* The best level that the processor and the operating system support, or the one that AIGC_CPU in the environment
- * names (generic, avx2, avx512) if the processor has it. Found once. */
+ * names (generic, avx2, avx512) if the processor has it; a name that is unknown or asks for more than the processor has
+ * is ignored, which costs nothing but the wish: every level gives the same bits. Found once. */
 cpu_level cpu_best_level(void);
 
 /* Whether the processor can run this level's kernels. */
@@ -21,7 +22,8 @@ bool cpu_supports(cpu_level level);
 
 const char *cpu_level_name(cpu_level level);
 
-/* Cores that this process may run on (affinity and cgroup quota taken into account), at least 1. */
+/* Cores that this process may run on, at least 1: those of the affinity mask, or the cgroup's CPU quota rounded up to
+ * whole cores if that is less. */
 int cpu_count(void);
 
 #endif

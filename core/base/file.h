@@ -9,7 +9,8 @@ typedef struct file_map {
     size_t size;
 } file_map;
 
-/* Maps a regular file read-only and shared. Errors name the path. */
+/* Maps a regular file read-only and shared. Errors name the path. The file must not be cut short while it is mapped:
+ * reading past the new end raises SIGBUS. Replace files by rename, as file_writer does. */
 aigc_status file_map_open(const char *path, file_map *map, aigc_error *err);
 void file_map_close(file_map *map);
 

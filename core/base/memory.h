@@ -8,7 +8,8 @@
 /* n * size, or false if that overflows size_t. */
 bool aigc_mul(size_t n, size_t size, size_t *out);
 
-/* calloc and realloc for n elements; NULL if n * size overflows or memory is out. Release with free(). */
+/* calloc and realloc for n elements; NULL only if n * size overflows or memory is out (nothing is one byte). Release
+ * with free(). */
 void *aigc_calloc(size_t n, size_t size);
 void *aigc_realloc_array(void *p, size_t n, size_t size);
 

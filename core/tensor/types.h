@@ -45,6 +45,9 @@ typedef enum tensor_type {
     TYPE_TQ1_0 = 34,
     TYPE_TQ2_0 = 35,
     TYPE_MXFP4 = 39,
+    TYPE_NVFP4 = 40,
+    TYPE_Q1_0 = 41,
+    TYPE_Q2_0 = 42,
 } tensor_type;
 
 typedef struct tensor_type_info {

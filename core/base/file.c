@@ -1,0 +1,240 @@
+/* file.c: files mapped for reading, and files that appear complete or not at all. */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+/* ---- reading ---- */
+
+static aigc_status fail_errno(aigc_error *err, const char *path, const char *what)
+{
+    int e = errno;
+
+    return aigc_fail(err, e == ENOMEM ? AIGC_E_MEMORY : AIGC_E_IO, "%s: %s: %s", path, what, strerror(e));
+}
+
+static aigc_status map_descriptor(int fd, const char *path, file_map *map, aigc_error *err)
+{
+    struct stat st;
+    void *data;
+
+    if (fstat(fd, &st) != 0)
+        return fail_errno(err, path, "can't read its size");
+    if (S_ISDIR(st.st_mode))
+        return aigc_fail(err, AIGC_E_IO, "%s: is a directory, not a file", path);
+    if (!S_ISREG(st.st_mode))
+        return aigc_fail(err, AIGC_E_IO, "%s: is not a regular file", path);
+    if ((uintmax_t)st.st_size > SIZE_MAX / 2)
+        return aigc_fail(err, AIGC_E_LIMIT, "%s: %jd bytes are too many to map", path, (intmax_t)st.st_size);
+    if (st.st_size == 0) {
+        *map = (file_map){NULL, 0};
+        return AIGC_OK;
+    }
+    data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (data == MAP_FAILED)
+        return fail_errno(err, path, "can't map it");
+    *map = (file_map){data, (size_t)st.st_size};
+    return AIGC_OK;
+}
+
+aigc_status file_map_open(const char *path, file_map *map, aigc_error *err)
+{
+    /* O_NONBLOCK: opening a named pipe must not wait for its writer. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    aigc_status status;
+
+    if (fd < 0)
+        return fail_errno(err, path, "can't open it");
+    status = map_descriptor(fd, path, map, err);
+    close(fd); /* the mapping stays */
+    return status;
+}
+
+void file_map_close(file_map *map)
+{
+    if (map->data)
+        munmap((void *)map->data, map->size);
+    *map = (file_map){NULL, 0};
+}
+
+/* ---- writing ---- */
+
+enum { WRITE_BUFFER = 1 << 16 };
+
+struct file_writer {
+    int fd;       /* -1 once closed */
+    bool created; /* the temporary file exists */
+    char *path;
+    char *temporary;
+    size_t used; /* bytes of buffer that wait to be written */
+    uint64_t offset;
+    unsigned char buffer[WRITE_BUFFER];
+};
+
+/* Creates path.N.tmp for the first N that is free, starting from the process id. */
+static int create_temporary(const char *path, char *temporary, size_t size)
+{
+    for (unsigned i = 0; i < 1000; i++) {
+        int fd;
+
+        snprintf(temporary, size, "%s.%lu.tmp", path, (unsigned long)getpid() + i);
+        fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST)
+            return fd;
+    }
+    return -1;
+}
+
+aigc_status file_writer_open(const char *path, file_writer **writer, aigc_error *err)
+{
+    size_t temporary_size = strlen(path) + 32;
+    file_writer *w;
+    struct stat st;
+
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return aigc_fail(err, AIGC_E_IO, "%s: is not a regular file, so it can't be replaced", path);
+    w = malloc(sizeof *w);
+    if (!w)
+        return aigc_fail_memory(err, "a file's buffer", sizeof *w);
+    w->used = 0;
+    w->offset = 0;
+    w->path = strdup(path);
+    w->temporary = malloc(temporary_size);
+    w->fd = -1;
+    w->created = false;
+    if (!w->path || !w->temporary) {
+        file_writer_abandon(w);
+        return aigc_fail_memory(err, "a file's name", temporary_size);
+    }
+    w->fd = create_temporary(path, w->temporary, temporary_size);
+    if (w->fd < 0) {
+        aigc_status status = fail_errno(err, w->temporary, "can't create it");
+
+        file_writer_abandon(w);
+        return status;
+    }
+    w->created = true;
+    *writer = w;
+    return AIGC_OK;
+}
+
+static aigc_status write_all(file_writer *w, const void *data, size_t size, aigc_error *err)
+{
+    const char *p = data;
+
+    while (size > 0) {
+        ssize_t n = write(w->fd, p, size < SSIZE_MAX ? size : SSIZE_MAX);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail_errno(err, w->path, "can't write it");
+        p += n;
+        size -= (size_t)n;
+    }
+    return AIGC_OK;
+}
+
+static aigc_status flush(file_writer *w, aigc_error *err)
+{
+    size_t used = w->used;
+
+    w->used = 0;
+    return write_all(w, w->buffer, used, err);
+}
+
+aigc_status file_writer_write(file_writer *w, const void *data, size_t size, aigc_error *err)
+{
+    if (size > sizeof w->buffer - w->used) {
+        aigc_status status = flush(w, err);
+
+        if (status != AIGC_OK)
+            return status;
+    }
+    w->offset += size;
+    if (size >= sizeof w->buffer)
+        return write_all(w, data, size, err);
+    if (size > 0)
+        memcpy(w->buffer + w->used, data, size);
+    w->used += size;
+    return AIGC_OK;
+}
+
+uint64_t file_writer_offset(const file_writer *w)
+{
+    return w->offset;
+}
+
+/* Makes the rename last: syncs the directory that holds path. */
+static aigc_status sync_directory(const char *path, aigc_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    aigc_status status = AIGC_OK;
+    int fd;
+
+    if (!directory)
+        return aigc_fail_memory(err, "a directory's name", strlen(path));
+    fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* EINVAL: a file system whose directories can't be synced; there is no more to be done. */
+    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
+        status = fail_errno(err, path, "is written, but its directory can't be synced");
+    if (fd >= 0)
+        close(fd);
+    free(directory);
+    return status;
+}
+
+static aigc_status close_synced(file_writer *w, aigc_error *err)
+{
+    int fd = w->fd;
+    aigc_status status = flush(w, err);
+
+    if (status != AIGC_OK)
+        return status;
+    if (fsync(fd) != 0)
+        return fail_errno(err, w->path, "can't sync it");
+    w->fd = -1;
+    if (close(fd) != 0)
+        return fail_errno(err, w->path, "can't close it");
+    return AIGC_OK;
+}
+
+aigc_status file_writer_commit(file_writer *w, aigc_error *err)
+{
+    aigc_status status = close_synced(w, err);
+
+    if (status == AIGC_OK && rename(w->temporary, w->path) != 0)
+        status = fail_errno(err, w->path, "can't rename the finished file to it");
+    if (status != AIGC_OK) {
+        file_writer_abandon(w);
+        return status;
+    }
+    status = sync_directory(w->path, err);
+    free(w->path);
+    free(w->temporary);
+    free(w);
+    return status;
+}
+
+void file_writer_abandon(file_writer *w)
+{
+    if (!w)
+        return;
+    if (w->fd >= 0)
+        close(w->fd);
+    if (w->created)
+        unlink(w->temporary);
+    free(w->path);
+    free(w->temporary);
+    free(w);
+}
