@@ -1,15 +1,18 @@
 /*
  * kernels.h: the vector code of one CPU level, as a table of functions. Every level gives the same bits.
  *
- * The canonical orders (rule 4 of docs/design.md), which generic.c spells out in plain C and the others must equal:
+ * The canonical orders (rule 4 of docs/design.md), which kernels_generic.c spells out in plain C and the others must
+ * equal:
  *
  *  Lanes and trees. A sum "in L lanes" adds element i into lane i mod L, in the order of i, each step one fused
- *  multiply-add, starting from +0; the lanes are then added as a tree: lane i += lane i + L/2, then L/4, ... 1.
+ *  multiply-add (or addition), starting from +0; zeros follow the last element up to a multiple of L; the lanes are
+ *  then added as a tree: lane i += lane i + L/2, then L/4, ... 1.
  *
  *  Activations for quantised weights. ACT_Q8: blocks of 32 floats x; d = max|x| / 127, q = round-half-even(x * (1/d))
- *  with 1/d computed as 127 / max|x| (0 if the maximum is 0). ACT_Q8_K: the same over blocks of 256. The integers are
- *  in [-127, 127]. Kernels also keep the sums of the q of each 32 (16 for Q6_K), which are exact. NaN or infinite
- *  activations give some result, the same on all levels, and no undefined behaviour.
+ *  with 1/d computed as 127 / max|x| (both 0 if the maximum is below 2^-100). ACT_Q8_K: the same over blocks of 256.
+ * The integers are in [-127, 127]. Kernels also keep the sums of the q of each 32 (16 for Q6_K), which are exact. NaN
+ * or infinite activations give some result and no undefined behaviour. Results that are not NaN are equal on all
+ * levels; where one level has NaN all have it, but its bits may differ.
  *
  *  Quantised dot products. For block b (32 elements, or 256 for K types) S[b] is the exact int32 sum of
  *  weight integer * activation integer (times the integer sub-block scale for K types);
@@ -18,8 +21,7 @@
  *      acc[b mod 8] = fma(-(dmin_w[b] * d_x[b]), (float) M[b], acc[b mod 8])
  *  the 8 lanes are added as a tree.
  *
- *  Float dot products (F32, F16, BF16 weights; activations F32): 16 lanes along k, a tail shorter than 16 going to
- *  lanes 0, 1, ...
+ *  Float dot products (F32, F16, BF16 weights; activations F32): 16 lanes along k.
  *
  *  Elementwise functions use one polynomial each, the same operations in the same order (kernel_math.h).
  */
@@ -34,13 +36,14 @@ typedef enum act_type { ACT_F32, ACT_Q8, ACT_Q8_K, ACT_TYPES } act_type;
 
 act_type act_type_for(tensor_type weights);
 
-/* Bytes of one prepared row of n activations, a multiple of 64. Layout (quantised): int8 q[n], then float d[n / block],
- * then int32 sums, each part padded to 64 bytes; see act_parts(). */
+/* Bytes of one prepared row of n activations, a multiple of 64 (kernel_acts.h has the layout). Rows begin at multiples
+ * of 64 bytes. */
 size_t act_row_bytes(act_type type, size_t n);
 
 enum {
     KV_BLOCK = 32,          /* positions in a block of the KV cache */
-    KERNEL_PANEL_ROWS = 16, /* matmul_many works on this many weight rows together */
+    KERNEL_PANEL_ROWS = 16, /* matmul for many tokens works on this many weight rows together */
+    SUM_EXP_RUN = 4096,     /* elements that sum_exp adds in float */
 };
 
 /* One block of cached keys and values of one head. */
@@ -98,9 +101,9 @@ typedef struct aigc_kernels {
     /* x *= s */
     void (*scale)(float *x, float s, size_t n);
 
-    /* The largest element (NaN ignored; -INFINITY if none). */
+    /* The largest element (NaN ignored; -INFINITY if none; zero is +0). */
     float (*max)(const float *x, size_t n);
-    /* Sum of exp((x[i] - shift) * s): 16 lanes of float over each run of 4096 elements, runs added in double. */
+    /* Sum of exp((x[i] - shift) * s): 16 lanes of float over each run of SUM_EXP_RUN elements, runs added in double. */
     double (*sum_exp)(const float *x, float shift, float s, size_t n);
     /* y[i] = exp((x[i] - shift) * s) */
     void (*exp_shifted)(const float *x, float shift, float s, float *y, size_t n);
