@@ -1,12 +1,23 @@
-/* gguf_index.c: records found by name: open addressing with linear probing. Used by the GGUF reader and writer. */
+/* gguf_index.c: names in GGUF files, and records found by name: open addressing with linear probing. */
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "format/gguf_internal.h"
 
 /* With at most half of the slots taken, a run this long comes by chance once in 10^10 names. Names made to collide
  * cost this many comparisons each, and are then refused. */
 enum { MAX_PROBES = 128 };
+
+size_t gguf_name_check(const char *name, size_t len)
+{
+    for (size_t i = 0, n; i < len; i += n) {
+        n = utf8_character(name + i, len - i);
+        if (n == 0 || utf8_is_control(name + i, n))
+            return i;
+    }
+    return len;
+}
 
 /* FNV-1a, then the finaliser of MurmurHash3, since FNV's low bits alone are weak. */
 static uint64_t hash_name(const char *name)

@@ -48,6 +48,9 @@ struct gguf_file {
     name_index tensor_index;
 };
 
+/* Offset of the first byte of a key or tensor name that is not UTF-8 or begins a control character, or len. */
+size_t gguf_name_check(const char *name, size_t len);
+
 /* Bytes of a value of this type; 0 for strings, arrays and numbers that are no type. */
 size_t gguf_type_size(uint32_t type);
 const char *gguf_type_name(uint32_t type);

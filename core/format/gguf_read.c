@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "base/utf8.h"
 #include "format/gguf_internal.h"
 
 enum {
@@ -91,8 +90,8 @@ static aigc_status take_u64(reader *r, const char *what, uint64_t *out)
 static aigc_status take_name(reader *r, const char *what, size_t max, char **out)
 {
     const unsigned char *p = NULL;
-    const char *name;
     uint64_t len = 0;
+    size_t bad;
     aigc_status status = take_u64(r, what, &len);
 
     if (status != AIGC_OK)
@@ -103,14 +102,11 @@ static aigc_status take_name(reader *r, const char *what, size_t max, char **out
     status = take(r, what, len, &p);
     if (status != AIGC_OK)
         return status;
-    name = (const char *)p;
-    for (size_t i = 0, n; i < len; i += n) {
-        n = utf8_character(name + i, len - i);
-        if (n == 0 || utf8_is_control(name + i, n))
-            return fail(r, AIGC_E_FORMAT, "the %s of %s %llu has a byte 0x%02x, which is %s", what, r->part,
-                        (unsigned long long)r->number, p[i], n ? "a control character" : "not UTF-8");
-    }
-    *out = strndup(name, len);
+    bad = gguf_name_check((const char *)p, len);
+    if (bad < len)
+        return fail(r, AIGC_E_FORMAT, "the %s of %s %llu has a byte 0x%02x, a control character or not UTF-8", what,
+                    r->part, (unsigned long long)r->number, p[bad]);
+    *out = strndup((const char *)p, len);
     if (!*out)
         return aigc_fail_memory(r->err, "a name in a GGUF file", len + 1);
     return AIGC_OK;
