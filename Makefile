@@ -56,7 +56,7 @@ $(BUILDS):
 
 else
 
-all: core $(and $(TOOL_SRC),tool) $(and $(wildcard pg_ext/Makefile),pg) $(and $(wildcard nvim_plugin/Makefile),nvim)
+all: core $(and $(wildcard core/aigc.c),tool) $(and $(wildcard pg_ext/Makefile),pg) $(and $(wildcard nvim_plugin/Makefile),nvim)
 
 core: $(LIB)
 

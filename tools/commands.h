@@ -1,0 +1,13 @@
+/* commands.h: the commands of the shell tool; each is a file of its name. main.c calls them. */
+#ifndef AIGC_TOOLS_COMMANDS_H
+#define AIGC_TOOLS_COMMANDS_H
+
+#include "options.h"
+
+extern const command command_generate;
+extern const command command_tokenize;
+extern const command command_inspect;
+extern const command command_score;
+extern const command command_bench;
+
+#endif

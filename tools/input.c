@@ -1,0 +1,108 @@
+/* input.c: where a command's text and model come from. See input.h. */
+#include "input.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "output.h"
+
+/* Grows *text until the file ends. */
+static int read_all(FILE *in, const char *name, char **text, size_t *len)
+{
+    size_t size = 1 << 16, used = 0;
+    char *buffer = malloc(size);
+    while (buffer != NULL) {
+        errno = 0;
+        used += fread(buffer + used, 1, size - 1 - used, in);
+        if (ferror(in) || feof(in))
+            break;
+        if (used < size - 1)
+            continue;
+        char *larger = size <= SIZE_MAX / 2 ? realloc(buffer, size * 2) : NULL;
+        if (larger == NULL)
+            free(buffer);
+        buffer = larger;
+        size *= 2;
+    }
+    if (buffer == NULL)
+        return complain("out of memory: cannot hold more than %zu bytes of %s", used, name);
+    if (ferror(in)) {
+        free(buffer);
+        if (interrupted)
+            return EXIT_INTERRUPTED;
+        return complain("cannot read %s: %s", name, strerror(errno));
+    }
+    buffer[used] = '\0';
+    *text = buffer;
+    *len = used;
+    return EXIT_OK;
+}
+
+static int copy_prompt(const char *prompt, char **text, size_t *len)
+{
+    *text = strdup(prompt);
+    if (*text == NULL)
+        return complain("out of memory: the prompt");
+    *len = strlen(prompt);
+    return EXIT_OK;
+}
+
+int read_text(const settings *s, char **text, size_t *len)
+{
+    if (s->prompt != NULL)
+        return copy_prompt(s->prompt, text, len);
+    if (s->file == NULL || strcmp(s->file, "-") == 0)
+        return read_all(stdin, "standard input", text, len);
+    FILE *in = fopen(s->file, "rb");
+    if (in == NULL)
+        return complain("cannot open %s: %s", s->file, strerror(errno));
+    int status = read_all(in, s->file, text, len);
+    fclose(in);
+    return status;
+}
+
+/* The embedded default model: in models/ beside build/ when this program runs from a clone, in share/aigc/models/ when
+ * it is installed in bin/. False if there is none. */
+static bool default_model(char path[PATH_MAX])
+{
+    static const char *const places[] = {"../models", "../share/aigc/models"};
+    char self[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (len <= 0)
+        return false;
+    self[len] = '\0';
+    const char *directory = dirname(self);
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        int n = snprintf(path, PATH_MAX, "%s/%s/aigc-base.gguf", directory, places[i]);
+        if (n < PATH_MAX && access(path, R_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+int find_model(const settings *s, const char **path)
+{
+    static char found[PATH_MAX];
+    *path = s->model != NULL ? s->model : getenv("AIGC_MODEL");
+    if (*path != NULL && **path != '\0')
+        return EXIT_OK;
+    if (!default_model(found))
+        return complain("no model: give one with --model FILE or in the environment variable AIGC_MODEL "
+                        "(no default model is installed)");
+    *path = found;
+    return EXIT_OK;
+}
+
+int open_model(const settings *s, unsigned parts, aigc_model **model)
+{
+    const char *path;
+    aigc_error err;
+    int status = find_model(s, &path);
+    if (status == EXIT_OK && aigc_model_open(path, parts, model, &err) != AIGC_OK)
+        status = complain("%s", err.message);
+    return status;
+}

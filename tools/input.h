@@ -1,0 +1,19 @@
+/* input.h: where a command's text and model come from. */
+#ifndef AIGC_TOOLS_INPUT_H
+#define AIGC_TOOLS_INPUT_H
+
+#include "options.h"
+
+/* The text given by --prompt, --file or standard input, byte for byte. *text is malloc'd and NUL-terminated.
+ * Returns an exit status; anything but EXIT_OK has been reported. */
+int read_text(const settings *s, char **text, size_t *len);
+
+/* The path of the model named on the command line, by AIGC_MODEL in the environment, or the default one that is
+ * installed beside this program: *path points into static memory or the arguments. Returns an exit status; anything but
+ * EXIT_OK has been reported. */
+int find_model(const settings *s, const char **path);
+
+/* Opens that model. Returns an exit status; anything but EXIT_OK has been reported. */
+int open_model(const settings *s, unsigned parts, aigc_model **model);
+
+#endif
