@@ -21,15 +21,22 @@ int32_t tokenizer_eos(const tokenizer *t);
 bool tokenizer_is_end(const tokenizer *t, int32_t id); /* EOS, EOT and other ends of generation */
 bool tokenizer_adds_bos(const tokenizer *t);
 
-/* text is len bytes of UTF-8 (checked). flags: AIGC_TEXT_*. *ids is malloc'd. Thread-safe. */
+/* text is len bytes of UTF-8 (checked). flags: AIGC_TEXT_*; user-defined tokens are found in the text in any case. *ids
+ * is malloc'd. Thread-safe. Time is about linear in len. Errors: AIGC_E_TEXT gives the offset, AIGC_E_LIMIT. */
 aigc_status tokenizer_encode(const tokenizer *t, const char *text, size_t len, unsigned flags, int32_t **ids,
                              size_t *n_ids, aigc_error *err);
 
 /* The bytes of one token: at most TOKEN_MAX_BYTES go to out, returned is their number. Bytes may be part of a UTF-8
  * character. `first` marks the first token of a text (SentencePiece drops its leading space there if the model adds
  * one). Control tokens give nothing unless flags has AIGC_TEXT_RENDER_SPECIAL. Ids out of range give -1. */
-enum { TOKEN_MAX_BYTES = 4096 };
+enum { TOKEN_MAX_BYTES = 4096, TEXT_MAX_BYTES = 1 << 30 };
 int tokenizer_piece(const tokenizer *t, int32_t id, bool first, unsigned flags, char *out);
+
+/* Ids to text: the pieces of all tokens, joined and repaired (utf8_repair). `first` of tokenizer_piece holds up to the
+ * first token that is not silent. *text is malloc'd and NUL-terminated. Errors: AIGC_E_TEXT names an id that is not in
+ * the vocabulary. */
+aigc_status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t n_ids, unsigned flags, char **text,
+                             size_t *len, aigc_error *err);
 
 /* Number of leading bytes of s[0..len) that are complete, valid UTF-8 characters or bytes that can never become part
  * of one; the rest (0 to 3 bytes) is the beginning of a character whose bytes are still coming. Used to stream. */

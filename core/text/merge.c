@@ -1,0 +1,130 @@
+/* merge.c: a doubly linked row of symbols and a binary heap of the pairs that may be joined. */
+#include "text/merge.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+bool merger_begin(merger *m, size_t n)
+{
+    m->n = m->n_heap = 0;
+    if (n > m->capacity) {
+        merge_symbol *symbols = aigc_realloc_array(m->symbols, n + n / 2, sizeof *symbols);
+
+        if (!symbols)
+            return false;
+        m->symbols = symbols;
+        m->capacity = n + n / 2;
+    }
+    /* n - 1 pairs at first; each of at most n - 1 joins takes one out and puts at most two in. */
+    if (2 * n > m->heap_capacity) {
+        merge_pair *heap = aigc_realloc_array(m->heap, 3 * n, sizeof *heap);
+
+        if (!heap)
+            return false;
+        m->heap = heap;
+        m->heap_capacity = 3 * n;
+    }
+    return true;
+}
+
+void merger_add(merger *m, size_t start, size_t len, int32_t id)
+{
+    int32_t i = (int32_t)m->n++;
+
+    m->symbols[i] = (merge_symbol){(uint32_t)start, (uint32_t)len, i - 1, -1, id};
+    if (i > 0)
+        m->symbols[i - 1].next = i;
+}
+
+static bool before(const merge_pair *a, const merge_pair *b)
+{
+    return a->priority < b->priority || (a->priority == b->priority && a->left < b->left);
+}
+
+static void sift_down(merge_pair *heap, size_t n, size_t i, merge_pair pair)
+{
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && before(&heap[child + 1], &heap[child]))
+            child++;
+        if (!before(&heap[child], &pair))
+            break;
+        heap[i] = heap[child];
+    }
+    heap[i] = pair;
+}
+
+static void heap_push(merger *m, merge_pair pair)
+{
+    size_t i = m->n_heap++;
+
+    for (; i > 0 && before(&pair, &m->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        m->heap[i] = m->heap[(i - 1) / 2];
+    m->heap[i] = pair;
+}
+
+static merge_pair heap_pop(merger *m)
+{
+    merge_pair top = m->heap[0];
+
+    m->n_heap--;
+    if (m->n_heap > 0)
+        sift_down(m->heap, m->n_heap, 0, m->heap[m->n_heap]);
+    return top;
+}
+
+/* Looks at symbol i and its neighbour on the right; true if they may be joined. */
+static bool see_pair(const merger *m, const char *text, int32_t i, merge_rule rule, const void *context,
+                     merge_pair *pair)
+{
+    const merge_symbol *left = &m->symbols[i];
+
+    if (left->next < 0)
+        return false;
+    pair->left = i;
+    pair->len = left->len + m->symbols[left->next].len;
+    return rule(context, text + left->start, left->len, pair->len, &pair->priority, &pair->id);
+}
+
+static void join(merger *m, const merge_pair *pair)
+{
+    merge_symbol *left = &m->symbols[pair->left], *right = &m->symbols[left->next];
+
+    left->len = pair->len;
+    left->id = pair->id;
+    left->next = right->next;
+    right->len = 0;
+    if (right->next >= 0)
+        m->symbols[right->next].prev = pair->left;
+}
+
+void merger_run(merger *m, const char *text, merge_rule rule, const void *context)
+{
+    merge_pair pair;
+
+    for (size_t i = 0; i + 1 < m->n; i++)
+        if (see_pair(m, text, (int32_t)i, rule, context, &pair))
+            m->heap[m->n_heap++] = pair;
+    for (size_t i = m->n_heap / 2; i-- > 0;)
+        sift_down(m->heap, m->n_heap, i, m->heap[i]);
+    while (m->n_heap > 0) {
+        const merge_symbol *left;
+
+        pair = heap_pop(m);
+        left = &m->symbols[pair.left];
+        if (left->len == 0 || left->next < 0 || left->len + m->symbols[left->next].len != pair.len)
+            continue;
+        join(m, &pair);
+        if (left->prev >= 0 && see_pair(m, text, left->prev, rule, context, &pair))
+            heap_push(m, pair);
+        if (see_pair(m, text, (int32_t)(left - m->symbols), rule, context, &pair))
+            heap_push(m, pair);
+    }
+}
+
+void merger_free(merger *m)
+{
+    free(m->symbols);
+    free(m->heap);
+    *m = (merger){0};
+}

@@ -1,0 +1,227 @@
+/* spm.c: merges by score. */
+#include "text/spm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "text/unicode.h"
+
+#define SPACE_MARK "\xe2\x96\x81" /* U+2581 */
+
+/* Kinds of tokens that are never made of a text's characters, whatever these spell. */
+static const uint8_t NEVER_MADE = TOKEN_CONTROL | TOKEN_UNKNOWN | TOKEN_BYTE;
+
+struct spm {
+    const vocab *vocab;
+    uint32_t *priority;    /* [n_vocab] falls as the score rises */
+    int32_t byte_id[256];  /* -1: no such token */
+    bool marks_begin_only; /* no token has U+2581 behind another character, so none reaches over such a place */
+};
+
+/* Order of floats as unsigned integers, reversed; -0 as 0, NaN as the lowest score. */
+static uint32_t priority_of(double score)
+{
+    float f = (float)score + 0.0f;
+    uint32_t bits;
+
+    if (f != f)
+        return UINT32_MAX;
+    memcpy(&bits, &f, sizeof bits);
+    return bits & 0x80000000u ? bits : 0x7fffffffu - bits;
+}
+
+static bool begins_with_mark(const char *text, size_t len)
+{
+    return len >= 3 && memcmp(text, SPACE_MARK, 3) == 0;
+}
+
+static bool has_inner_mark(const char *text, size_t len)
+{
+    while (begins_with_mark(text, len)) {
+        text += 3;
+        len -= 3;
+    }
+    for (; len; text++, len--)
+        if (begins_with_mark(text, len))
+            return true;
+    return false;
+}
+
+static aigc_status read_scores(const gguf_file *file, spm *s, aigc_error *err)
+{
+    const vocab *v = s->vocab;
+    const gguf_value *scores;
+    aigc_status status = vocab_array(file, "tokenizer.ggml.scores", true, false, (uint64_t)v->n, &scores, err);
+
+    if (status != AIGC_OK)
+        return status;
+    s->priority = aigc_realloc_array(NULL, (size_t)v->n, sizeof *s->priority);
+    if (!s->priority)
+        return aigc_fail_memory(err, "the scores", (size_t)v->n * sizeof *s->priority);
+    s->marks_begin_only = true;
+    for (int32_t id = 0; id < v->n; id++) {
+        s->priority[id] = priority_of(gguf_array_f64(scores, (uint64_t)id));
+        if (!(v->tokens[id].kind & NEVER_MADE) && has_inner_mark(vocab_text(v, id), v->tokens[id].len))
+            s->marks_begin_only = false;
+    }
+    return AIGC_OK;
+}
+
+aigc_status spm_open(const gguf_file *file, const vocab *v, spm **out, aigc_error *err)
+{
+    spm *s = aigc_calloc(1, sizeof *s);
+    aigc_status status;
+
+    if (!s)
+        return aigc_fail_memory(err, "the tokenizer", sizeof *s);
+    s->vocab = v;
+    status = read_scores(file, s, err);
+    if (status != AIGC_OK) {
+        spm_close(s);
+        return status;
+    }
+    for (int byte = 0; byte < 256; byte++) {
+        char text[8];
+
+        snprintf(text, sizeof text, "<0x%02X>", (unsigned)byte);
+        s->byte_id[byte] = vocab_find(v, text, 6);
+    }
+    *out = s;
+    return AIGC_OK;
+}
+
+void spm_close(spm *s)
+{
+    if (!s)
+        return;
+    free(s->priority);
+    free(s);
+}
+
+/* The token that text makes when it is merged. */
+static int32_t find_mergeable(const spm *s, const char *text, size_t len)
+{
+    int32_t id = vocab_find(s->vocab, text, len);
+
+    return id >= 0 && s->vocab->tokens[id].kind & NEVER_MADE ? -1 : id;
+}
+
+static bool may_merge(const void *context, const char *text, size_t left_len, size_t len, uint32_t *priority,
+                      int32_t *id)
+{
+    const spm *s = context;
+
+    (void)left_len;
+    *id = find_mergeable(s, text, len);
+    if (*id < 0)
+        return false;
+    *priority = s->priority[*id];
+    return true;
+}
+
+static bool push_bytes(const spm *s, const char *text, size_t len, int32_t unknown, encoder *e)
+{
+    for (size_t i = 0; i < len; i++)
+        if (s->byte_id[(unsigned char)text[i]] < 0)
+            return unknown < 0 || encoder_push(e, unknown);
+    for (size_t i = 0; i < len; i++)
+        if (!encoder_push(e, s->byte_id[(unsigned char)text[i]]))
+            return false;
+    return true;
+}
+
+static bool encode_word(const spm *s, const char *text, size_t len, int32_t unknown, encoder *e)
+{
+    merger *m = &e->merger;
+
+    if (!merger_begin(m, len))
+        return false;
+    for (size_t i = 0, n; i < len; i += n) {
+        n = utf8_length(text[i]);
+        merger_add(m, i, n, find_mergeable(s, text + i, n));
+    }
+    merger_run(m, text, may_merge, s);
+    for (int32_t i = 0; i >= 0; i = m->symbols[i].next) {
+        const merge_symbol *symbol = &m->symbols[i];
+
+        if (symbol->id >= 0 ? !encoder_push(e, symbol->id)
+                            : !push_bytes(s, text + symbol->start, symbol->len, unknown, e))
+            return false;
+    }
+    return true;
+}
+
+/* Copies text with its spaces as U+2581 into the encoder's word. Returns its length. */
+static size_t mark_spaces(const char *text, size_t len, bool add_space, char *out)
+{
+    size_t n = 0;
+
+    if (add_space) {
+        memcpy(out, SPACE_MARK, 3);
+        n = 3;
+    }
+    for (size_t i = 0; i < len; i++)
+        if (text[i] == ' ') {
+            memcpy(out + n, SPACE_MARK, 3);
+            n += 3;
+        } else
+            out[n++] = text[i];
+    return n;
+}
+
+/* End of the word at pos: the next place where U+2581 follows another character. */
+static size_t word_end(const char *text, size_t pos, size_t len)
+{
+    while (begins_with_mark(text + pos, len - pos))
+        pos += 3;
+    while (pos < len && !begins_with_mark(text + pos, len - pos))
+        pos += utf8_length(text[pos]);
+    return pos;
+}
+
+bool spm_encode(const spm *s, const char *text, size_t len, bool add_space, int32_t unknown, encoder *e)
+{
+    size_t n_spaces = add_space, n;
+
+    for (size_t i = 0; i < len; i++)
+        n_spaces += text[i] == ' ';
+    if (!encoder_reserve_word(e, len + 3 * n_spaces))
+        return false;
+    n = mark_spaces(text, len, add_space, e->word);
+    for (size_t pos = 0, end; pos < n; pos = end) {
+        end = s->marks_begin_only ? word_end(e->word, pos, n) : n;
+        if (!encode_word(s, e->word + pos, end - pos, unknown, e))
+            return false;
+    }
+    return true;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int spm_byte(const char *text, size_t len)
+{
+    if (len != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>' || hex_digit(text[3]) < 0 || hex_digit(text[4]) < 0)
+        return -1;
+    return hex_digit(text[3]) * 16 + hex_digit(text[4]);
+}
+
+size_t spm_bytes(const char *text, size_t len, char *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < len;)
+        if (begins_with_mark(text + i, len - i)) {
+            out[n++] = ' ';
+            i += 3;
+        } else
+            out[n++] = text[i++];
+    return n;
+}
