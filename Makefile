@@ -28,15 +28,17 @@ TOOL_SRC = $(sort $(wildcard tools/*.c))
 TOOL_OBJ = $(TOOL_SRC:%.c=$(BUILD)/%.o)
 LIB = $(BUILD)/libaigc.a
 
-# tests/unit/test_NAME.c is a program of its own; other .c files there are linked into each of them.
-TEST_SRC = $(sort $(wildcard tests/unit/*.c))
-TEST_HELP_OBJ = $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/unit/test_%.c,$(TEST_SRC)))
+# tests/unit/test_NAME.c is a program of its own; other .c files there, and the writer of synthetic models, are linked
+# into each of them.
+TEST_SRC = $(sort $(wildcard tests/unit/*.c tests/models/*.c))
+TEST_HELP_OBJ = $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/unit/test_%.c tests/models/make_%.c,$(TEST_SRC)))
+MODEL_OBJ = $(patsubst tests/models/%.c,$(BUILD)/tests/models/%.o,$(filter tests/models/%,$(TEST_SRC)))
 TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(filter tests/unit/test_%.c,$(TEST_SRC)))
 
-ALL_OBJ = $(CORE_OBJ) $(TOOL_OBJ) $(TEST_SRC:%.c=$(BUILD)/%.o)
+ALL_OBJ = $(CORE_OBJ) $(TOOL_OBJ) $(TEST_SRC:%.c=$(BUILD)/%.o) $(BUILD)/bench/bandwidth.o
 ASAN = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
-BUILDS = all core tool unit asan pg nvim
+BUILDS = all core tool unit asan pg nvim bench-programs
 CHECKS = check-unit check-cli check-pg check-lua check-nvim check-fuzz check-asan
 .PHONY: $(BUILDS) $(CHECKS) setup check demo bench install install-nvim format clean FORCE
 
@@ -62,7 +64,11 @@ core: $(LIB)
 
 tool: $(BUILD)/aigc
 
+# A program whose source is gone must not go on being run.
 unit: $(TESTS)
+	@rm -f $(filter-out $(TESTS),$(wildcard $(BUILD)/tests/test_*))
+
+bench-programs: tool $(BUILD)/make-model $(BUILD)/bandwidth
 
 asan:
 	$(MAKE) unit BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
@@ -84,29 +90,48 @@ $(BUILD)/core/tensor/%_avx2.o: LEVEL = -mavx2 -mfma -mf16c
 $(BUILD)/core/tensor/%_avx512.o: LEVEL = -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
 $(BUILD)/core/tensor/kernels_%.o: OPT = -O3
 
+# A line for each file; V=1 shows whole commands.
+ifeq ($(V),)
+Q = @
+say = @printf '  %s  %s\n' $(1) $@
+endif
+define link
+$(call say,ld)
+$(Q)$(CC) -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(LDLIBS)
+endef
+
 # These files change only when what they say does: objects depend on the flags, the library on its list of members.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS) $(LDLIBS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS) $(LDLIBS)' > $@
+	@echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS)' > $@
 
 $(BUILD)/members: FORCE
 	@mkdir -p $(@D)
 	@echo '$(CORE_OBJ) $(TOOL_OBJ)' | cmp -s - $@ || echo '$(CORE_OBJ) $(TOOL_OBJ)' > $@
 
-$(BUILD)/%.o: %.c $(BUILD)/flags
+$(BUILD)/%.o: %.c $(BUILD)/flags Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(OPT) $(LEVEL) -MMD -MP -c $< -o $@
+	$(call say,cc)
+	$(Q)$(CC) $(CFLAGS_ALL) $(OPT) $(LEVEL) -MMD -MP -c $< -o $@
 
 $(LIB): $(CORE_OBJ) $(BUILD)/members
 	@rm -f $@
-	$(AR) rcs $@ $(CORE_OBJ)
+	$(call say,ar)
+	$(Q)$(AR) rcs $@ $(CORE_OBJ)
 
 $(BUILD)/aigc: $(TOOL_OBJ) $(LIB) $(BUILD)/members
-	$(CC) -o $@ $(TOOL_OBJ) $(LIB) $(LDFLAGS) $(LDLIBS)
+	$(link)
 
+$(BUILD)/tests/test_%: LDLIBS += -lcmocka
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(TEST_HELP_OBJ) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $^ $(LDFLAGS) -lcmocka $(LDLIBS)
+	$(link)
+
+$(BUILD)/make-model: $(MODEL_OBJ) $(LIB)
+	$(link)
+
+$(BUILD)/bandwidth: $(BUILD)/bench/bandwidth.o $(LIB)
+	$(link)
 
 .SECONDARY: $(ALL_OBJ)
 
@@ -128,7 +153,8 @@ demo: setup
 	+$(MAKE) all
 	tools/demo
 
-bench: tool
+bench:
+	+$(MAKE) bench-programs
 	bench/run
 
 # ---- installation ----------------------------------------------------------------------------------------------------
