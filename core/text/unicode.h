@@ -2,7 +2,7 @@
  * unicode.h: what pre-tokenizers ask of a code point, and reading code points from text that is known to be UTF-8.
  *
  * Classes are those of the regular expressions that vocabularies were trained with: \p{L}, \p{N} and \s (the property
- * White_Space). Categories come from utf8proc.
+ * White_Space), as Unicode 16.0 has them. The table is our own, so that tokens do not depend on the system's libraries.
  */
 #ifndef AIGC_TEXT_UNICODE_H
 #define AIGC_TEXT_UNICODE_H
@@ -18,6 +18,10 @@ typedef enum char_class {
 } char_class;
 
 char_class unicode_class(uint32_t c);
+
+/* Where a class begins: code point << 2 | class, in rising order (unicode_table.c). */
+extern const uint32_t unicode_starts[];
+extern const size_t unicode_n_starts;
 
 /* Bytes of the character that begins with `lead`, in valid UTF-8. */
 static inline size_t utf8_length(char lead)
