@@ -25,7 +25,7 @@ typedef struct thread_program {
     void *context;
 } thread_program;
 
-enum { THREAD_MAX = 64, THREAD_MAX_CHUNKS = 1 << 20 };
+enum { THREAD_MAX = 64, THREAD_MAX_CHUNKS = 1000000 };
 
 /* n_threads counts the caller. No thread is started yet. */
 aigc_status thread_pool_create(int n_threads, thread_pool **pool, aigc_error *err);
