@@ -14,12 +14,12 @@
 #include "model/kv.h"
 #include "model/model.h"
 
-typedef struct span {
+typedef struct token_span {
     const int32_t *tokens; /* [n]; must stay until the batch is done, as must blocks */
     const int32_t *blocks; /* block numbers of the sequence's positions 0 .. position + n - 1 */
     int n, position;       /* position: of the first token */
     int n_outputs;         /* logits are wanted after each of the last n_outputs tokens */
-} span;
+} token_span;
 
 typedef enum forward_result {
     FORWARD_DONE,
@@ -40,7 +40,7 @@ void forward_destroy(forward *f); /* NULL is allowed */
 size_t forward_bytes(const forward *f);
 
 /* Begins a batch, forgetting any unfinished one. Ids must be below n_vocab, positions below n_context. */
-void forward_begin(forward *f, const span *spans, int n_spans);
+void forward_begin(forward *f, const token_span *spans, int n_spans);
 
 /* Works until the batch is done or CLOCK_MONOTONIC passes `deadline` nanoseconds. */
 forward_result forward_run(forward *f, int64_t deadline);

@@ -7,9 +7,9 @@
 #include "model/forward.h"
 
 enum {
-    ATTN_CHUNK = 256,   /* positions whose blocks are merged one after the other, before chunks are merged */
+    ATTN_CHUNK = 256,    /* positions whose blocks are merged one after the other, before chunks are merged */
     ATTN_TILE_ROWS = 32, /* queries computed together: tokens of a tile times heads of a group */
-    SPLIT_TOKENS = 4,   /* batches up to this size share out a long context among threads */
+    SPLIT_TOKENS = 4,    /* batches up to this size share out a long context among threads */
     MAX_JOBS = 3,
 };
 
@@ -25,12 +25,12 @@ typedef struct matmul_job {
 
 /* Scratch of one thread. */
 typedef struct thread_scratch {
-    float *row;            /* [max of n_embd, n_ff] */
-    void *matmul;          /* matmul_scratch_bytes() */
-    float *q;              /* [ATTN_TILE_ROWS or group][head_dim] */
-    float *m[3], *l[3];    /* [rows]: of a block, a chunk of blocks, and all */
-    float *o[3];           /* [rows][head_dim] */
-    int *begin, *end;      /* [rows] */
+    float *row;         /* [max of n_embd, n_ff] */
+    void *matmul;       /* matmul_scratch_bytes() */
+    float *q;           /* [ATTN_TILE_ROWS or group][head_dim] */
+    float *m[3], *l[3]; /* [rows]: of a block, a chunk of blocks, and all */
+    float *o[3];        /* [rows][head_dim] */
+    int *begin, *end;   /* [rows] */
 } thread_scratch;
 
 struct forward {
@@ -43,20 +43,21 @@ struct forward {
     int n_threads;
 
     /* the batch */
-    span *spans; /* [max_spans] */
+    token_span *spans; /* [max_spans] */
     int n_spans, n_tokens, n_outputs;
     int32_t *token_id, *token_position; /* [n_batch] */
-    int32_t *token_span;
+    int32_t *in_span;
     int32_t *output_token; /* [n_batch]: which token each output comes after */
     int32_t *span_start;   /* [max_spans]: first token of each span */
     int32_t *span_tile;    /* [max_spans + 1]: first attention tile of each span */
 
     /* where it stands */
-    int layer, step;       /* step counts within prologue, layer or head */
+    int layer, step; /* step counts within prologue, layer or head */
     int stage;
     int output_first, output_n; /* rows of logits that are being made */
     bool running;
     int64_t deadline;
+    bool progressed; /* this run has begun a phase: only then may it pause */
     forward_result result;
     atomic_bool skipped; /* the interrupt flag was seen inside a phase */
 
@@ -69,16 +70,16 @@ struct forward {
 
     /* activations, [n_batch] rows each */
     size_t memory_bytes;
-    unsigned char *memory; /* one mapping that holds all below */
-    float *x;       /* [n_embd] the residual stream */
-    float *qkv;     /* [q + 2 kv] */
-    float *attn;    /* [q] */
-    float *ffn[2];  /* [n_ff]: gate (or up alone), up */
-    float *product; /* [n_embd]: results on their way into the residual stream */
+    unsigned char *memory;          /* one mapping that holds all below */
+    float *x;                       /* [n_embd] the residual stream */
+    float *qkv;                     /* [q + 2 kv] */
+    float *attn;                    /* [q] */
+    float *ffn[2];                  /* [n_ff]: gate (or up alone), up */
+    float *product;                 /* [n_embd]: results on their way into the residual stream */
     unsigned char *acts[ACT_TYPES]; /* prepared rows of the largest width */
     float *cosines, *sines;         /* [n_rot / 2] */
-    float *split;   /* [SPLIT_TOKENS][n_heads][max_chunks][head_dim + 2] */
-    float *logits;  /* [FORWARD_LOGIT_ROWS][n_vocab] */
+    float *split;                   /* [SPLIT_TOKENS][n_heads][max_chunks][head_dim + 2] */
+    float *logits;                  /* [FORWARD_LOGIT_ROWS][n_vocab] */
     thread_scratch *threads;
 };
 
@@ -105,7 +106,7 @@ void work_head_norm(forward *f, int chunk, int thread);
 int begin_head(forward *f);
 
 /* forward_attention.c */
-void prepare_rope(forward *f);
+void prepare_angles(forward *f, int t); /* cosines and sines of one token */
 void work_rope_store(forward *f, int chunk, int thread);
 int begin_attend(forward *f);
 void work_attend(forward *f, int chunk, int thread);

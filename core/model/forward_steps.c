@@ -45,6 +45,7 @@ void work_embed(forward *f, int chunk, int thread)
     size_t n_embd = model->hp.n_embd;
     for (int t = chunk * f->tokens_per_chunk; t < last_token(f, chunk, f->n_tokens); t++) {
         float *x = f->x + (size_t)t * n_embd;
+        prepare_angles(f, t);
         matrix_row(&model->token_embd, (size_t)f->token_id[t], x);
         if (model->recipe->position == POSITION_LEARNED) {
             matrix_row(&model->position_embd, (size_t)f->token_position[t], f->threads[thread].row);

@@ -15,7 +15,7 @@ typedef struct kv_cache {
     bool f16;
     size_t n_layers, n_kv_heads, head_dim;
     size_t n_blocks;
-    size_t head_bytes; /* keys and values of one head in one block */
+    size_t head_bytes;   /* keys and values of one head in one block */
     unsigned char *data; /* [n_layers][n_blocks][n_kv_heads][head_bytes] */
     size_t bytes;
 } kv_cache;
