@@ -157,12 +157,13 @@ typedef struct aigc_request aigc_request;
 typedef enum aigc_kv_type { AIGC_KV_F16, AIGC_KV_F32 } aigc_kv_type;
 
 typedef struct aigc_engine_options {
-    int n_threads;     /* threads that compute, the caller's included; 0: one per core, at most 8 */
-    int n_context;     /* longest sequence in tokens; 0: the model's, or what kv_bytes holds if that is less */
-    int n_sequences;   /* sequences that run at once (more wait in line); 1 to 256 */
-    int n_batch;       /* most tokens computed together; 1 to 2048 */
-    size_t kv_bytes;   /* bound on KV memory, in bytes; pages are taken from the system as they are used */
-    aigc_kv_type kv;   /* type of cached keys and values */
+    int n_threads;   /* threads that compute, the caller's included; 0: one per core, at most 8 */
+    int n_context;   /* longest sequence in tokens; 0: the model's (at least 512 for rotary positions), or what kv_bytes
+                      * holds if that is less. More than the model's is allowed for rotary positions only. */
+    int n_sequences; /* sequences that run at once (more wait in line); 1 to 256 */
+    int n_batch;     /* most tokens computed together; 1 to 2048 */
+    size_t kv_bytes; /* bound on KV memory, in bytes; pages are taken from the system as they are used */
+    aigc_kv_type kv; /* type of cached keys and values */
     bool prefix_cache; /* keep finished sequences' blocks for requests that begin with the same tokens */
     const volatile sig_atomic_t *interrupt; /* when it becomes non-zero a running step returns soon; may be NULL */
 } aigc_engine_options;

@@ -13,6 +13,9 @@ enum {
     MAX_BATCH = 2048,
     CACHED_SEQUENCES = 4, /* the cache keeps the prefixes of at least so many whole contexts, if the bound allows */
     STEP_NANOSECONDS = 20 * 1000 * 1000,
+    /* Rotary positions have no end, and converters of small models understate the context (llama2.c's writes 128
+     * whatever the model was trained with): the default is at least this. */
+    MIN_ROTARY_CONTEXT = 512,
 };
 
 int64_t engine_now(void)
@@ -71,9 +74,11 @@ static aigc_status resolve_context(const aigc_model *model, aigc_engine_options 
     if (most > INT32_MAX / KV_BLOCK)
         most = INT32_MAX / KV_BLOCK;
     size_t holds = most * KV_BLOCK;
+    bool rotary = model->recipe->position != POSITION_LEARNED;
+    size_t usual = rotary && hp->n_context < MIN_ROTARY_CONTEXT ? MIN_ROTARY_CONTEXT : hp->n_context;
     if (o->n_context == 0)
-        o->n_context = (int)(hp->n_context < holds ? hp->n_context : holds);
-    aigc_status status = check_range("context", o->n_context, 1, (long)hp->n_context, err);
+        o->n_context = (int)(usual < holds ? usual : holds);
+    aigc_status status = check_range("context", o->n_context, 1, rotary ? INT32_MAX : (long)hp->n_context, err);
     if (status != AIGC_OK)
         return status;
     if ((size_t)o->n_context > holds)

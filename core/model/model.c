@@ -34,6 +34,13 @@ static void describe_u32(const aigc_model *model, const char *suffix, uint32_t *
         gguf_get_u32(model->file, key, false, out, NULL); /* left 0 if it is of another type */
 }
 
+static void describe_token(const gguf_file *file, const char *key, int32_t *out)
+{
+    uint32_t id = UINT32_MAX;
+    if (gguf_get_u32(file, key, false, &id, NULL) == AIGC_OK && id <= INT32_MAX)
+        *out = (int32_t)id;
+}
+
 /* The type that holds most elements. */
 static const char *main_type(const gguf_file *file)
 {
@@ -83,6 +90,8 @@ static aigc_status describe(aigc_model *model, aigc_error *err)
     info->n_kv_heads = info->n_heads;
     describe_u32(model, "attention.head_count_kv", &info->n_kv_heads);
     describe_u32(model, "feed_forward_length", &info->n_ff);
+    describe_token(file, "tokenizer.ggml.bos_token_id", &info->bos);
+    describe_token(file, "tokenizer.ggml.eos_token_id", &info->eos);
     const gguf_value *vocabulary = gguf_find(file, "tokenizer.ggml.tokens");
     if (vocabulary != NULL && vocabulary->type == GGUF_ARRAY && vocabulary->n_items <= UINT32_MAX)
         info->n_vocab = (uint32_t)vocabulary->n_items;
