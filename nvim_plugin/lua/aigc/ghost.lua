@@ -1,0 +1,211 @@
+--- Draws a suggestion: text that is on the screen but not in the buffer.
+---
+--- What fits behind the cursor lies over the line (overlay), the rest in virtual lines below, broken at words, because an
+--- overlay is cut at the window's edge. With text behind the cursor: `inline` where Neovim has it (found by trying, not
+--- by version); before that the overlay repeats the text behind the cursor after the suggestion.
+local M = {}
+
+local wrap = require('aigc.wrap')
+
+local NAMESPACE = vim.api.nvim_create_namespace('aigc')
+local MARK = 1 -- always the same: updated in place, so that nothing flickers
+local GROUP = 'AigcSuggestion'
+
+---@type { buf: integer, text: string, key: string, rows: aigc.Row[] }?
+local drawn
+
+---@type boolean?
+local inline
+
+--- Whether this Neovim can push text aside (0.10 and later).
+---@return boolean
+function M.has_inline()
+  if inline == nil then
+    local buf = vim.api.nvim_create_buf(false, true)
+    inline = pcall(vim.api.nvim_buf_set_extmark, buf, NAMESPACE, 0, 0, {
+      virt_text = { { 'x' } },
+      virt_text_pos = 'inline',
+    })
+    vim.api.nvim_buf_delete(buf, { force = true })
+  end
+  return inline
+end
+
+--- Where the text area of a window shows a position, and how large the area is.
+---@class aigc.Place
+---@field width integer
+---@field height integer
+---@field column integer from 0, in the text area
+---@field line integer from 1, row of the window
+
+---@param win integer
+---@param row integer from 0
+---@param col integer in bytes
+---@return aigc.Place? nil if it is off the screen
+local function find_place(win, row, col)
+  local info = vim.fn.getwininfo(win)[1]
+  local position = vim.fn.screenpos(win, row + 1, col + 1)
+  if position.row == 0 then
+    return nil
+  end
+  local width = info.width - info.textoff
+  local column = position.col - info.wincol - info.textoff
+  if width < 1 or column < 0 then
+    return nil
+  end
+  return {
+    width = width,
+    height = info.height,
+    column = math.min(column, width),
+    line = position.row - info.winrow + 1,
+  }
+end
+
+--- Tabs become spaces: a tab in virtual text does not know its column.
+local function expand_tabs(text, column, tabstop)
+  if not text:find('\t', 1, true) then
+    return text
+  end
+  local parts = {}
+  for piece, tab in text:gmatch('([^\t]*)(\t?)') do
+    parts[#parts + 1] = piece
+    column = column + wrap.width(piece, column, tabstop)
+    if tab ~= '' then
+      local spaces = tabstop - column % tabstop
+      parts[#parts + 1] = (' '):rep(spaces)
+      column = column + spaces
+    end
+  end
+  return table.concat(parts)
+end
+
+--- The chunks of a row: up to `border` the suggestion, behind it text of the buffer.
+---@param text string
+---@param row aigc.Row
+---@param border integer
+---@param column integer
+---@param tabstop integer
+local function chunks_of(text, row, border, column, tabstop)
+  local ours = expand_tabs(text:sub(row.first, math.min(row.last, border)), column, tabstop)
+  local chunks = { { ours, GROUP } }
+  if row.last > border then
+    column = column + vim.api.nvim_strwidth(ours)
+    local theirs = text:sub(math.max(row.first, border + 1), row.last)
+    chunks[2] = { expand_tabs(theirs, column, tabstop), 'Normal' }
+  end
+  return chunks
+end
+
+--- Rows of `text` for this place; those of the last drawing are used again if the text has only grown.
+local function rows_of(buf, text, place, first, column, tabstop)
+  local key = table.concat({ first, column, place.width, place.height, tabstop }, ' ')
+  local options = {
+    first = first,
+    width = place.width,
+    column = column,
+    tabstop = tabstop,
+    max_rows = place.height,
+  }
+  local same = drawn and drawn.buf == buf and drawn.key == key and vim.startswith(text, drawn.text)
+  local rows = wrap.rows(text, options, same and drawn.rows or nil)
+  drawn = { buf = buf, text = text, key = key, rows = rows }
+  return rows
+end
+
+--- Behind the end of the line, or over its rest.
+local function overlay_mark(buf, text, after, place, tabstop)
+  local border = #text
+  local column, first = place.column, place.width - place.column
+  local after_width = wrap.width(after, column, tabstop)
+  local below_only = after_width > first
+  if below_only then -- the rest of the line goes on in further rows, which an overlay does not reach
+    column, first = 0, place.width
+  else
+    text = text .. after
+  end
+  local rows = rows_of(buf, text, place, first, column, tabstop)
+  local lines = {}
+  for i = below_only and 1 or 2, #rows do
+    lines[#lines + 1] = chunks_of(text, rows[i], border, 0, tabstop)
+  end
+  local mark = { virt_lines = #lines > 0 and lines or nil }
+  if not below_only then
+    mark.virt_text = chunks_of(text, rows[1], border, column, tabstop)
+    mark.virt_text_pos = 'overlay'
+    local shown = 0
+    for _, chunk in ipairs(mark.virt_text) do
+      shown = shown + vim.api.nvim_strwidth(chunk[1])
+    end
+    if shown < after_width then -- cover what lies below
+      mark.virt_text[#mark.virt_text + 1] = { (' '):rep(after_width - shown), 'Normal' }
+    end
+  end
+  return mark, #lines
+end
+
+--- Pushes the rest of the line aside; Neovim wraps that line itself.
+local function inline_mark(buf, text, place, tabstop)
+  local head, tail = text:match('^([^\n]*)\n(.*)$')
+  local mark = {
+    virt_text = { { expand_tabs(head or text, place.column, tabstop), GROUP } },
+    virt_text_pos = 'inline',
+  }
+  if not tail then
+    return mark, 0
+  end
+  local lines = {}
+  for _, row in ipairs(rows_of(buf, tail, place, place.width, 0, tabstop)) do
+    lines[#lines + 1] = chunks_of(tail, row, #tail, 0, tabstop)
+  end
+  mark.virt_lines = lines
+  return mark, #lines
+end
+
+--- Virtual lines below the window's last row are not seen: scroll, but never the cursor's line out of the window.
+local function make_room(place, line_rows, n_lines)
+  local missing = math.min(place.line + line_rows - 1 + n_lines - place.height, place.line - 1)
+  if missing > 0 then
+    local view = vim.fn.winsaveview()
+    view.topline = view.topline + missing
+    vim.fn.winrestview(view)
+  end
+end
+
+--- Draws `text` at a position of the current window's buffer, in place of what was drawn before.
+---@param row integer from 0
+---@param col integer in bytes
+---@param text string may have line feeds and tabs, no other control characters
+function M.draw(row, col, text)
+  local win, buf = vim.api.nvim_get_current_win(), vim.api.nvim_get_current_buf()
+  local place = find_place(win, row, col)
+  if not place then
+    M.clear()
+    return
+  end
+  local line = vim.api.nvim_buf_get_lines(buf, row, row + 1, true)[1]
+  local after = line:sub(col + 1)
+  local tabstop = vim.bo[buf].tabstop
+  local mark, n_lines
+  if after ~= '' and M.has_inline() then
+    mark, n_lines = inline_mark(buf, text, place, tabstop)
+  else
+    mark, n_lines = overlay_mark(buf, text, after, place, tabstop)
+  end
+  mark.id = MARK
+  mark.hl_mode = 'combine'
+  mark.strict = false
+  vim.api.nvim_buf_set_extmark(buf, NAMESPACE, row, col, mark)
+  if n_lines > 0 then
+    local after_rows = math.floor((place.column + wrap.width(after, place.column, tabstop)) / place.width)
+    make_room(place, 1 + (vim.wo[win].wrap and after_rows or 0), n_lines)
+  end
+end
+
+function M.clear()
+  if drawn and vim.api.nvim_buf_is_valid(drawn.buf) then
+    vim.api.nvim_buf_del_extmark(drawn.buf, NAMESPACE, MARK)
+  end
+  drawn = nil
+end
+
+return M

@@ -1,0 +1,110 @@
+--- :checkhealth aigc
+local M = {}
+
+local health = vim.health or require('health')
+-- Neovim before 0.10 has these under other names.
+local start = health.start or health.report_start
+local ok = health.ok or health.report_ok
+local info = health.info or health.report_info
+local warn = health.warn or health.report_warn
+local error_ = health.error or health.report_error
+
+local BUILD = 'Run `make nvim` in the repository (the plugin manager\'s build step), then restart Neovim.'
+
+local function check_module()
+  start('aigc: module')
+  local found, core = pcall(require, 'aigc.core')
+  if not found then
+    error_('The C module lua/aigc/core.so is not there or does not load.', { BUILD })
+    info(tostring(core):gsub('\n.*', ''))
+    return nil
+  end
+  local version = require('aigc.client').VERSION
+  if core.version() ~= version then
+    error_(('core.so is version %s, the Lua side is %s.'):format(core.version(), version), { BUILD })
+  else
+    ok('core.so ' .. core.version())
+  end
+  ok('CPU level: ' .. core.cpu_level())
+  return core
+end
+
+local function check_options()
+  start('aigc: options')
+  local config, problems = require('aigc.config').get()
+  for _, problem in ipairs(problems) do
+    error_(problem, { 'See :help aigc-options.' })
+  end
+  if #problems == 0 then
+    ok('all known and in range')
+  end
+  info('prompt: up to ' .. config.prompt_bytes .. ' bytes before the cursor')
+  return config
+end
+
+---@param model table
+local function describe(model)
+  local about, message = model:info()
+  if not about then
+    error_(message)
+    return
+  end
+  ok(
+    ('%s: %s, %s, %.1f million parameters, %.1f MB, context %d'):format(
+      about.name ~= '' and about.name or vim.fn.fnamemodify(about.path, ':t'),
+      about.architecture,
+      about.quantisation,
+      about.n_params / 1e6,
+      about.file_bytes / 1e6,
+      about.n_context
+    )
+  )
+  local runnable
+  runnable, message = model:check()
+  if not runnable then
+    error_(message)
+  end
+end
+
+local function check_model(core, config)
+  start('aigc: model')
+  info(config.model)
+  local model, message = core.open(config.model, { parts = 'description' })
+  if not model then
+    error_(message, {
+      "Set the path of a GGUF file: vim.g.aigc = { model = '...' }, or AIGC_MODEL in the environment.",
+    })
+    return
+  end
+  describe(model)
+  model:close()
+end
+
+local function check_editor(config)
+  start('aigc: editor')
+  local cores = #(vim.uv or vim.loop).cpu_info()
+  local threads = config.threads or 0
+  local text = ('threads: %s of %d cores'):format(
+    threads == 0 and 'chosen by the engine' or tostring(threads),
+    cores
+  )
+  if threads > cores then
+    warn(text, { 'More threads than cores make completion slower.' })
+  else
+    ok(text)
+  end
+  local inline = require('aigc.ghost').has_inline()
+  info('text behind the cursor is ' .. (inline and 'pushed aside (inline)' or 'repeated behind the suggestion'))
+  info('state: ' .. require('aigc').status().state)
+end
+
+function M.check()
+  local core = check_module()
+  local config = check_options()
+  if core then
+    check_model(core, config)
+  end
+  check_editor(config)
+end
+
+return M

@@ -1,0 +1,71 @@
+--- The text before the cursor, as much of it as the model shall see.
+local M = {}
+
+--- Row of the line that holds a byte of the buffer, found by halving: O(log n) calls whatever the buffer's size.
+local function row_of(buf, offset, last_row)
+  local low, high = 0, last_row
+  while low < high do
+    local middle = math.floor((low + high + 1) / 2)
+    if vim.api.nvim_buf_get_offset(buf, middle) <= offset then
+      low = middle
+    else
+      high = middle - 1
+    end
+  end
+  return low
+end
+
+--- Where a line too long for the budget is cut: after a space if one is near, never inside a character.
+local function cut_line(buf, row, col, end_col)
+  local text = vim.api.nvim_buf_get_text(buf, row, col, row, math.min(col + 64, end_col), {})[1]
+  local space = text:find(' ', 1, true)
+  if space then
+    return col + space
+  end
+  local continuation = text:match('^[\128-\191]*')
+  return col + #continuation
+end
+
+--- Text from at most `budget` bytes before (row, col) up to there. Its beginning moves in steps of a quarter of the
+--- budget: while one writes, most requests begin like the one before, and what the model has computed of them holds.
+---@param buf integer
+---@param row integer from 0
+---@param col integer in bytes
+---@param budget integer in bytes
+---@return string
+function M.before(buf, row, col, budget)
+  local position = vim.api.nvim_buf_get_offset(buf, row) + col
+  local start_row, start_col = 0, 0
+  if position > budget then
+    local step = math.floor(budget / 4)
+    local offset = math.ceil((position - budget) / step) * step
+    start_row = row_of(buf, offset, row)
+    start_col = offset - vim.api.nvim_buf_get_offset(buf, start_row)
+    if start_col > 0 then
+      local next_line = start_row < row and vim.api.nvim_buf_get_offset(buf, start_row + 1)
+      if next_line and position - next_line >= budget / 2 then
+        start_row, start_col = start_row + 1, 0
+      else
+        local end_col = start_row == row and col
+          or #vim.api.nvim_buf_get_lines(buf, start_row, start_row + 1, true)[1]
+        start_col = cut_line(buf, start_row, math.min(start_col, end_col), end_col)
+      end
+    end
+  end
+  local lines = vim.api.nvim_buf_get_text(buf, start_row, start_col, row, col, {})
+  return table.concat(lines, '\n')
+end
+
+--- Models learn words with the space before them: after "upon a " they expect no further word. So a space at the end
+--- stays out of the prompt and is taken off the answer.
+---@param text string
+---@return string prompt
+---@return string left_out '' or ' '
+function M.split_space(text)
+  if text:find('[^%s] $') then
+    return text:sub(1, -2), ' '
+  end
+  return text, ''
+end
+
+return M

@@ -1,0 +1,463 @@
+/* session.c: one model, one engine, one worker thread, a queue of depth one. */
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The engine computes on this stack too; some systems' default is 128 KiB. */
+enum { WORKER_STACK = 2 << 20 };
+
+struct session {
+    char *path;
+    session_options options;
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake; /* for the worker: something waits, or the end has come */
+    pthread_t worker;
+    bool has_worker;
+    bool entered; /* the caller runs a request; only the owning thread looks */
+
+    volatile sig_atomic_t interrupt; /* stops the running job; written under the lock */
+    bool stop;
+    job *waiting, *running; /* under the lock; also in the list */
+    bool notified;          /* a byte is in the pipe */
+    int pipe_read, pipe_write;
+
+    /* The owning thread's: all jobs that it has not seen the end of, and those handed out by the last take. */
+    job *jobs;
+    job *taken, *taken_next;
+    job *live; /* the one of the list that runs, until session_next() has told of it */
+    long long last_id;
+
+    aigc_model *model;   /* set under the lock, once */
+    aigc_engine *engine; /* used by whoever runs a request */
+};
+
+static aigc_status fail(aigc_error *err, aigc_status code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static aigc_status fail(aigc_error *err, aigc_status code, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(err->message, sizeof err->message, format, ap);
+    va_end(ap);
+    err->code = code;
+    return code;
+}
+
+/* ---- the pipe ----------------------------------------------------------------------------------------------- */
+
+static bool make_pipe(int fd[2])
+{
+    if (pipe(fd) != 0)
+        return false;
+    for (int i = 0; i < 2; i++) {
+        /* Children of the editor must not inherit it, and neither end may ever block. */
+        if (fcntl(fd[i], F_SETFD, FD_CLOEXEC) != 0 || fcntl(fd[i], F_SETFL, O_NONBLOCK) != 0) {
+            close(fd[0]);
+            close(fd[1]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Under the lock. One byte at the edge from nothing to something; a full pipe would say the same. */
+static void notify(session *s)
+{
+    if (s->notified)
+        return;
+    ssize_t written;
+    do
+        written = write(s->pipe_write, "", 1);
+    while (written < 0 && errno == EINTR);
+    s->notified = written == 1 || errno == EAGAIN;
+}
+
+static void drain(session *s)
+{
+    char bytes[16];
+    ssize_t got;
+    do
+        got = read(s->pipe_read, bytes, sizeof bytes);
+    while (got > 0 || (got < 0 && errno == EINTR));
+}
+
+/* ---- loading ------------------------------------------------------------------------------------------------ */
+
+/* Opens what is not open yet. Called by the thread that may use the engine. */
+static aigc_status load_model(session *s, aigc_model **model, aigc_error *err)
+{
+    if (!s->model) {
+        aigc_model *opened;
+        aigc_status status = aigc_model_open(s->path, s->options.parts, &opened, err);
+        if (status != AIGC_OK)
+            return status;
+        pthread_mutex_lock(&s->lock);
+        s->model = opened;
+        pthread_mutex_unlock(&s->lock);
+    }
+    *model = s->model;
+    return AIGC_OK;
+}
+
+static aigc_status load_engine(session *s, aigc_model **model, aigc_engine **engine, aigc_error *err)
+{
+    aigc_status status = load_model(s, model, err);
+    if (status == AIGC_OK && !s->engine) {
+        aigc_engine_options options = s->options.engine;
+        uint32_t trained = aigc_model_describe(s->model)->n_context;
+        if (trained && (uint32_t)options.n_context > trained)
+            options.n_context = 0; /* the model's own */
+        options.interrupt = &s->interrupt;
+        status = aigc_engine_open(s->model, &options, &s->engine, err);
+    }
+    *engine = s->engine;
+    return status;
+}
+
+/* ---- the worker --------------------------------------------------------------------------------------------- */
+
+typedef struct worker_sink {
+    session *s;
+    job *j;
+    bool lost;
+} worker_sink;
+
+static bool on_piece(void *context, const aigc_piece *piece)
+{
+    worker_sink *w = context;
+    pthread_mutex_lock(&w->s->lock);
+    text_buffer *fresh = &w->j->alternatives[piece->alternative].fresh;
+    w->lost = !text_buffer_append(fresh, piece->text, piece->text_len);
+    if (!w->lost) {
+        w->j->has_fresh = true;
+        notify(w->s);
+    }
+    pthread_mutex_unlock(&w->s->lock);
+    return !w->lost;
+}
+
+static void run_on_worker(session *s, job *j)
+{
+    aigc_model *model;
+    aigc_engine *engine;
+    worker_sink sink = {.s = s, .j = j};
+    j->status = load_engine(s, &model, &engine, &j->error);
+    if (j->status == AIGC_OK)
+        j->status = job_run(j, model, engine, &s->interrupt, on_piece, &sink);
+    if (j->status == AIGC_OK && sink.lost)
+        j->status = fail(&j->error, AIGC_E_MEMORY, "out of memory: no room for the generated text");
+}
+
+static void *worker_main(void *context)
+{
+    session *s = context;
+    pthread_mutex_lock(&s->lock);
+    for (;;) {
+        while (!s->stop && !s->waiting)
+            pthread_cond_wait(&s->wake, &s->lock);
+        if (s->stop)
+            break;
+        job *j = s->running = s->waiting;
+        s->waiting = NULL;
+        s->interrupt = 0;
+        j->state = JOB_RUNNING;
+        pthread_mutex_unlock(&s->lock);
+        run_on_worker(s, j);
+        pthread_mutex_lock(&s->lock);
+        s->running = NULL;
+        j->state = JOB_FINISHED;
+        notify(s);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* The host's signals stay with the host's threads. */
+static aigc_status start_worker(session *s, aigc_error *err)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    int failed = pthread_attr_init(&attributes);
+    if (failed)
+        return fail(err, AIGC_E_IO, "cannot start the worker thread: %s", strerror(failed));
+    sigfillset(&all);
+    pthread_attr_setstacksize(&attributes, WORKER_STACK);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    failed = pthread_create(&s->worker, &attributes, worker_main, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (failed)
+        return fail(err, AIGC_E_IO, "cannot start the worker thread: %s", strerror(failed));
+    s->has_worker = true;
+    return AIGC_OK;
+}
+
+/* ---- opening and closing ------------------------------------------------------------------------------------ */
+
+aigc_status session_open(const char *path, const session_options *options, session **out, aigc_error *err)
+{
+    if (access(path, R_OK) != 0)
+        return fail(err, AIGC_E_IO, "cannot read the model '%s': %s", path, strerror(errno));
+    session *s = calloc(1, sizeof *s);
+    char *copy = strdup(path);
+    int fd[2];
+    if (!s || !copy) {
+        free(s);
+        free(copy);
+        return fail(err, AIGC_E_MEMORY, "out of memory: cannot open the model '%s'", path);
+    }
+    if (!make_pipe(fd)) {
+        int reason = errno;
+        free(s);
+        free(copy);
+        return fail(err, AIGC_E_IO, "cannot make a pipe: %s", strerror(reason));
+    }
+    s->path = copy;
+    s->options = *options;
+    s->pipe_read = fd[0];
+    s->pipe_write = fd[1];
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->wake, NULL);
+    *out = s;
+    return AIGC_OK;
+}
+
+static void free_list(job *j)
+{
+    while (j) {
+        job *next = j->next;
+        job_free(j);
+        j = next;
+    }
+}
+
+void session_close(session *s)
+{
+    if (!s)
+        return;
+    if (s->has_worker) {
+        pthread_mutex_lock(&s->lock);
+        s->stop = true;
+        s->interrupt = 1;
+        pthread_cond_signal(&s->wake);
+        pthread_mutex_unlock(&s->lock);
+        pthread_join(s->worker, NULL);
+    }
+    free_list(s->jobs);
+    free_list(s->taken);
+    aigc_engine_close(s->engine);
+    aigc_model_close(s->model);
+    close(s->pipe_read);
+    close(s->pipe_write);
+    pthread_cond_destroy(&s->wake);
+    pthread_mutex_destroy(&s->lock);
+    free(s->path);
+    free(s);
+}
+
+const char *session_path(const session *s)
+{
+    return s->path;
+}
+
+/* ---- the caller's own requests ------------------------------------------------------------------------------ */
+
+static bool worker_is_busy(session *s)
+{
+    return s->waiting || s->running;
+}
+
+aigc_status session_model(session *s, aigc_model **model, aigc_error *err)
+{
+    pthread_mutex_lock(&s->lock);
+    bool busy = worker_is_busy(s);
+    *model = s->model;
+    pthread_mutex_unlock(&s->lock);
+    if (*model)
+        return AIGC_OK;
+    if (busy)
+        return fail(err, AIGC_E_LIMIT, "the model is still being loaded by a submitted request");
+    return load_model(s, model, err);
+}
+
+aigc_engine *session_idle_engine(session *s)
+{
+    pthread_mutex_lock(&s->lock);
+    aigc_engine *engine = worker_is_busy(s) ? NULL : s->engine;
+    pthread_mutex_unlock(&s->lock);
+    return engine;
+}
+
+const char *session_state(session *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool busy = worker_is_busy(s) || s->entered;
+    bool loaded = s->model != NULL;
+    pthread_mutex_unlock(&s->lock);
+    if (busy)
+        return loaded ? "running" : "loading";
+    return loaded ? "idle" : "unloaded";
+}
+
+bool session_entered(const session *s)
+{
+    return s->entered;
+}
+
+aigc_status session_enter(session *s, aigc_model **model, aigc_engine **engine, aigc_error *err)
+{
+    if (s->entered)
+        return fail(err, AIGC_E_LIMIT, "the model is busy: a callback of its own generate() cannot start another");
+    pthread_mutex_lock(&s->lock);
+    job *j = s->running ? s->running : s->waiting;
+    long long id = j ? j->id : 0;
+    pthread_mutex_unlock(&s->lock);
+    if (id)
+        return fail(err, AIGC_E_LIMIT, "the model is busy with request %lld: cancel it, or take its last event first",
+                    id);
+    s->interrupt = 0;
+    aigc_status status = load_engine(s, model, engine, err);
+    s->entered = status == AIGC_OK;
+    return status;
+}
+
+void session_leave(session *s)
+{
+    s->entered = false;
+}
+
+const volatile sig_atomic_t *session_interrupt(const session *s)
+{
+    return &s->interrupt;
+}
+
+/* ---- requests for the worker -------------------------------------------------------------------------------- */
+
+/* Under the lock. */
+static bool cancel_job(session *s, job *j)
+{
+    if (!j || j->cancelled)
+        return false;
+    j->cancelled = true;
+    if (j == s->running) {
+        s->interrupt = 1;
+    } else {
+        s->waiting = NULL;
+        j->state = JOB_FINISHED;
+        notify(s);
+    }
+    return true;
+}
+
+aigc_status session_submit(session *s, job *j, aigc_error *err)
+{
+    if (s->entered)
+        return fail(err, AIGC_E_LIMIT, "the model is busy: a callback of its own generate() cannot submit a request");
+    if (!s->has_worker) {
+        aigc_status status = start_worker(s, err);
+        if (status != AIGC_OK)
+            return status;
+    }
+    job **end = &s->jobs;
+    while (*end)
+        end = &(*end)->next;
+    *end = j;
+    j->id = ++s->last_id;
+    pthread_mutex_lock(&s->lock);
+    cancel_job(s, s->running);
+    cancel_job(s, s->waiting);
+    s->waiting = j;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+    return AIGC_OK;
+}
+
+bool session_cancel(session *s, long long id)
+{
+    pthread_mutex_lock(&s->lock);
+    bool cancelled = false;
+    if (s->running && (id == 0 || s->running->id == id))
+        cancelled = cancel_job(s, s->running);
+    if (s->waiting && (id == 0 || s->waiting->id == id))
+        cancelled = cancel_job(s, s->waiting) || cancelled;
+    pthread_mutex_unlock(&s->lock);
+    return cancelled;
+}
+
+int session_fd(const session *s)
+{
+    return s->pipe_read;
+}
+
+bool session_wait(session *s, int milliseconds)
+{
+    struct pollfd p = {.fd = s->pipe_read, .events = POLLIN};
+    return poll(&p, 1, milliseconds) == 1;
+}
+
+/* Under the lock. Makes the fresh text the reader's. What was handed out before has been read. */
+static void hand_out(job *j)
+{
+    for (int i = 0; i < j->n; i++) {
+        job_alternative *a = &j->alternatives[i];
+        text_buffer read = a->out;
+        read.len = 0;
+        a->out = a->fresh;
+        a->fresh = read;
+    }
+    j->has_fresh = false;
+}
+
+void session_take(session *s)
+{
+    free_list(s->taken);
+    s->taken = NULL;
+    s->live = NULL;
+    drain(s);
+    job **taken_end = &s->taken;
+    pthread_mutex_lock(&s->lock);
+    s->notified = false;
+    for (job **link = &s->jobs; *link;) {
+        job *j = *link;
+        if (j->has_fresh)
+            hand_out(j);
+        else
+            for (int i = 0; i < j->n; i++)
+                j->alternatives[i].out.len = 0;
+        if (j->state == JOB_FINISHED) {
+            *link = j->next;
+            j->next = NULL;
+            *taken_end = j;
+            taken_end = &j->next;
+        } else {
+            if (j->state == JOB_RUNNING)
+                s->live = j;
+            link = &j->next;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    s->taken_next = s->taken;
+}
+
+job *session_next(session *s, bool *finished)
+{
+    job *j = s->taken_next;
+    *finished = j != NULL;
+    if (j) {
+        s->taken_next = j->next;
+    } else {
+        j = s->live;
+        s->live = NULL;
+    }
+    return j;
+}

@@ -1,0 +1,71 @@
+/*
+ * session.h: a model with its engine, used from the thread that owns it (Lua's) and from one worker thread.
+ *
+ * Requests that must not be waited for are submitted and run on the worker, which is created at the first of them, with
+ * all signals blocked. Loading the model happens there too. The newest request wins: submitting one cancels the one
+ * that runs and the one that waits. What comes out is fetched by session_take(); a byte in a pipe says that there is
+ * something to fetch. Requests that the caller waits for run on the caller's own thread between session_enter() and
+ * session_leave(), and only while the worker has nothing to do: an engine belongs to one thread at a time.
+ *
+ * All functions are for the owning thread. Only session_close() waits for the worker (as long as a step needs to see
+ * the interrupt flag); session_model() and session_enter() may open the file.
+ */
+#ifndef AIGC_LUA_SESSION_H
+#define AIGC_LUA_SESSION_H
+
+#include "job.h"
+
+typedef struct session session;
+
+typedef struct session_options {
+    aigc_engine_options engine; /* n_context may be more than the model's, which then holds */
+    unsigned parts;             /* AIGC_MODEL_*: what is read of the file */
+} session_options;
+
+/* Notes the path and makes the pipe; the file is only asked for its permission. */
+aigc_status session_open(const char *path, const session_options *options, session **s, aigc_error *err);
+
+/* Cancels, joins the worker, frees everything. NULL is allowed. Not between session_enter() and session_leave(). */
+void session_close(session *s);
+
+const char *session_path(const session *s);
+
+/* The model, opening it on this thread if nobody has. AIGC_E_LIMIT while the worker opens it. */
+aigc_status session_model(session *s, aigc_model **model, aigc_error *err);
+
+/* The engine, if it is open and the worker does not use it, or NULL. */
+aigc_engine *session_idle_engine(session *s);
+
+/* "unloaded", "loading", "idle" or "running". */
+const char *session_state(session *s);
+
+/* Whether the caller runs a request itself (so that a callback may not start another). */
+bool session_entered(const session *s);
+
+/* Lends the engine to the caller, opening it if need be. Fails while the worker has a request. */
+aigc_status session_enter(session *s, aigc_model **model, aigc_engine **engine, aigc_error *err);
+void session_leave(session *s);
+
+/* Never set between session_enter() and session_leave(). */
+const volatile sig_atomic_t *session_interrupt(const session *s);
+
+/* Puts the job in line, sets its id and cancels the others. The session owns the job from here if that succeeds. */
+aigc_status session_submit(session *s, job *j, aigc_error *err);
+
+/* Cancels one request, or whichever there is if id is 0. Whether there was one to cancel. */
+bool session_cancel(session *s, long long id);
+
+/* Becomes readable when there is something to take. Belongs to the session. */
+int session_fd(const session *s);
+
+/* Waits until then: whether there is something. Returns early when a signal comes. */
+bool session_wait(session *s, int milliseconds);
+
+/* Empties the pipe and prepares the jobs that have something to tell, in the order of submission, for session_next().
+ * Jobs that were handed out finished are freed at the next session_take(). */
+void session_take(session *s);
+
+/* The next job of those, or NULL. *finished: it has ended, this is the last of it. Its `out` buffers hold new text. */
+job *session_next(session *s, bool *finished);
+
+#endif
