@@ -114,9 +114,6 @@ static aigc_status load_engine(session *s, aigc_model **model, aigc_engine **eng
     aigc_status status = load_model(s, model, err);
     if (status == AIGC_OK && !s->engine) {
         aigc_engine_options options = s->options.engine;
-        uint32_t trained = aigc_model_describe(s->model)->n_context;
-        if (trained && (uint32_t)options.n_context > trained)
-            options.n_context = 0; /* the model's own */
         options.interrupt = &s->interrupt;
         status = aigc_engine_open(s->model, &options, &s->engine, err);
     }

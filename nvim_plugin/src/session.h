@@ -18,8 +18,8 @@
 typedef struct session session;
 
 typedef struct session_options {
-    aigc_engine_options engine; /* n_context may be more than the model's, which then holds */
-    unsigned parts;             /* AIGC_MODEL_*: what is read of the file */
+    aigc_engine_options engine;
+    unsigned parts; /* AIGC_MODEL_*: what is read of the file */
 } session_options;
 
 /* Notes the path and makes the pipe; the file is only asked for its permission. */

@@ -109,7 +109,12 @@ end
 ---@return table? model
 ---@return string? message
 local function get_model(config)
-  local options = { context = config.context, threads = config.threads, kv = config.kv }
+  local options = {
+    context = config.context,
+    threads = config.threads,
+    kv = config.kv,
+    sequences = 1, -- the newest request is the only one
+  }
   local key = vim.inspect({ config.model, options })
   if open and open.key == key then
     return open.model

@@ -104,7 +104,9 @@ local defaults = {
   stop = { '\n\n' },
   temperature = 0,
   prompt_bytes = 4096,
-  context = 2048,
+  context = 0,
+  threads = 0,
+  kv = 'f16',
 }
 
 local FILE = 'aigc-base.gguf'

@@ -83,7 +83,7 @@ end
 local function check_editor(config)
   start('aigc: editor')
   local cores = #(vim.uv or vim.loop).cpu_info()
-  local threads = config.threads or 0
+  local threads = config.threads
   local text = ('threads: %s of %d cores'):format(
     threads == 0 and 'chosen by the engine' or tostring(threads),
     cores
