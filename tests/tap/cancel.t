@@ -1,0 +1,83 @@
+#!/usr/bin/perl
+# Timeouts, cancel and termination end a generation at once, and leave nothing behind.
+use FindBin;
+use lib $FindBin::RealBin;
+use AigcTest;
+
+# More than fits any time limit here: the test model's context ends one text after some hundred tokens, so ask for many.
+my $endless = q{SELECT count(generate('Once upon a time', max_tokens => 100000)) FROM generate_series(1, 1000000)};
+
+my $node = new_node('cancel');
+my $main = session($node);
+my $pid  = ask($main, 'SELECT pg_backend_pid()');
+ask($main, 'SELECT generate(\'Once\', max_tokens => 3)');
+
+# The statement as the issue has it, and how late it ends. Half of the runs may be held up by the machine's other work.
+my @late;
+for (1 .. 20) {
+    my $start = time;
+    my (undef, $err) = ask($main, "SET statement_timeout = '200ms'; $endless");
+    push @late, time - $start - 0.2;
+    like($err, qr/canceling statement due to statement timeout/, 'statement_timeout ends the statement') if $_ == 1;
+    last if $err !~ /statement timeout/;
+}
+is(scalar @late, 20, 'statement_timeout ends each of 20 statements');
+cmp_ok(median(@late), '<', 0.1, sprintf 'typically within 100 ms (median %.0f ms late)', 1000 * median(@late));
+
+# A thousand timeouts in one session, at every moment of prompt and decode, with flat memory.
+my $timeouts = 0;
+my %memory;
+for my $i (1 .. 1000) {
+    my $limit = 1 + $i % 20;
+    my (undef, $err) = ask($main, "SET statement_timeout = '${limit}ms'; $endless");
+    $timeouts++ if $err =~ /statement timeout/;
+    $memory{$i} = backend_status($pid) if $i == 200 || $i == 1000;
+}
+is($timeouts, 1000, 'a thousand timeouts in one session');
+for my $field (qw(VmRSS VmData)) {
+    my $growth = $memory{1000}{$field} - $memory{200}{$field};
+    cmp_ok($growth, '<', 1024, "$field is flat: $growth kB more after 800 timeouts");
+}
+is($memory{1000}{Threads}, $memory{200}{Threads}, 'and so is the number of threads');
+
+# A cursor's request is freed by its transaction's end, however that comes.
+ask($main, 'SET statement_timeout = 0');
+for my $i (1 .. 300) {
+    my $end = ('ROLLBACK', 'COMMIT', 'CLOSE c; COMMIT', 'SELECT 1/0; ROLLBACK')[ $i % 4 ];
+    ask($main, "BEGIN; DECLARE c CURSOR FOR SELECT generate_stream('Once', seed => $i); FETCH 2 FROM c; $end");
+    $memory{$i} = backend_status($pid) if $i == 100 || $i == 300;
+}
+my $growth = $memory{300}{VmRSS} - $memory{100}{VmRSS};
+cmp_ok($growth, '<', 1024, "memory is flat: $growth kB more after 200 abandoned cursors");
+is(ask($main, q{SELECT generate('Once upon a time', temperature => 0, max_tokens => 4)}), ', there was a',
+    'the session still generates');
+
+# pg_cancel_backend() from another session.
+my $other = session($node);
+my @took;
+for (1 .. 20) {
+    $main->{stdin} .= "$endless;\n\\warn over\n";
+    $main->{run}->pump_nb;
+    usleep(100_000);
+    my $start = time;
+    ask($other, "SELECT pg_cancel_backend($pid)");
+    $main->{run}->pump until $main->{stderr} =~ /over\n/ || $main->{timeout}->is_expired;
+    push @took, time - $start;
+    last if $main->{stderr} !~ /canceling statement due to user request/;
+    $main->{stderr} = $main->{stdout} = '';
+}
+is(scalar @took, 20, 'pg_cancel_backend() ends each of 20 statements');
+cmp_ok(median(@took), '<', 0.1, sprintf 'typically within 100 ms (median %.0f ms)', 1000 * median(@took));
+is(ask($main, 'SELECT 1'), '1', 'and the session goes on');
+
+# pg_terminate_backend() and a client that goes away.
+$main->{stdin} .= "$endless;\n";
+$main->{run}->pump_nb;
+usleep(100_000);
+ask($other, "SELECT pg_terminate_backend($pid)");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid"),
+    'pg_terminate_backend() ends the session');
+is(ask($other, 'SELECT pg_postmaster_start_time() > now() - interval \'1 hour\''), 't', 'and only that one');
+
+$node->stop('fast');
+done_testing();
