@@ -248,14 +248,17 @@ aigc_status gguf_get_string(const gguf_file *f, const char *key, bool required, 
 
 /* ---- as text ---- */
 
-/* Text that is cut, between characters, where the room ends. */
+/* Text that is cut, between pieces, where the room ends. */
 typedef struct line {
     char *out;
     size_t size, len;
+    size_t keep; /* length of the pieces that leave room for CUT_MARK */
     bool full;
 } line;
 
-/* Adds the n bytes of one character or escape, or nothing if they do not fit. */
+#define CUT_MARK "..."
+
+/* Adds the n bytes of one piece (a character, an escape, a number), or nothing if they do not fit. */
 static void add(line *l, const char *s, size_t n)
 {
     if (l->full || n >= l->size - l->len) {
@@ -265,6 +268,8 @@ static void add(line *l, const char *s, size_t n)
     memcpy(l->out + l->len, s, n);
     l->len += n;
     l->out[l->len] = '\0';
+    if (l->len + sizeof CUT_MARK <= l->size)
+        l->keep = l->len;
 }
 
 static void add_text(line *l, const char *s)
@@ -325,7 +330,7 @@ static void add_number(line *l, gguf_type type, const unsigned char *p)
         snprintf(text, sizeof text, "%lld", (long long)n.i);
     else
         print_real(n.f, type == GGUF_F32, text, sizeof text);
-    add_text(l, text);
+    add(l, text, strlen(text));
 }
 
 static void add_array(line *l, const gguf_value *value)
@@ -352,7 +357,7 @@ static void add_array(line *l, const gguf_value *value)
 
 void gguf_value_print(const gguf_value *value, char *out, size_t size)
 {
-    line l = {out, size, 0, false};
+    line l = {out, size, 0, 0, false};
     const unsigned char *p = value->data;
 
     if (size == 0)
@@ -364,11 +369,6 @@ void gguf_value_print(const gguf_value *value, char *out, size_t size)
         add_string(&l, gguf_next_string(&p), false);
     else
         add_number(&l, value->type, p);
-    if (l.full && size > 4) { /* make room for the mark of what is missing */
-        size_t keep = l.len < size - 4 ? l.len : size - 4;
-
-        while (keep > 0 && ((unsigned char)out[keep] & 0xc0) == 0x80)
-            keep--;
-        memcpy(out + keep, "...", 4);
-    }
+    if (l.full && size >= sizeof CUT_MARK)
+        memcpy(out + l.keep, CUT_MARK, sizeof CUT_MARK);
 }
