@@ -259,7 +259,7 @@ static void values_are_printed(void **state)
     assert_prints(file, "u64", 20, "...");
     assert_prints(file, "u64", 21, "18446744073709551615");
     assert_prints(good, "words", 99, "string[3]: \"a\", \"\", \"ccc\"");
-    assert_prints(good, "words", 20, "string[3]: \"a\",...");
+    assert_prints(good, "words", 20, "string[3]: \"a\", ...");
     gguf_close(file);
     gguf_close(good);
     free(f.data);
