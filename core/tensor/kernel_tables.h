@@ -8,5 +8,8 @@
 enum { MATMUL_TILE_BYTES = 64 << 10 };
 
 extern const aigc_kernels kernels_generic;
+#ifdef __x86_64__
+extern const aigc_kernels kernels_avx512;
+#endif
 
 #endif

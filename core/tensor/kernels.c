@@ -22,7 +22,7 @@ act_type act_type_for(tensor_type weights)
  */
 size_t act_row_bytes(act_type type, size_t n)
 {
-    size_t bytes = type == ACT_F32 ? act_pad(n * sizeof(float)) : act_layout(type, n).end;
+    size_t bytes = type == ACT_F32 ? act_pad(n * sizeof(float), 64) : act_layout(type, n).end;
     return bytes % 128 == 0 ? bytes + 64 : bytes;
 }
 
@@ -41,6 +41,10 @@ const aigc_kernels *kernels_for(cpu_level level)
     switch (level) {
     case CPU_GENERIC:
         return &kernels_generic;
+#ifdef __x86_64__
+    case CPU_AVX512:
+        return &kernels_avx512;
+#endif
     default:
         return NULL;
     }

@@ -131,30 +131,33 @@ static int sum_of(const int8_t *q, int n)
     return sum;
 }
 
+static void prepare_q8(const float *x, act_q8_block *out, size_t n)
+{
+    for (size_t b = 0; b < n / 32; b++) {
+        out[b].d = quantise_block(x + b * 32, out[b].q, 32);
+        out[b].bias = -128 * sum_of(out[b].q, 32);
+    }
+}
+
+static void prepare_q8_k(const float *x, act_q8_k_block *out, size_t n)
+{
+    for (size_t b = 0; b < n / K_ELEMENTS; b++) {
+        out[b].d = quantise_block(x + b * K_ELEMENTS, out[b].q, K_ELEMENTS);
+        for (int i = 0; i < 16; i++)
+            out[b].bias[i] = -32 * sum_of(out[b].q + i * 16, 16);
+        for (int i = 0; i < 8; i++)
+            out[b].sums[i] = (int16_t)sum_of(out[b].q + i * 32, 32);
+    }
+}
+
 static void prepare(act_type type, const float *x, void *out, size_t n)
 {
-    memset(out, 0, act_row_bytes(type, n));
-    if (type == ACT_F32) {
+    if (type == ACT_F32)
         memcpy(out, x, n * sizeof(float));
-        return;
-    }
-    act_parts parts = act_layout(type, n);
-    int8_t *q = out;
-    float *d = (float *)((char *)out + parts.d);
-    int32_t *bias = (int32_t *)((char *)out + parts.bias);
-    int16_t *sums = (int16_t *)((char *)out + parts.sums);
-    int block = type == ACT_Q8 ? 32 : K_ELEMENTS;
-    for (size_t b = 0; b < n / block; b++)
-        d[b] = quantise_block(x + b * block, q + b * block, block);
-    if (type == ACT_Q8) {
-        for (size_t b = 0; b < n / 32; b++)
-            bias[b] = -128 * sum_of(q + b * 32, 32);
-        return;
-    }
-    for (size_t i = 0; i < n / 16; i++)
-        bias[i] = -32 * sum_of(q + i * 16, 16);
-    for (size_t i = 0; i < n / 32; i++)
-        sums[i] = (int16_t)sum_of(q + i * 32, 32);
+    else if (type == ACT_Q8)
+        prepare_q8(x, out, n);
+    else
+        prepare_q8_k(x, out, n);
 }
 
 /* ---- dot products -------------------------------------------------------------------------------------------- */
@@ -232,52 +235,61 @@ static int sum_q6_k(const uint8_t *w, const int8_t *q)
     return total;
 }
 
-static float dot_quantised(tensor_type type, const uint8_t *w, const uint8_t *act, size_t k)
+static float scaled(const uint8_t *half, float d_x)
 {
-    act_parts parts = act_layout(act_type_for(type), k);
-    const tensor_type_info *info = tensor_type_describe(type);
-    const float *d_x = (const float *)(act + parts.d);
+    return f16_to_f32(load16(half)) * d_x;
+}
+
+static float dot_q8(tensor_type type, const uint8_t *w, const act_q8_block *x, size_t k)
+{
     float acc[8] = {0};
-    for (size_t b = 0; b < k / info->block_elements; b++, w += info->block_bytes) {
-        const int8_t *q = (const int8_t *)act + b * info->block_elements;
-        const int16_t *sums = (const int16_t *)(act + parts.sums) + b * 8;
+    size_t bytes = type == TYPE_Q8_0 ? sizeof(block_q8_0) : sizeof(block_q4_0);
+    for (size_t b = 0; b < k / 32; b++, w += bytes) {
+        int sum = type == TYPE_Q8_0 ? sum_q8_0(w, x[b].q) : sum_q4_0(w, x[b].q);
+        acc[b % 8] = fmaf(scaled(w, x[b].d), (float)sum, acc[b % 8]);
+    }
+    return tree(acc, 8);
+}
+
+static float dot_q8_k(tensor_type type, const uint8_t *w, const act_q8_k_block *x, size_t k)
+{
+    float acc[8] = {0};
+    for (size_t b = 0; b < k / K_ELEMENTS; b++) {
         float *lane = &acc[b % 8];
-        int sum, minima;
-        switch (type) {
-        case TYPE_Q8_0:
-            sum = sum_q8_0(w, q);
-            *lane = fmaf(f16_to_f32(load16(w)) * d_x[b], (float)sum, *lane);
-            break;
-        case TYPE_Q4_0:
-            sum = sum_q4_0(w, q);
-            *lane = fmaf(f16_to_f32(load16(w)) * d_x[b], (float)sum, *lane);
-            break;
-        case TYPE_Q4_K:
-            sum = sum_q4_k(w, q, sums, &minima);
-            *lane = fmaf(f16_to_f32(load16(w)) * d_x[b], (float)sum, *lane);
-            *lane = fmaf(-(f16_to_f32(load16(w + offsetof(block_q4_k, dmin))) * d_x[b]), (float)minima, *lane);
-            break;
-        default:
-            sum = sum_q6_k(w, q);
-            *lane = fmaf(f16_to_f32(load16(w + offsetof(block_q6_k, d))) * d_x[b], (float)sum, *lane);
+        if (type == TYPE_Q4_K) {
+            int minima, sum = sum_q4_k(w, x[b].q, x[b].sums, &minima);
+            *lane = fmaf(scaled(w, x[b].d), (float)sum, *lane);
+            *lane = fmaf(-scaled(w + offsetof(block_q4_k, dmin), x[b].d), (float)minima, *lane);
+            w += sizeof(block_q4_k);
+        } else {
+            *lane = fmaf(scaled(w + offsetof(block_q6_k, d), x[b].d), (float)sum_q6_k(w, x[b].q), *lane);
+            w += sizeof(block_q6_k);
         }
     }
     return tree(acc, 8);
+}
+
+static float dot(tensor_type type, const uint8_t *w, const void *x, size_t k)
+{
+    switch (act_type_for(type)) {
+    case ACT_Q8:
+        return dot_q8(type, w, x, k);
+    case ACT_Q8_K:
+        return dot_q8_k(type, w, x, k);
+    default:
+        return dot_float(type, w, x, k);
+    }
 }
 
 static void matmul(tensor_type type, const void *weights, size_t row_bytes, size_t k, int row_begin, int row_end,
                    const void *acts, int n_tokens, float *out, size_t out_stride, void *scratch)
 {
     (void)scratch;
-    act_type act = act_type_for(type);
-    size_t act_bytes = act_row_bytes(act, k);
+    size_t act_bytes = act_row_bytes(act_type_for(type), k);
     for (int r = row_begin; r < row_end; r++) {
         const uint8_t *w = (const uint8_t *)weights + (size_t)r * row_bytes;
-        for (int t = 0; t < n_tokens; t++) {
-            const uint8_t *x = (const uint8_t *)acts + (size_t)t * act_bytes;
-            out[t * out_stride + (r - row_begin)] =
-                act == ACT_F32 ? dot_float(type, w, (const float *)x, k) : dot_quantised(type, w, x, k);
-        }
+        for (int t = 0; t < n_tokens; t++)
+            out[t * out_stride + (r - row_begin)] = dot(type, w, (const uint8_t *)acts + t * act_bytes, k);
     }
 }
 
