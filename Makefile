@@ -117,7 +117,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags Makefile
 $(LIB): $(CORE_OBJ) $(BUILD)/members
 	@rm -f $@
 	$(call say,ar)
-	$(Q)$(AR) rcs $@ $(CORE_OBJ)
+	$(Q)$(AR) qcs $@ $(CORE_OBJ)
 
 $(BUILD)/aigc: $(TOOL_OBJ) $(LIB) $(BUILD)/members
 	$(link)

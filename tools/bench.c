@@ -208,10 +208,27 @@ static int most_sequences(const bench *b)
     return most;
 }
 
+/* The longest sequence that an engine takes. It may be more than the file says. */
+static int find_context(bench *b, int *context)
+{
+    aigc_error err;
+    aigc_engine *engine;
+    aigc_engine_info info;
+    if (aigc_engine_open(b->model, &b->s->engine, &engine, &err) != AIGC_OK)
+        return complain("%s", err.message);
+    aigc_engine_describe(engine, &info);
+    aigc_engine_close(engine);
+    *context = info.n_context;
+    return EXIT_OK;
+}
+
 /* Cuts the lengths to the context: the longest sequence is a whole prompt, or a short prompt and what follows. */
 static int choose_lengths(bench *b)
 {
-    int context = b->s->engine.n_context ? b->s->engine.n_context : (int)b->info->n_context;
+    int context = 0;
+    int status = find_context(b, &context);
+    if (status != EXIT_OK)
+        return status;
     if (context < SHORT_PROMPT + 8)
         return complain("a context of %d tokens is too short to measure with (at least %d)", context, SHORT_PROMPT + 8);
     b->n_prompt = b->s->prompt_tokens < context - 1 ? b->s->prompt_tokens : context - 1;

@@ -121,7 +121,7 @@ static void print_description(const inspection *in)
                human_size((double)in->shares[k].bytes));
     printf("\nshape         %u layers, %u wide, %u heads, %u key-value heads, %u in the feed-forward\n", m->n_layers,
            m->n_embd, m->n_heads, m->n_kv_heads, m->n_ff);
-    printf("context       %u tokens\n", m->n_context);
+    printf("context       %u tokens (as the file says)\n", m->n_context);
     printf("vocabulary    %u tokens (%s), BOS %d, EOS %d\n", m->n_vocab, *m->tokenizer ? m->tokenizer : "no tokenizer",
            m->bos, m->eos);
     if (in->refusal.code != AIGC_OK)

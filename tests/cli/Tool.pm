@@ -46,8 +46,8 @@ sub aigc
     my $pid = aigc_start(\%how, @_);
     waitpid $pid, 0;
     my $status = $? & 127 ? 128 + ($? & 127) : $? >> 8;
-    return (slurp($how{out}), slurp($how{err}), $status) if wantarray;
-    return slurp($how{out});
+    my $out = $how{stdout} ? '' : slurp($how{out});    # /dev/full has no end when read
+    return wantarray ? ($out, slurp($how{err}), $status) : $out;
 }
 
 # Starts it and returns its process id; $how gets the files `out` and `err`.

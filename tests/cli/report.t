@@ -15,7 +15,7 @@ my ($out, $err, $status);
 is($status, 0, 'inspect: exit status');
 like($out, qr/^architecture +llama$/m, 'inspect: architecture');
 like($out, qr/^shape +5 layers, 64 wide, 8 heads, 4 key-value heads/m, 'inspect: shape');
-like($out, qr/^context +512 tokens$/m, 'inspect: context');
+like($out, qr/^context +128 tokens \(as the file says\)$/m, 'inspect: context');
 like($out, qr/^vocabulary +512 tokens \(llama\), BOS 1, EOS 2$/m, 'inspect: vocabulary');
 like($out, qr/^memory +\S+ \wiB of keys and values \(f16, context 512/m, 'inspect: memory');
 like($out, qr/^token_embd\.weight +F32 +64 x 512 +131072$/m, 'inspect: a tensor');
@@ -103,6 +103,6 @@ my @speeds = map { @$_{ grep { /per_second/ } keys %$_ } } @{ $bench->{threads} 
 is(scalar(@speeds), 6, 'bench: six speeds');
 is(scalar(grep { !($_ > 0) } @speeds), 0, 'bench: all above 0');
 like(scalar(aigc('bench', '-m', $model, '--threads', 1, '--sequences', 2, '--repeat', 1, '--decode-tokens', 8)),
-    qr/^threads .*^ +1 +[\d.]+ +[\d.]+$.*^sequences .*^ +2 +[\d.]+ +[\d.]+$/ms, 'bench: the table');
+    qr/^threads .*^ +1 +[\d.]+ +[\d.]+\n.*^sequences .*^ +2 +[\d.]+ +[\d.]+\n/ms, 'bench: the table');
 
 done_testing();
