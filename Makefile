@@ -38,6 +38,15 @@ TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(filter tests/unit/test_%.c,
 ALL_OBJ = $(CORE_OBJ) $(TOOL_OBJ) $(TEST_SRC:%.c=$(BUILD)/%.o) $(BUILD)/bench/bandwidth.o
 ASAN = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
+# A line for each file; V=1 shows whole commands.
+ifeq ($(V),)
+Q = @
+say = @printf '  %-3s %s\n' $(1) $@
+QUIET_MAKE = @$(MAKE) -s
+else
+QUIET_MAKE = $(MAKE)
+endif
+
 BUILDS = all core tool unit asan pg nvim bench-programs
 CHECKS = check-unit check-cli check-pg check-lua check-nvim check-fuzz check-asan
 .PHONY: $(BUILDS) $(CHECKS) setup check demo bench install install-nvim format clean FORCE
@@ -71,15 +80,17 @@ unit: $(TESTS)
 bench-programs: tool $(BUILD)/make-model $(BUILD)/bandwidth
 
 asan:
-	$(MAKE) unit BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
+	@$(MAKE) --no-print-directory unit BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
 
 pg: core
 	@command -v $(PG_CONFIG) >/dev/null || { echo "make: $(PG_CONFIG) not found: run tools/setup," \
 		"or build without PostgreSQL: make tool nvim" >&2; exit 1; }
-	$(MAKE) -C pg_ext PG_CONFIG=$(PG_CONFIG)
+	$(QUIET_MAKE) -C pg_ext PG_CONFIG=$(PG_CONFIG)
+	$(call say,pg)
 
 nvim: core
-	$(MAKE) -C nvim_plugin
+	$(QUIET_MAKE) -C nvim_plugin
+	$(call say,vim)
 
 endif
 
@@ -90,11 +101,6 @@ $(BUILD)/core/tensor/%_avx2.o: LEVEL = -mavx2 -mfma -mf16c
 $(BUILD)/core/tensor/%_avx512.o: LEVEL = -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
 $(BUILD)/core/tensor/kernels_%.o: OPT = -O3
 
-# A line for each file; V=1 shows whole commands.
-ifeq ($(V),)
-Q = @
-say = @printf '  %s  %s\n' $(1) $@
-endif
 define link
 $(call say,ld)
 $(Q)$(CC) -o $@ $(filter %.o,$^) $(LIB) $(LDFLAGS) $(LDLIBS)
@@ -142,20 +148,20 @@ setup:
 
 # The packages come first: pg_config, which the build asks, may be one of them.
 check: setup
-	+$(MAKE) all unit asan
-	tests/run
+	+@$(MAKE) --no-print-directory all unit asan
+	@tests/run
 
 $(CHECKS): check-%:
-	+$(MAKE) $(if $(filter unit,$*),unit,$(if $(filter asan,$*),asan,all unit))
-	tests/run $*
+	+@$(MAKE) --no-print-directory $(if $(filter unit asan,$*),$*,all)
+	@tests/run $*
 
 demo: setup
-	+$(MAKE) all
-	tools/demo
+	+@$(MAKE) --no-print-directory all
+	@tools/demo
 
 bench:
-	+$(MAKE) bench-programs
-	bench/run
+	+@$(MAKE) --no-print-directory bench-programs
+	@bench/run
 
 # ---- installation ----------------------------------------------------------------------------------------------------
 
