@@ -41,10 +41,10 @@ ASAN = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omi
 # A line for each file; V=1 shows whole commands.
 ifeq ($(V),)
 Q = @
-say = @printf '  %-3s %s\n' $(1) $@
-QUIET_MAKE = @$(MAKE) -s
+say = @printf '  %-3s %s\n' $(1) $(or $(2),$@)
+QUIET_MAKE = +@$(MAKE) -s
 else
-QUIET_MAKE = $(MAKE)
+QUIET_MAKE = +$(MAKE)
 endif
 
 BUILDS = all core tool unit asan pg nvim bench-programs
@@ -80,17 +80,17 @@ unit: $(TESTS)
 bench-programs: tool $(BUILD)/make-model $(BUILD)/bandwidth
 
 asan:
-	@$(MAKE) --no-print-directory unit BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
+	+@$(MAKE) --no-print-directory unit BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
 
 pg: core
 	@command -v $(PG_CONFIG) >/dev/null || { echo "make: $(PG_CONFIG) not found: run tools/setup," \
 		"or build without PostgreSQL: make tool nvim" >&2; exit 1; }
 	$(QUIET_MAKE) -C pg_ext PG_CONFIG=$(PG_CONFIG)
-	$(call say,pg)
+	$(call say,pg,pg_ext/aigc.so)
 
 nvim: core
 	$(QUIET_MAKE) -C nvim_plugin
-	$(call say,vim)
+	$(call say,lua,nvim_plugin/lua/aigc/core.so)
 
 endif
 
