@@ -23,7 +23,7 @@ CREATE FUNCTION generate(
     seed bigint DEFAULT NULL
 ) RETURNS text
 AS 'MODULE_PATHNAME', 'sql_generate'
-LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000000;
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION generate(text, text, int, float8, float8, int, float8, float8, float8, float8, text[], bigint) IS
 'text that a model writes after a prompt';
@@ -44,7 +44,7 @@ CREATE FUNCTION generate_alternatives(
     seed bigint DEFAULT NULL
 ) RETURNS TABLE (rank int, text text, logprob float8)
 AS 'MODULE_PATHNAME', 'sql_generate_alternatives'
-LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000000 ROWS 3;
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 3;
 
 COMMENT ON FUNCTION generate_alternatives(text, int, text, int, float8, float8, int, float8, float8, float8, float8, text[], bigint) IS
 'n texts that a model writes after a prompt, decoded as one batch, the most probable per token first';
@@ -64,7 +64,7 @@ CREATE FUNCTION generate_stream(
     seed bigint DEFAULT NULL
 ) RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'sql_generate_stream'
-LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000000 ROWS 100;
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 100;
 
 COMMENT ON FUNCTION generate_stream(text, text, int, float8, float8, int, float8, float8, float8, float8, text[], bigint) IS
 'text that a model writes after a prompt, piece by piece as it is written';
@@ -95,7 +95,7 @@ COMMENT ON FUNCTION count_tokens(text, text) IS
 CREATE FUNCTION score_text(text text, model text DEFAULT NULL,
     OUT tokens int, OUT logprob float8, OUT perplexity float8, OUT bits_per_byte float8)
 AS 'MODULE_PATHNAME', 'sql_score_text'
-LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000000;
+LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000;
 
 COMMENT ON FUNCTION score_text(text, text) IS
 'how probable a model finds a text: tokens scored, sum of their log-probabilities, perplexity, bits per byte';

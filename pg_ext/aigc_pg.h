@@ -4,7 +4,8 @@
  *     module.c     library load and settings
  *     errors.c     errors of core as PostgreSQL errors
  *     encoding.c   text between the database's encoding and UTF-8
- *     directory.c  model names, the model directory; aigc_models()
+ *     directory.c  model names and the model directory
+ *     listing.c    aigc_models()
  *     models.c     the models and engines that this session has open
  *     requests.c   a request's life: submit, wait for a piece, free, also after an error
  *     text.c       tokenize(), detokenize(), count_tokens(), score_text(), aigc_version()
@@ -21,6 +22,7 @@
 #include "aigc.h"
 #include "fmgr.h"
 #include "lib/ilist.h"
+#include "nodes/pg_list.h"
 
 #if PG_VERSION_NUM < 130000
 #error "aigc needs PostgreSQL 13 or later"
@@ -49,8 +51,12 @@ extern int setting_seed; /* -1: a new one for each call */
 /* Raises an error of core as it stands; hint may be NULL. */
 void raise_core_error(const aigc_error *error, const char *hint) pg_attribute_noreturn();
 
-/* Raises an error of core as `cannot use model "name": ...`. */
-void raise_model_error(const char *model, const aigc_error *error, const char *hint) pg_attribute_noreturn();
+/* Raises an error of core as `cannot use model "name": ...`, without the path of its file. */
+void raise_model_error(const char *model, const char *path, const aigc_error *error, const char *hint)
+    pg_attribute_noreturn();
+
+/* What core says of a file, for display. Core begins it with the path, which not everybody may know. */
+char *message_without_path(const aigc_error *error, const char *path);
 
 /* ---- encoding (encoding.c) ---------------------------------------------------------------------------------- */
 
@@ -75,8 +81,14 @@ bool model_name_valid(const char *name, const char **why);
 /* The model's own name, palloc'd UTF-8: the given one or the setting's, without ".gguf". Raises on a bad name. */
 char *model_name(const text *given);
 
-/* Path of the model's file, palloc'd; *file gets its stat. Raises, listing the models there are, when there is none. */
+/* Path of the model's file, palloc'd, whether there is one or not. */
+char *model_file(const char *name);
+
+/* The same when it must be there: *file gets its stat. Raises, listing the models there are, when there is none. */
 char *model_path(const char *name, struct stat *file);
+
+/* Names of the models in the directory, sorted, palloc'd. A directory that cannot be read is an error unless quiet. */
+List *list_model_names(bool quiet);
 
 /* ---- models of this session (models.c) ---------------------------------------------------------------------- */
 

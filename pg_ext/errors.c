@@ -36,9 +36,19 @@ void raise_core_error(const aigc_error *error, const char *hint)
                     hint ? errhint("%s", hint) : 0));
 }
 
-void raise_model_error(const char *model, const aigc_error *error, const char *hint)
+char *message_without_path(const aigc_error *error, const char *path)
+{
+    size_t len = strlen(path);
+    const char *message = error->message;
+
+    if (strncmp(message, path, len) == 0 && strncmp(message + len, ": ", 2) == 0)
+        message += len + 2;
+    return utf8_for_display(message);
+}
+
+void raise_model_error(const char *model, const char *path, const aigc_error *error, const char *hint)
 {
     ereport(ERROR, (errcode(sqlstate(error->code)),
-                    errmsg("cannot use model \"%s\": %s", utf8_for_display(model), utf8_for_display(error->message)),
+                    errmsg("cannot use model \"%s\": %s", utf8_for_display(model), message_without_path(error, path)),
                     hint ? errhint("%s", hint) : 0));
 }

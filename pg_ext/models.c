@@ -136,7 +136,7 @@ static SessionModel *open_model(const char *name, bool weights)
         model->has_weights = weights;
         if (aigc_model_open(path, weights ? AIGC_MODEL_ALL : AIGC_MODEL_TOKENIZER, &model->model, &error) != AIGC_OK) {
             close_model(model);
-            raise_model_error(name, &error, NULL);
+            raise_model_error(name, path, &error, NULL);
         }
     }
     model->last_use = ++use_count;
@@ -167,7 +167,7 @@ static void open_engine(SessionModel *model)
     /* PostgreSQL's handlers of cancel, timeout and termination set it: a step then returns at once. */
     options.interrupt = &InterruptPending;
     if (aigc_engine_open(model->model, &options, &model->engine, &error) != AIGC_OK)
-        raise_model_error(model->name, &error,
+        raise_model_error(model->name, "", &error,
                           error.code == AIGC_E_LIMIT ? "Raise aigc.kv_memory or lower aigc.context_size." : NULL);
     model->threads = setting_threads;
     model->context_size = setting_context_size;

@@ -78,7 +78,7 @@ static void define_engine_settings(void)
 {
     DefineCustomIntVariable("aigc.threads", "Sets the number of threads that compute.",
                             "The session's own is one of them. 0 means one for each core, at most 8.", &setting_threads,
-                            0, 0, 256, PGC_USERSET, 0, NULL, NULL, NULL);
+                            0, 0, 64, PGC_USERSET, 0, NULL, NULL, NULL);
     DefineCustomIntVariable("aigc.context_size", "Sets the longest text, in tokens, that a model works on.",
                             "Prompt and answer together. 0 means what the model states, as far as aigc.kv_memory "
                             "holds it.",

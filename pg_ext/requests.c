@@ -8,6 +8,8 @@
 #include "aigc_pg.h"
 #include "miscadmin.h"
 
+#define HINT_LIMIT "Ask for less, or raise aigc.context_size or aigc.kv_memory as far as the model goes."
+
 static void free_request(void *arg)
 {
     Request *request = arg;
@@ -29,9 +31,7 @@ Request *request_begin(SessionModel *model, const aigc_request_options *options)
     MemoryContextRegisterResetCallback(CurrentMemoryContext, &request->on_reset);
     if (aigc_submit(model->engine, options, &request->request, &error) != AIGC_OK) {
         request->request = NULL;
-        raise_core_error(&error, error.code == AIGC_E_LIMIT
-                                     ? "Shorten the text, raise aigc.context_size or use a model with a longer context."
-                                     : NULL);
+        raise_core_error(&error, error.code == AIGC_E_LIMIT ? HINT_LIMIT : NULL);
     }
     request->model = model;
     session_model_pin(model);

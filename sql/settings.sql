@@ -8,7 +8,7 @@ FROM pg_settings WHERE name = 'aigc.model_directory';
 
 -- Values out of range, units, names that cannot be, and the reserved prefix.
 SET aigc.threads = -1;
-SET aigc.threads = 257;
+SET aigc.threads = 65;
 SET aigc.context_size = -5;
 SET aigc.max_tokens = -1;
 SET aigc.seed = -2;

@@ -119,7 +119,9 @@ for my $setting ("aigc.model_directory = '/tmp'", 'aigc.kv_memory = 64') {
     fails_like($user, "SET $setting", qr/permission denied to set parameter/, "only a superuser may SET $setting");
 }
 fails_like($user, 'SHOW aigc.model_directory', qr/must be superuser|permission denied/, 'or see the directory');
-unlike((ask($user, q{SELECT generate('x', 'absent')}))[1], qr/\Q$directory\E/, 'errors do not tell it');
+unlike((ask($user, "SELECT generate('x', '$_')"))[1], qr/\Q$directory\E/, "the error of $_ does not tell it")
+  for qw(absent truncated random folder);
+unlike(ask($user, 'SELECT * FROM aigc_models()'), qr/\Q$directory\E/, 'nor does the list');
 is(ask($user, 'SET aigc.threads = 1; SET aigc.context_size = 128; SET aigc.max_tokens = 5; SET aigc.seed = 3; SELECT 1'),
     '1', 'anybody may set the others');
 fails_like($user, "SELECT generate('Once', repeat('x', 10))", qr/there is no model/);
