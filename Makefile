@@ -20,7 +20,7 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
 # Contraction would make results depend on the compiler's mood: every fused multiply-add is written out.
 BASE_CFLAGS = -std=gnu11 -O2 -g -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -Icore $(WARN)
 CFLAGS_ALL = $(BASE_CFLAGS) $(CFLAGS)
-LDLIBS = -lutf8proc -lm -pthread
+LDLIBS = -lm -pthread
 
 CORE_SRC = $(sort $(wildcard core/*.c core/*/*.c))
 CORE_OBJ = $(CORE_SRC:%.c=$(BUILD)/%.o)
