@@ -58,21 +58,20 @@ static void make_symbols(bpe *b)
     }
 }
 
-/* The token that is left and right together. Ranks and ids mostly run in step, so `guess` is looked at first. */
+/* The token that is left and right together. Ids mostly rise with ranks, one or none from merge to merge, so the one
+ * after the last and the last are looked at first. */
 static int32_t find_joined(const vocab *v, const char *left, size_t left_len, const char *right, size_t right_len,
-                           int32_t guess)
+                           int32_t last)
 {
     char joined[TOKEN_MAX_BYTES];
     size_t len = left_len + right_len;
 
     if (len > v->max_len)
         return -1;
-    if (guess < v->n && v->tokens[guess].len == len && !v->has_duplicates) {
-        const char *text = vocab_text(v, guess);
-
-        if (memcmp(text, left, left_len) == 0 && memcmp(text + left_len, right, right_len) == 0)
-            return guess;
-    }
+    for (int32_t id = last + 1; id >= last && !v->has_duplicates; id--)
+        if (id >= 0 && id < v->n && v->tokens[id].len == len && memcmp(vocab_text(v, id), left, left_len) == 0 &&
+            memcmp(vocab_text(v, id) + left_len, right, right_len) == 0)
+            return id;
     memcpy(joined, left, left_len);
     memcpy(joined + left_len, right, right_len);
     return vocab_find(v, joined, len);
@@ -103,7 +102,7 @@ static aigc_status read_merges(const gguf_file *file, const gguf_value *merges, 
             return aigc_fail(err, AIGC_E_FORMAT, "%s: tokenizer.ggml.merges[%zu] is not two parts with a space between",
                              gguf_path(file), i);
         left_len = (size_t)(space - line.data);
-        made = find_joined(b->vocab, line.data, left_len, space + 1, line.len - left_len - 1, id + 1);
+        made = find_joined(b->vocab, line.data, left_len, space + 1, line.len - left_len - 1, id);
         if (made < 0 || find_line(b, made, left_len))
             continue;
         id = made;

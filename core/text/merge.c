@@ -1,9 +1,11 @@
-/* merge.c: a doubly linked row of symbols and a binary heap of the pairs that may be joined. */
+/* merge.c: a doubly linked row of symbols and a heap of the pairs that may be joined. */
 #include "text/merge.h"
 
 #include <stdlib.h>
 
 #include "base/memory.h"
+
+enum { HEAP_WAYS = 8 }; /* children of a node: words of a megabyte have heaps beyond the near caches, so few levels */
 
 bool merger_begin(merger *m, size_t n)
 {
@@ -37,17 +39,14 @@ void merger_add(merger *m, size_t start, size_t len, int32_t id)
         m->symbols[i - 1].next = i;
 }
 
-static bool before(const merge_pair *a, const merge_pair *b)
-{
-    return a->priority < b->priority || (a->priority == b->priority && a->left < b->left);
-}
-
 static void sift_down(merge_pair *heap, size_t n, size_t i, merge_pair pair)
 {
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && before(&heap[child + 1], &heap[child]))
-            child++;
-        if (!before(&heap[child], &pair))
+    for (size_t child; (child = HEAP_WAYS * i + 1) < n; i = child) {
+        size_t end = child + HEAP_WAYS < n ? child + HEAP_WAYS : n;
+
+        for (size_t other = child + 1; other < end; other++)
+            child = heap[other].order < heap[child].order ? other : child;
+        if (heap[child].order >= pair.order)
             break;
         heap[i] = heap[child];
     }
@@ -58,8 +57,8 @@ static void heap_push(merger *m, merge_pair pair)
 {
     size_t i = m->n_heap++;
 
-    for (; i > 0 && before(&pair, &m->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        m->heap[i] = m->heap[(i - 1) / 2];
+    for (size_t parent; i > 0 && pair.order < m->heap[parent = (i - 1) / HEAP_WAYS].order; i = parent)
+        m->heap[i] = m->heap[parent];
     m->heap[i] = pair;
 }
 
@@ -78,24 +77,28 @@ static bool see_pair(const merger *m, const char *text, int32_t i, merge_rule ru
                      merge_pair *pair)
 {
     const merge_symbol *left = &m->symbols[i];
+    uint32_t priority;
 
     if (left->next < 0)
         return false;
-    pair->left = i;
     pair->len = left->len + m->symbols[left->next].len;
-    return rule(context, text + left->start, left->len, pair->len, &pair->priority, &pair->id);
+    if (!rule(context, text + left->start, left->len, pair->len, &priority, &pair->id))
+        return false;
+    pair->order = (uint64_t)priority << 32 | (uint32_t)i;
+    return true;
 }
 
 static void join(merger *m, const merge_pair *pair)
 {
-    merge_symbol *left = &m->symbols[pair->left], *right = &m->symbols[left->next];
+    int32_t at = (int32_t)(uint32_t)pair->order;
+    merge_symbol *left = &m->symbols[at], *right = &m->symbols[left->next];
 
     left->len = pair->len;
     left->id = pair->id;
     left->next = right->next;
     right->len = 0;
     if (right->next >= 0)
-        m->symbols[right->next].prev = pair->left;
+        m->symbols[right->next].prev = at;
 }
 
 void merger_run(merger *m, const char *text, merge_rule rule, const void *context)
@@ -105,13 +108,13 @@ void merger_run(merger *m, const char *text, merge_rule rule, const void *contex
     for (size_t i = 0; i + 1 < m->n; i++)
         if (see_pair(m, text, (int32_t)i, rule, context, &pair))
             m->heap[m->n_heap++] = pair;
-    for (size_t i = m->n_heap / 2; i-- > 0;)
+    for (size_t i = (m->n_heap + HEAP_WAYS - 2) / HEAP_WAYS; i-- > 0;) /* the nodes that have children */
         sift_down(m->heap, m->n_heap, i, m->heap[i]);
     while (m->n_heap > 0) {
         const merge_symbol *left;
 
         pair = heap_pop(m);
-        left = &m->symbols[pair.left];
+        left = &m->symbols[(uint32_t)pair.order];
         if (left->len == 0 || left->next < 0 || left->len + m->symbols[left->next].len != pair.len)
             continue;
         join(m, &pair);

@@ -16,10 +16,9 @@ typedef struct merge_symbol {
 } merge_symbol;
 
 typedef struct merge_pair {
-    uint32_t priority;
-    int32_t left; /* symbol on the left */
-    uint32_t len; /* of both symbols together when the pair was seen: if it differs now, the pair is no more */
-    int32_t id;   /* the token that the pair makes */
+    uint64_t order; /* priority, then the symbol on the left: what the heap is ordered by */
+    uint32_t len;   /* of both symbols together when the pair was seen: if it differs now, the pair is no more */
+    int32_t id;     /* the token that the pair makes */
 } merge_pair;
 
 /* Working memory, kept from word to word. Begins as all zeros. */
