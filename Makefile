@@ -35,7 +35,11 @@ TEST_HELP_OBJ = $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/unit/test_%.c tes
 MODEL_OBJ = $(patsubst tests/models/%.c,$(BUILD)/tests/models/%.o,$(filter tests/models/%,$(TEST_SRC)))
 TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(filter tests/unit/test_%.c,$(TEST_SRC)))
 
-ALL_OBJ = $(CORE_OBJ) $(TOOL_OBJ) $(TEST_SRC:%.c=$(BUILD)/%.o) $(BUILD)/bench/bandwidth.o
+# tests/fuzz/: damaged model files, made from synthetic ones.
+FUZZ_SRC = $(sort $(wildcard tests/fuzz/*.c)) tests/models/synthetic.c tests/models/vocabulary.c
+FUZZ_OBJ = $(FUZZ_SRC:%.c=$(BUILD)/%.o)
+
+ALL_OBJ = $(CORE_OBJ) $(TOOL_OBJ) $(FUZZ_OBJ) $(TEST_SRC:%.c=$(BUILD)/%.o) $(BUILD)/bench/bandwidth.o
 ASAN = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 # A line for each file; V=1 shows whole commands.
@@ -47,7 +51,7 @@ else
 QUIET_MAKE = +$(MAKE)
 endif
 
-BUILDS = all core tool unit asan pg nvim bench-programs
+BUILDS = all core tool unit asan fuzz libfuzzer pg nvim bench-programs
 CHECKS = check-unit check-cli check-pg check-lua check-nvim check-fuzz check-asan
 .PHONY: $(BUILDS) $(CHECKS) setup check demo bench install install-nvim format clean FORCE
 
@@ -80,7 +84,16 @@ unit: $(TESTS)
 bench-programs: tool $(BUILD)/make-model $(BUILD)/bandwidth
 
 asan:
-	+@$(MAKE) --no-print-directory unit BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
+	+@$(MAKE) --no-print-directory unit $(BUILD)/asan/fuzz_gguf BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
+
+# build/asan/fuzz_gguf -n 100000 tries so many damaged model files; tests/fuzz/gguf.t tries fewer.
+fuzz:
+	+@$(MAKE) --no-print-directory $(BUILD)/asan/fuzz_gguf BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
+
+# The same for libFuzzer, which looks for new paths by itself: build/libfuzzer/fuzz_gguf CORPUS_FOLDER
+libfuzzer:
+	+@$(MAKE) --no-print-directory $(BUILD)/libfuzzer/fuzz_gguf BUILD=$(BUILD)/libfuzzer CC=clang \
+		CFLAGS="$(ASAN) -fsanitize=fuzzer-no-link -DAIGC_LIBFUZZER" LDFLAGS="$(ASAN) -fsanitize=fuzzer"
 
 pg: core
 	@command -v $(PG_CONFIG) >/dev/null || { echo "make: $(PG_CONFIG) not found: run tools/setup," \
@@ -133,6 +146,9 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o $(TEST_HELP_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	$(link)
 
+$(BUILD)/fuzz_gguf: $(FUZZ_OBJ) $(LIB)
+	$(link)
+
 $(BUILD)/make-model: $(MODEL_OBJ) $(LIB)
 	$(link)
 
@@ -152,7 +168,7 @@ check: setup
 	@tests/run
 
 $(CHECKS): check-%:
-	+@$(MAKE) --no-print-directory $(if $(filter unit asan,$*),$*,all)
+	+@$(MAKE) --no-print-directory $(if $(filter unit asan fuzz,$*),$*,all)
 	@tests/run $*
 
 demo: setup

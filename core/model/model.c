@@ -125,25 +125,42 @@ static aigc_status prepare(aigc_model *model, unsigned parts, aigc_error *err)
     return parts & AIGC_MODEL_WEIGHTS ? check_vocabulary(model, err) : AIGC_OK;
 }
 
-aigc_status aigc_model_open(const char *path, unsigned parts, aigc_model **out, aigc_error *err)
+/* Makes a model of an open file, which it owns from then on: it is closed on failure. */
+static aigc_status open_file(gguf_file *file, unsigned parts, aigc_model **out, aigc_error *err)
 {
-    if (path == NULL || path[0] == '\0')
-        return aigc_fail(err, AIGC_E_ARGUMENT, "the path of the model is empty");
-    if (parts & ~(unsigned)AIGC_MODEL_ALL)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "unknown parts of a model: 0x%x", parts);
     aigc_model *model = aigc_calloc(1, sizeof *model);
-    if (model == NULL)
+    if (model == NULL) {
+        gguf_close(file);
         return aigc_fail_memory(err, "a model", sizeof *model);
+    }
     atomic_init(&model->references, 1);
-    aigc_status status = gguf_open(path, &model->file, err);
-    if (status == AIGC_OK)
-        status = prepare(model, parts, err);
+    model->file = file;
+    aigc_status status = prepare(model, parts, err);
     if (status != AIGC_OK) {
         aigc_model_close(model);
         return status;
     }
     *out = model;
     return AIGC_OK;
+}
+
+aigc_status aigc_model_open(const char *path, unsigned parts, aigc_model **out, aigc_error *err)
+{
+    if (path == NULL || path[0] == '\0')
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the path of the model is empty");
+    if (parts & ~(unsigned)AIGC_MODEL_ALL)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "unknown parts of a model: 0x%x", parts);
+    gguf_file *file = NULL;
+    aigc_status status = gguf_open(path, &file, err);
+    return status == AIGC_OK ? open_file(file, parts, out, err) : status;
+}
+
+aigc_status model_open_memory(const void *data, size_t size, const char *name, unsigned parts, aigc_model **out,
+                              aigc_error *err)
+{
+    gguf_file *file = NULL;
+    aigc_status status = gguf_open_memory(data, size, name, &file, err);
+    return status == AIGC_OK ? open_file(file, parts, out, err) : status;
 }
 
 aigc_model *model_retain(aigc_model *model)

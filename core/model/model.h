@@ -58,4 +58,8 @@ void model_free_weights(aigc_model *model);
 
 aigc_model *model_retain(aigc_model *model);
 
+/* aigc_model_open() over memory that the caller keeps; `name` is used in messages. For fuzzing. */
+aigc_status model_open_memory(const void *data, size_t size, const char *name, unsigned parts, aigc_model **out,
+                              aigc_error *err);
+
 #endif

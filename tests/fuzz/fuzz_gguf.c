@@ -1,0 +1,222 @@
+/*
+ * fuzz_gguf: opens damaged model files, and uses those that open: describes them, tokenizes, generates.
+ *
+ *     fuzz_gguf [-n INPUTS] [-s SEED] [-j PROCESSES] [-i FIRST] [-o FOLDER]
+ *
+ * Built by `make fuzz` with AddressSanitizer and UndefinedBehaviorSanitizer, which end the process at the first fault.
+ * What was being tried is then saved as FOLDER/fuzz-SEED-NUMBER.gguf; -i NUMBER -n 1 tries it again. Input number i
+ * depends on the seed and i alone. Prints TAP.
+ *
+ * Compiled with -DAIGC_LIBFUZZER by clang -fsanitize=fuzzer it is a target of libFuzzer instead (`make libfuzzer`).
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "exercise.h"
+#include "mutate.h"
+#include "seeds.h"
+
+#ifdef AIGC_LIBFUZZER
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    exercise(data, size, size);
+    return 0;
+}
+
+#else
+
+/* Of the sanitizers' runtime. */
+void __sanitizer_set_death_callback(void (*callback)(void));
+
+enum { SECONDS_PER_INPUT = 30, MAX_PROCESSES = 64 };
+
+typedef struct options {
+    uint64_t n, first, seed;
+    int n_processes;
+    const char *folder;
+} options;
+
+/* The input that is being tried, for when the process dies of it. */
+static struct {
+    const options *o;
+    uint64_t number;
+    const unsigned char *data;
+    size_t size;
+} current;
+
+static void save_current(void)
+{
+    char path[4096];
+    FILE *out;
+
+    if (!current.data)
+        return;
+    snprintf(path, sizeof path, "%s/fuzz-%llu-%llu.gguf", current.o->folder, (unsigned long long)current.o->seed,
+             (unsigned long long)current.number);
+    out = fopen(path, "w");
+    if (out) {
+        fwrite(current.data, 1, current.size, out);
+        fclose(out);
+    }
+    fprintf(stderr, "fuzz_gguf: input %llu of seed %llu, saved as %s\n", (unsigned long long)current.number,
+            (unsigned long long)current.o->seed, path);
+    current.data = NULL;
+}
+
+static void out_of_time(int signal_number)
+{
+    (void)signal_number;
+    fprintf(stderr, "fuzz_gguf: an input took more than %d seconds\n", SECONDS_PER_INPUT);
+    abort(); /* AddressSanitizer shows where it was */
+}
+
+static void try_input(const options *o, const seed_set *seeds, uint64_t number, depth_counts *counts)
+{
+    random_state r;
+    size_t size;
+    unsigned char *data;
+
+    random_seed(&r, o->seed, number);
+    data = mutate(seeds->seeds, seeds->n, seeds_choose(seeds, random_u64(&r)), &r, &size);
+    if (!data)
+        abort();
+    current.number = number;
+    current.size = size;
+    current.data = data;
+    alarm(SECONDS_PER_INPUT);
+    counts->n[exercise(data, size, number)]++;
+    current.data = NULL;
+    free(data);
+}
+
+/* Every n_processes-th input. */
+static void run_share(const options *o, const seed_set *seeds, int share, depth_counts *counts)
+{
+    current.o = o;
+    signal(SIGALRM, out_of_time);
+    __sanitizer_set_death_callback(save_current);
+    for (uint64_t i = (uint64_t)share; i < o->n; i += (uint64_t)o->n_processes)
+        try_input(o, seeds, o->first + i, counts);
+    alarm(0);
+}
+
+/* Runs the inputs in processes of their own. Returns how many of these failed. */
+static int run_all(const options *o, const seed_set *seeds, depth_counts *counts)
+{
+    pid_t children[MAX_PROCESSES];
+    int failed = 0, status;
+
+    fflush(NULL);
+    for (int i = 0; i < o->n_processes; i++) {
+        children[i] = fork();
+        if (children[i] == 0) {
+            run_share(o, seeds, i, &counts[i]);
+            exit(0); /* leaks are looked for here */
+        }
+    }
+    for (int i = 0; i < o->n_processes; i++)
+        if (children[i] < 0 || waitpid(children[i], &status, 0) != children[i] || status != 0)
+            failed++;
+    return failed;
+}
+
+static void print_result(bool ok, int number, const char *what)
+{
+    printf("%sok %d - %s\n", ok ? "" : "not ", number, what);
+}
+
+/* Good seeds must get all the way, and damage must be survived at each stage, or this tests nothing. */
+static int report(const options *o, const seed_set *seeds, int failed, const depth_counts *counts)
+{
+    uint64_t reached[DEPTHS] = {0};
+    char line[128];
+    int bad = failed != 0;
+
+    for (int i = 0; i < o->n_processes; i++)
+        for (int d = 0; d < DEPTHS; d++)
+            for (int to = 0; to <= d; to++)
+                reached[to] += counts[i].n[d];
+    printf("1..%d\n", DEPTHS + 1);
+    snprintf(line, sizeof line, "%llu damaged files (seed %llu) gave errors or text, and nothing else",
+             (unsigned long long)o->n, (unsigned long long)o->seed);
+    print_result(!failed, 1, line);
+    for (int d = 0; d < DEPTHS; d++) {
+        bool ok = reached[d] > 0 || o->n < 1000;
+
+        snprintf(line, sizeof line, "%llu of them %s", (unsigned long long)reached[d], depth_name(d));
+        print_result(ok, d + 2, line);
+        bad |= !ok;
+    }
+    for (size_t i = 0; i < seeds->n; i++)
+        printf("# seed file %s: %zu bytes, %zu fields\n", seeds->seeds[i].name, seeds->seeds[i].size,
+               seeds->seeds[i].n_fields);
+    return bad;
+}
+
+static bool parse(int argc, char **argv, options *o)
+{
+    int c;
+
+    while ((c = getopt(argc, argv, "n:s:j:i:o:")) != -1) {
+        uint64_t value = optarg && c != 'o' ? strtoull(optarg, NULL, 10) : 0;
+
+        if (c == 'n')
+            o->n = value;
+        else if (c == 's')
+            o->seed = value;
+        else if (c == 'j')
+            o->n_processes = (int)value;
+        else if (c == 'i')
+            o->first = value;
+        else if (c == 'o')
+            o->folder = optarg;
+        else
+            return false;
+    }
+    return optind == argc && o->n_processes >= 1 && o->n_processes <= MAX_PROCESSES;
+}
+
+int main(int argc, char **argv)
+{
+    options o = {.n = 20000, .seed = 1, .n_processes = 2, .folder = "."};
+    depth_counts *counts;
+    seed_set seeds;
+    int failed;
+
+    if (!parse(argc, argv, &o)) {
+        fprintf(stderr, "usage: fuzz_gguf [-n INPUTS] [-s SEED] [-j PROCESSES, 1 to %d] [-i FIRST] [-o FOLDER]\n",
+                MAX_PROCESSES);
+        return 2;
+    }
+    counts =
+        mmap(NULL, (size_t)o.n_processes * sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (counts == MAP_FAILED || !seeds_make(&seeds)) {
+        fprintf(stderr, "fuzz_gguf: can't make the seed files: %s\n", strerror(errno));
+        return 1;
+    }
+    for (size_t i = 0; i < seeds.n; i++) {
+        depth reached = exercise(seeds.seeds[i].data, seeds.seeds[i].size, i);
+
+        if (reached < seeds.expected[i]) {
+            fprintf(stderr, "fuzz_gguf: the good file %s only %s\n", seeds.seeds[i].name, depth_name(reached));
+            return 1;
+        }
+    }
+    failed = run_all(&o, &seeds, counts);
+    failed = report(&o, &seeds, failed, counts);
+    seeds_free(&seeds);
+    return failed ? 1 : 0;
+}
+
+#endif
