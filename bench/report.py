@@ -1,0 +1,121 @@
+"""Tables of what bench/run measured."""
+from statistics import median
+
+
+class Cell:
+    """All values of one engine in one case."""
+
+    def __init__(self, samples, section, case, engine):
+        mine = [s for s in samples if (s["section"], s["case"], s["engine"]) == (section, case, engine)]
+        self.values = [s["values"] for s in mine if "values" in s]
+        self.bandwidths = [s["bandwidth"] for s in mine]
+        self.failure = next((s["failure"] for s in mine if "failure" in s), None)
+
+    def all(self, key):
+        return [v[key] for v in self.values if v.get(key) is not None]
+
+    def median(self, key):
+        return median(self.all(key)) if self.all(key) else None
+
+    def show(self, key, form="{:.1f}", best=max):
+        if not self.all(key):
+            return "fails" if self.failure else "-"
+        return f"{form.format(self.median(key))} / {form.format(best(self.all(key)))}"
+
+
+class Results:
+    def __init__(self, results):
+        self.machine, self.samples = results["machine"], results["samples"]
+        self.engines = list(self.machine["engines"])
+        self.ours, self.peers = self.engines[0], self.engines[1:]
+
+    def cell(self, section, case, engine):
+        return Cell(self.samples, section, case, engine)
+
+    def cases(self, section):
+        return list(dict.fromkeys(s["case"] for s in self.samples if s["section"] == section))
+
+    def ratio(self, section, case, peer, key):
+        ours, theirs = self.cell(section, case, self.ours).median(key), self.cell(section, case, peer).median(key)
+        return f"{ours / theirs:.2f}" if ours and theirs else "-"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def speed(r, key, title):
+    head = ["model"] + r.engines + [f"ours / {p}" for p in r.peers] + ["GB/s beside"]
+    rows = []
+    for case in r.cases("speed"):
+        cells = [r.cell("speed", case, e) for e in r.engines]
+        bandwidths = [b for c in cells for b in c.bandwidths]
+        rows.append([case] + [c.show(key) for c in cells] + [r.ratio("speed", case, p, key) for p in r.peers]
+                    + [f"{min(bandwidths):.0f}-{max(bandwidths):.0f}"])
+    return f"## {title}\n\nTokens/s, median / best.\n\n" + table(head, rows)
+
+
+def contention(r):
+    rows = []
+    for case in r.cases("contention"):
+        row = [case]
+        for engine in r.engines:
+            cell, quiet = r.cell("contention", case, engine), r.cell("contention", "quiet", engine).median("decode")
+            parts = [cell.median(k) for k in ("decode", "first", "second") if cell.median(k) is not None]
+            text = " + ".join(f"{p:.1f}" for p in parts) or (cell.failure or "-")
+            if case != "quiet" and quiet and parts:
+                text += " (" + " + ".join(f"{100 * p / quiet:.0f} %" for p in parts) + ")"
+            row.append(text)
+        rows.append(row)
+    return "## Neighbours\n\nDecoding qwen05 Q8_0, tokens/s (part of the quiet speed), medians.\n\n" + table(
+        ["situation"] + r.engines, rows)
+
+
+def batching(r):
+    rows = []
+    for case in r.cases("batching"):
+        row = [case]
+        for engine in r.engines:
+            one, many = r.cell("batching", "1", engine).median("decode"), r.cell("batching", case, engine)
+            speed_of_all = many.median("decode")
+            row.append(f"{speed_of_all:.1f} ({speed_of_all / one:.2f}x)" if one and speed_of_all else many.show("decode"))
+        rows.append(row)
+    return "## Parallel sequences\n\nDecoding qwen05 Q8_0, tokens/s of all (times one), medians.\n\n" + table(
+        ["sequences"] + r.engines, rows)
+
+
+def start(r):
+    rows = [[case] + [r.cell("start", case, e).show("seconds", "{:.3f}", min) for e in r.engines]
+            for case in r.cases("start")]
+    return "## Start\n\nSeconds of the whole process, median / best; the file is in the page cache.\n\n" + table(
+        ["what"] + r.engines, rows)
+
+
+def memory(r):
+    rows = []
+    for case in r.cases("memory"):
+        cells = [r.cell("memory", case, e) for e in r.engines]
+        rows.append([case + ", private"] + [f"{c.median('private_dirty') or 0:.1f}" for c in cells])
+        rows.append([case + ", resident"] + [f"{c.median('resident') or 0:.1f}" for c in cells])
+    return "## Memory\n\nMiB while generating; private is what each further process costs.\n\n" + table(
+        ["process"] + r.engines, rows)
+
+
+def markdown(results):
+    r = Results(results)
+    m = r.machine
+    parts = [f"# Speed\n\nWritten by `{m['command']}` on {m['date']}; docs/speed.md explains.\n\n"
+             + f"{m['cpu']}, {m['memory_gib']} GiB, {m['system']}; {m['threads']} threads; best memory bandwidth seen "
+             + f"{m['bandwidth']:.0f} GB/s; {m['rounds']} rounds. Revision {m['revision']}; "
+             + "; ".join(f"{name} {version}" for name, version in m["engines"].items()) + ".\n"]
+    present = {s["section"] for s in r.samples}
+    if "speed" in present:
+        parts += [speed(r, "decode", "Decoding 64 tokens"), speed(r, "prompt", "A prompt of 512 tokens")]
+    for section, write in (("batching", batching), ("contention", contention), ("start", start), ("memory", memory)):
+        if section in present:
+            parts.append(write(r))
+    failures = dict.fromkeys(f"{s['engine']}, {s['case']}: {s['failure']}" for s in r.samples if "failure" in s)
+    if failures:
+        parts.append("## What failed\n\n" + "\n".join(f"- {f}" for f in failures) + "\n")
+    return "\n".join(parts)
