@@ -85,7 +85,7 @@ static const char *finish_name(aigc_finish finish)
     case AIGC_FINISH_STOP:
         return "stop string";
     case AIGC_FINISH_LENGTH:
-        return "most tokens";
+        return "token limit";
     case AIGC_FINISH_CONTEXT:
         return "context full";
     case AIGC_FINISH_ERROR:
