@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/cpu.h"
-#include "base/memory.h"
 #include "model/model.h"
 #include "tensor/kernels.h"
 
@@ -32,58 +31,11 @@ aigc_status aigc_tokenize(const aigc_model *model, const char *text, size_t len,
     return status != AIGC_OK ? status : tokenizer_encode(model->tokens, text, len, flags, tokens, n_tokens, err);
 }
 
-/* The bytes of all tokens one after the other, not yet checked to be UTF-8. */
-static aigc_status join_pieces(const tokenizer *t, const int32_t *tokens, size_t n, unsigned flags, char **out,
-                               size_t *len, aigc_error *err)
-{
-    size_t capacity = 64 + 8 * n, used = 0;
-    char *text = malloc(capacity);
-    bool first = true;
-    for (size_t i = 0; i < n && text != NULL; i++) {
-        if (capacity - used < TOKEN_MAX_BYTES) {
-            char *grown = realloc(text, capacity = 2 * capacity + TOKEN_MAX_BYTES);
-            if (grown == NULL)
-                free(text);
-            if ((text = grown) == NULL)
-                break;
-        }
-        int size = tokenizer_piece(t, tokens[i], first, flags, text + used);
-        if (size < 0) {
-            free(text);
-            return aigc_fail(err, AIGC_E_TEXT, "token %d is not in the vocabulary of %d", tokens[i],
-                             tokenizer_n_vocab(t));
-        }
-        used += (size_t)size;
-        if (tokens[i] != tokenizer_bos(t))
-            first = false; /* the text begins after BOS */
-    }
-    if (text == NULL)
-        return aigc_fail_memory(err, "text", capacity);
-    *out = text;
-    *len = used;
-    return AIGC_OK;
-}
-
 aigc_status aigc_detokenize(const aigc_model *model, const int32_t *tokens, size_t n_tokens, unsigned flags,
                             char **text, size_t *len, aigc_error *err)
 {
-    char *bytes = NULL;
-    size_t n_bytes = 0;
     aigc_status status = need_tokenizer(model, err);
-    if (status == AIGC_OK)
-        status = join_pieces(model->tokens, tokens, n_tokens, flags, &bytes, &n_bytes, err);
-    if (status != AIGC_OK)
-        return status;
-    char *repaired = aigc_calloc(n_bytes + 1, 3);
-    if (repaired == NULL) {
-        free(bytes);
-        return aigc_fail_memory(err, "text", 3 * n_bytes);
-    }
-    *len = utf8_repair(bytes, n_bytes, repaired);
-    repaired[*len] = '\0';
-    *text = repaired;
-    free(bytes);
-    return AIGC_OK;
+    return status != AIGC_OK ? status : tokenizer_decode(model->tokens, tokens, n_tokens, flags, text, len, err);
 }
 
 void aigc_free(void *p)
