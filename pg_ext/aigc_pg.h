@@ -23,6 +23,9 @@
 #include "fmgr.h"
 #include "lib/ilist.h"
 #include "nodes/pg_list.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 #if PG_VERSION_NUM < 130000
 #error "aigc needs PostgreSQL 13 or later"
@@ -49,11 +52,10 @@ extern int setting_seed; /* -1: a new one for each call */
 /* ---- errors (errors.c) -------------------------------------------------------------------------------------- */
 
 /* Raises an error of core as it stands; hint may be NULL. */
-void raise_core_error(const aigc_error *error, const char *hint) pg_attribute_noreturn();
+_Noreturn void raise_core_error(const aigc_error *error, const char *hint);
 
 /* Raises an error of core as `cannot use model "name": ...`, without the path of its file. */
-void raise_model_error(const char *model, const char *path, const aigc_error *error, const char *hint)
-    pg_attribute_noreturn();
+_Noreturn void raise_model_error(const char *model, const char *path, const aigc_error *error, const char *hint);
 
 /* What core says of a file, for display. Core begins it with the path, which not everybody may know. */
 char *message_without_path(const aigc_error *error, const char *path);
