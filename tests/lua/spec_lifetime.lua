@@ -1,0 +1,115 @@
+-- Opening, closing, forgetting, and what is left behind.
+
+local function command(text)
+  local pipe = assert(io.popen(text))
+  local output = pipe:read('*a')
+  pipe:close()
+  return output
+end
+
+-- The status files of this process's threads; the shell's parent is this process.
+local function threads()
+  local list = {}
+  local text = command('pid=$PPID; for t in /proc/$pid/task/*; do echo "== $(basename $t) $pid"; cat $t/status; done')
+  for id, pid, status in text:gmatch('== (%d+) (%d+)\n(.-)%f[=%z]') do
+    list[#list + 1] = { main = id == pid, blocked = status:match('SigBlk:%s*(%x+)') }
+  end
+  return list
+end
+
+-- Whether signal number n is in the mask, 16 hexadecimal digits.
+local function has_signal(mask, n)
+  local digit = tonumber(mask:sub(-(math.floor((n - 1) / 4) + 1), -(math.floor((n - 1) / 4) + 1)), 16)
+  return math.floor(digit / 2 ^ ((n - 1) % 4)) % 2 == 1
+end
+
+local function descriptors()
+  return tonumber(command('ls /proc/$PPID/fd | wc -l'))
+end
+
+return function(t)
+  local core = require('aigc.core')
+  local model = t.open({ threads = 3, context = t.ROOM })
+  local before_threads, before_fds = #threads(), descriptors()
+  local id = assert(model:submit(t.endless()))
+  t.until_text(model, id)
+
+  -- threads: HUP, INT, QUIT, TERM, CHLD and WINCH belong to the host
+  local list = threads()
+  t.ok(#list > before_threads, 'the worker is a thread', #list)
+  local open_signals = {}
+  for _, thread in ipairs(list) do
+    for _, signal in ipairs({ 1, 2, 3, 15, 17, 28 }) do
+      if not thread.main and not has_signal(thread.blocked, signal) then
+        open_signals[#open_signals + 1] = signal
+      end
+    end
+  end
+  -- Neovim's own threads (libuv's) may take signals; ours are those that were not there before.
+  if not t.in_nvim then
+    t.is(#open_signals, 0, 'all signals are blocked in them')
+  end
+  local pipe = command(('readlink /proc/$PPID/fd/%d'):format(model:fd())):gsub('%s', '')
+  t.ok(pipe:find('^pipe:'), 'the descriptor is a pipe', pipe)
+  local inherited = command('ls -l /proc/self/fd')
+  t.ok(not inherited:find(pipe, 1, true), 'children do not inherit it', inherited)
+  model:close()
+  t.is(#threads(), before_threads, 'close ends the threads')
+  t.is(descriptors(), before_fds - 2, 'and gives back the pipe')
+
+  -- after close
+  t.raises('closed model', 'use after close', model.take, model)
+  t.raises('closed model', 'generate after close', model.generate, model, 'x')
+  t.raises('closed model', 'fd after close', model.fd, model)
+  t.ok(pcall(model.close, model), 'close twice')
+  t.is(tostring(model), 'aigc model (closed)', 'as a string')
+  t.ok(tostring(t.open()):find('stories260K.gguf', 1, true), 'an open one as a string')
+  t.is(getmetatable(model), 'aigc.core.model', 'the metatable is hidden')
+
+  -- races: closed or forgotten at any time
+  for i = 1, 30 do
+    local m = t.open({ threads = i % 4, context = t.ROOM })
+    local request = assert(m:submit(t.endless()))
+    if i % 3 == 0 then
+      t.until_text(m, request)
+    elseif i % 3 == 1 then
+      m:submit(t.endless('Tom'))
+      m:cancel()
+    end
+    if i % 2 == 0 then
+      m:close()
+    end
+  end
+  collectgarbage()
+  collectgarbage()
+  t.is(#threads(), before_threads, 'forgotten models are collected, with their threads')
+  t.is(descriptors(), before_fds - 2, 'and their pipes')
+
+  -- errors while options are read leave nothing behind (valgrind looks)
+  local m = t.open()
+  for _ = 1, 10 do
+    pcall(m.submit, m, { prompt = 'x', stop = { 'a', 'b', 3 } })
+    pcall(m.generate, m, { prompt = 'x', stop = { 'a' }, logit_bias = { [1] = 'x' } })
+    pcall(m.generate, m, 'x', { max_tokens = 5, on_piece = error })
+  end
+  m:submit({ prompt = 'x', max_tokens = 3, n = 2 })
+  m:wait(10000)
+  collectgarbage()
+  t.ok(pcall(m.take, m), 'usable after them')
+
+  if _VERSION == 'Lua 5.4' then
+    -- Lua 5.1 cannot read this syntax.
+    local run = assert(load([[
+      local core, path = ...
+      local kept
+      do
+        local model <close> = core.open(path)
+        model:submit({ prompt = 'x' })
+        kept = model
+      end
+      return tostring(kept)
+    ]]))
+    t.is(run(core, t.model), 'aigc model (closed)', 'local model <close>')
+  end
+  m:submit(t.endless()) -- is left running when the state ends
+end
