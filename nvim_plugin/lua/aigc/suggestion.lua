@@ -24,6 +24,8 @@ local prompt = require('aigc.prompt')
 ---@field typed integer bytes of `text` that the user has typed since
 ---@field normal boolean asked for in normal mode and still there
 ---@field running boolean more text may come
+---@field drawn_text? string
+---@field drawn_typed? integer
 
 ---@type aigc.Suggestion?
 local current
@@ -115,17 +117,6 @@ function M.dismiss()
   return finish()
 end
 
----@return boolean
-function M.visible()
-  return remaining() ~= ''
-end
-
-local function draw()
-  if current and remaining() ~= '' then
-    ghost.draw(current.row, current.col + current.typed, remaining())
-  end
-end
-
 --- Whether the cursor and the line are as the suggestion needs them; notes what has been typed of it.
 local function still_fits(s)
   if vim.api.nvim_get_current_buf() ~= s.buf then
@@ -143,22 +134,48 @@ local function still_fits(s)
   return true
 end
 
---- After a cursor movement or a change.
+--- During a command from insert mode (<C-o>) the cursor may be a character off; it comes back.
+local function is_on_leave()
+  return vim.api.nvim_get_mode().mode == 'niI'
+end
+
+--- Ends the suggestion if it does not fit any more. Autocommands do not tell of each change: not while keys are waiting.
+local function check()
+  if current and not is_on_leave() and not still_fits(current) then
+    finish()
+  end
+end
+
+---@return boolean
+function M.visible()
+  check()
+  return remaining() ~= ''
+end
+
+--- Shows what there is to show, after a movement, a change or more text.
 local function update()
-  if not current then
+  check()
+  local s = current
+  if not s or is_on_leave() then
     return
   end
-  local before = current.typed
-  if not still_fits(current) then
-    finish()
-  elseif current.typed ~= before then
-    if remaining() ~= '' then
-      draw()
-    elseif current.running then
-      ghost.clear() -- typed as far as the model has come
-    else
-      finish() -- typed to its end
+  if remaining() ~= '' then
+    if s.drawn_text ~= s.text or s.drawn_typed ~= s.typed then
+      s.drawn_text, s.drawn_typed = s.text, s.typed
+      ghost.draw(s.row, s.col + s.typed, remaining())
     end
+  elseif s.running then
+    ghost.clear() -- nothing yet, or typed as far as the model has come
+    s.drawn_text = nil
+  else
+    finish() -- nothing was said, or it is typed to its end
+  end
+end
+
+local function redraw()
+  if current then
+    current.drawn_text = nil
+    update()
   end
 end
 
@@ -167,12 +184,14 @@ local function on_mode_changed()
   if not s then
     return
   end
-  local kind = kind_of(vim.v.event.new_mode or '')
+  local kind = kind_of(vim.v.event.new_mode)
   if s.normal and kind == 'i' then
     s.normal = false
     update() -- stays if insert mode begins where the suggestion does
   elseif kind ~= 'c' and kind ~= (s.normal and 'n' or 'i') then
     finish()
+  elseif vim.v.event.old_mode == 'niI' then
+    vim.schedule(update)
   end
 end
 
@@ -185,18 +204,28 @@ local function watch()
   watching = true
   local group = vim.api.nvim_create_augroup('aigc_suggestion', { clear = true })
   local function on(events, callback)
-    vim.api.nvim_create_autocmd(events, { group = group, callback = callback })
+    vim.api.nvim_create_autocmd(events, {
+      group = group,
+      callback = function()
+        callback() -- and not what it returns: true would delete the autocommand
+      end,
+    })
   end
   on({ 'CursorMoved', 'CursorMovedI', 'TextChanged', 'TextChangedI', 'TextChangedP' }, update)
   on('ModeChanged', on_mode_changed)
   on({ 'BufLeave', 'WinLeave' }, finish)
-  on({ 'VimResized', 'WinScrolled' }, draw)
+  on({ 'VimResized', 'WinScrolled' }, redraw)
 end
+
+local told = {}
 
 --- Says what went wrong: at length once, then in a line.
 local function tell(message)
-  if not vim.notify_once('aigc: ' .. message, vim.log.levels.ERROR) then
+  if told[message] then
     vim.notify('aigc: no suggestion, as said before (:checkhealth aigc)', vim.log.levels.WARN)
+  else
+    told[message] = true
+    vim.notify('aigc: ' .. message, vim.log.levels.ERROR)
   end
 end
 
@@ -213,16 +242,10 @@ local function on_event(s, event)
   end
   s.raw = event.kind == 'done' and event.text or s.raw .. event.text
   s.text = clean(s.raw, s.left_out)
-  if event.kind == 'token' then
-    draw()
-    return
+  if event.kind == 'done' then
+    settle(s)
   end
-  settle(s)
-  if current == s and remaining() == '' then
-    finish()
-  elseif current == s then
-    draw()
-  end
+  update()
 end
 
 --- Asks for a suggestion at the cursor, in place of the one that is there.
@@ -230,12 +253,11 @@ end
 ---@return string? reason why not
 ---@return boolean? told the user has been told
 function M.start()
-  local mode = vim.api.nvim_get_mode().mode
-  if mode == 'niI' then
-    vim.schedule(M.start) -- a command from insert mode (<C-o>): the cursor is back in its place after it
+  if is_on_leave() then
+    vim.schedule(M.start)
     return true
   end
-  local kind = kind_of(mode)
+  local kind = kind_of(vim.api.nvim_get_mode().mode)
   local reason = reason_against()
   if kind ~= 'i' and kind ~= 'n' then
     reason = 'only in insert and normal mode'
@@ -299,17 +321,16 @@ end
 --- Inserts what is shown. In normal mode it is appended behind the cursor, by `a`, so that `.` repeats it.
 ---@return boolean accepted
 function M.accept()
-  local text = remaining()
-  if text == '' then
+  if not M.visible() then
     return false
   end
-  local mode = vim.api.nvim_get_mode().mode
-  if mode == 'niI' then
+  if is_on_leave() then
     vim.schedule(M.accept)
     return true
   end
+  local text = remaining()
   finish()
-  if kind_of(mode) == 'i' then
+  if kind_of(vim.api.nvim_get_mode().mode) == 'i' then
     insert(text)
     return true
   end

@@ -1,0 +1,184 @@
+-- child: a second Neovim, driven over RPC, with a screen that can be read.
+local child = {}
+child.__index = child
+
+local COLUMNS, LINES = 40, 12
+
+-- The fake engine: what aigc.core does, with text that the test chooses. Runs in the child.
+local FAKE = [[
+local uv = vim.loop
+local fake = { requests = {}, cancelled = {}, opened = {}, closed = 0, events = {}, version_text = '0.1.0' }
+_G.fake = fake
+local ends = uv.pipe({ nonblock = true }, { nonblock = true })
+local model = {}
+model.__index = model
+local core = {
+  version = function() return fake.version_text end,
+  cpu_level = function() return 'generic' end,
+  open = function(path, options)
+    if path:find('missing') then return nil, "cannot read the model '" .. path .. "'", 'io' end
+    fake.opened[#fake.opened + 1] = { path = path, options = options }
+    return setmetatable({}, model)
+  end,
+}
+local function event(e)
+  fake.events[#fake.events + 1] = e
+  if #fake.events == 1 then uv.fs_write(ends.write, 'x') end
+end
+function model:fd() return ends.read end
+function model:state() return fake.live and 'running' or 'idle' end
+function model:submit(options)
+  if fake.live then self:cancel(fake.live) end
+  fake.requests[#fake.requests + 1] = options
+  fake.live, fake.text = #fake.requests, ''
+  return fake.live
+end
+function model:cancel(id)
+  if id ~= fake.live then return false end
+  fake.cancelled[#fake.cancelled + 1] = id
+  event({ id = id, kind = 'done', finish = 'cancelled', text = fake.text, n_generated = 0, decode_seconds = 0 })
+  fake.live = nil
+  return true
+end
+function model:take()
+  uv.fs_read(ends.read, 10)
+  local events = fake.events
+  fake.events = {}
+  return events
+end
+function model:info()
+  return { path = 'x.gguf', name = 'fake', architecture = 'llama', quantisation = 'F32', n_params = 1e6,
+    file_bytes = 4e6, n_context = 512 }
+end
+function model:check() return true end
+function model:close() fake.closed = fake.closed + 1 end
+function fake.say(text)
+  fake.text = fake.text .. text
+  event({ id = fake.live, kind = 'token', text = text, alternative = 1 })
+end
+function fake.finish()
+  event({ id = fake.live, kind = 'done', finish = 'length', text = fake.text, n_generated = 3, decode_seconds = 0.5 })
+  fake.live = nil
+end
+function fake.fail(message)
+  event({ id = fake.live, kind = 'error', message = message, code = 'format' })
+  fake.live = nil
+end
+package.loaded['aigc.core'] = core
+]]
+
+local MAPS = [[
+for _, name in ipairs({ 'complete', 'accept', 'dismiss' }) do
+  local keys = { complete = '<C-k>', accept = '<C-j>', dismiss = '<C-g>d' }
+  vim.keymap.set({ 'i', 'n' }, keys[name], '<Plug>(aigc-' .. name .. ')', { remap = true })
+end
+_G.seen = {}
+vim.api.nvim_create_autocmd('User', { pattern = { 'AigcStart', 'AigcDone' }, callback = function(args)
+  seen[#seen + 1] = args.match
+end })
+_G.notes = {}
+vim.notify = function(text, level) notes[#notes + 1] = text end
+]]
+
+-- options: fake (default true), lines, columns, env
+function child.start(options)
+  options = options or {}
+  local self = setmetatable({}, child)
+  self.channel = vim.fn.jobstart({
+    'nvim',
+    '--clean',
+    '--embed',
+    '--headless',
+    '--cmd',
+    'set runtimepath^=nvim_plugin noswapfile',
+    '--cmd',
+    ('set columns=%d lines=%d'):format(options.columns or COLUMNS, options.lines or LINES),
+  }, {
+    rpc = true,
+    env = options.env,
+    on_exit = function(_, code)
+      self.code = code
+    end,
+  })
+  if options.fake ~= false then
+    self:lua(FAKE)
+  end
+  self:lua(MAPS)
+  return self
+end
+
+function child:request(...)
+  return vim.rpcrequest(self.channel, ...)
+end
+
+function child:lua(code, ...)
+  return self:request('nvim_exec_lua', code, { ... })
+end
+
+-- Types keys and lets the child handle them and whatever they set off.
+function child:keys(keys)
+  self:request('nvim_input', keys)
+  self:settle()
+end
+
+-- Requests are answered when the child waits for keys: after two, what was scheduled before has run.
+function child:settle()
+  for _ = 1, 3 do
+    self:request('nvim_get_mode')
+    self:lua('vim.wait(1)')
+  end
+end
+
+-- The fake engine says something, and the child shows it.
+function child:say(text)
+  self:lua('fake.say(...)', text)
+  self:settle_frame()
+end
+
+function child:finish()
+  self:lua('fake.finish()')
+  self:settle_frame()
+end
+
+-- Text is taken at most once a frame of 16 ms: until all of it has been.
+function child:settle_frame()
+  vim.wait(5000, function()
+    return self:lua('return #fake.events == 0')
+  end, 2)
+  self:settle()
+end
+
+function child:buffer()
+  return table.concat(self:request('nvim_buf_get_lines', 0, 0, -1, true), '\n')
+end
+
+-- Rows of the screen from the first to the last with text in the window, without the empty ones' tilde.
+function child:screen()
+  self:request('nvim_command', 'redraw')
+  local rows = self:lua([[
+    local rows = {}
+    for r = 1, vim.o.lines - vim.o.cmdheight - (vim.o.laststatus > 0 and 1 or 0) do
+      local row = ''
+      for c = 1, vim.o.columns do
+        row = row .. vim.fn.screenstring(r, c)
+      end
+      rows[r] = row:gsub('%s+$', '')
+    end
+    return rows
+  ]])
+  while #rows > 0 and (rows[#rows] == '~' or rows[#rows] == '') do
+    rows[#rows] = nil
+  end
+  return table.concat(rows, '\n')
+end
+
+function child:visible()
+  return self:lua("return require('aigc').visible()")
+end
+
+function child:stop()
+  vim.fn.jobstop(self.channel)
+  vim.fn.jobwait({ self.channel }, 2000)
+end
+
+return child

@@ -1,0 +1,129 @@
+-- With the real engine and model: the reference text, a responsive editor while it streams, a quick exit.
+
+local HOLD_PROBE = [[
+-- Times every callback of ours on the main loop, and the gaps between ticks of a timer of 1 ms.
+local uv = vim.loop
+_G.holds = { count = 0, max = 0, gap = 0, ticks = 0 }
+local function timed(f)
+  return function(...)
+    local started = uv.hrtime()
+    f(...)
+    local ms = (uv.hrtime() - started) / 1e6
+    holds.count = holds.count + 1
+    holds.max = math.max(holds.max, ms)
+  end
+end
+local function is_ours(f)
+  return debug.getinfo(f, 'S').source:find('nvim_plugin', 1, true)
+end
+local schedule, create = vim.schedule, vim.api.nvim_create_autocmd
+vim.schedule = function(f) schedule(is_ours(f) and timed(f) or f) end
+vim.api.nvim_create_autocmd = function(event, options)
+  if options.callback and is_ours(options.callback) then options.callback = timed(options.callback) end
+  return create(event, options)
+end
+local new_poll = uv.new_poll
+uv.new_poll = function(fd)
+  local poll = new_poll(fd)
+  return setmetatable({}, { __index = function(_, name)
+    return function(_, a, b) return poll[name](poll, a, b and timed(b)) end
+  end })
+end
+]]
+
+local START_TICKS = [[
+local timer, last = vim.loop.new_timer(), vim.loop.hrtime()
+timer:start(1, 1, function()
+  local now = vim.loop.hrtime()
+  holds.gap = math.max(holds.gap, (now - last) / 1e6)
+  holds.ticks = holds.ticks + 1
+  last = now
+end)
+]]
+
+return function(t, child)
+  if not t.model_exists() then
+    t.skip_all('no ' .. t.model)
+    return
+  end
+  local model = vim.fn.fnamemodify(t.model, ':p')
+  local function start(options)
+    local c = child.start({ fake = false, lines = 24, columns = 80 })
+    c:lua('vim.g.aigc = ...', vim.tbl_extend('force', { model = model, stop = {} }, options or {}))
+    return c
+  end
+  local function wait_for(c, code, what)
+    local ok = vim.wait(60000, function()
+      return c:lua(code)
+    end, 10)
+    t.ok(ok, what)
+    return ok
+  end
+  local IDLE = "return require('aigc').status().state == 'idle'"
+
+  -- the reference text, through the plugin
+  local c = start({ max_tokens = 200 })
+  c:keys('i<C-k>')
+  wait_for(c, IDLE, 'the completion ends')
+  vim.wait(100)
+  t.ok(c:screen():find('^Once upon a time, there was a little girl named Lily%.'), 'it is on the screen', c:screen())
+  t.is(c:buffer(), '', 'and not in the buffer')
+  c:keys('<C-j><Esc>')
+  t.is(c:buffer(), t.slurp(t.data .. 'stories260K.greedy.txt'), 'the reference text, byte for byte')
+  t.ok(c:request('nvim_exec', 'Aigc status', true):find('stories260K.gguf, last: 200 tokens'), 'status')
+  local health = c:lua('vim.cmd("checkhealth aigc") return vim.api.nvim_buf_get_lines(0, 0, -1, true)')
+  t.ok(not table.concat(health, '\n'):find('ERROR'), 'checkhealth has no error', table.concat(health, '\n'))
+  c:stop()
+  c = start({ max_tokens = 120, kv = 'f32' })
+  c:keys('iTom had a red ball<C-k>')
+  wait_for(c, IDLE, 'the prompted completion ends')
+  vim.wait(100)
+  c:keys('<C-j><Esc>')
+  t.is(c:buffer(), t.slurp(t.data .. 'stories260K.prompted.txt'), 'the prompted reference, byte for byte')
+  c:stop()
+
+  -- the main loop while text streams in and keys are typed. Figures are shown, not judged: the machine may be busy.
+  c = start({ max_tokens = 2000, temperature = 1, context = 4000 })
+  c:lua(HOLD_PROBE)
+  c:keys('iOnce upon a time<C-k>')
+  wait_for(c, "return require('aigc').visible()", 'a long completion streams')
+  c:lua('holds = { count = 0, max = 0, gap = 0, ticks = 0 }')
+  c:lua(START_TICKS)
+  vim.wait(700)
+  local holds = c:lua('return holds')
+  t.ok(holds.count > 10, 'callbacks were timed', vim.inspect(holds))
+  t.note(('%d callbacks of ours, the longest held the main loop %.3f ms'):format(holds.count, holds.max))
+  t.note(('longest gap between ticks of a 1 ms timer: %.1f ms (with what Neovim draws)'):format(holds.gap))
+  t.is(c:lua("return require('aigc').status().state"), 'running', 'it still streams')
+
+  -- leaving while it streams
+  local function leaves(how, name)
+    local started = vim.loop.hrtime()
+    how()
+    local left = vim.wait(20000, function()
+      return c.code ~= nil
+    end, 1)
+    t.ok(left, name .. ': Neovim leaves')
+    t.note(('%s: after %.0f ms'):format(name, (vim.loop.hrtime() - started) / 1e6))
+  end
+  leaves(function()
+    c:request('nvim_input', '<C-o>:qa!<CR>')
+  end, ':qa! while text streams')
+  t.is(c.code, 0, 'and without a crash')
+
+  c = start({ max_tokens = 2000, context = 4000 })
+  c:keys('i<C-k>')
+  leaves(function()
+    c:request('nvim_input', '<C-o>:qa!<CR>')
+  end, ':qa! at once')
+  t.is(c.code, 0, 'and without a crash')
+
+  c = start({ max_tokens = 2000, context = 4000 })
+  c:keys('i<C-k>')
+  wait_for(c, "return require('aigc').visible()", 'another streams')
+  local pid = c:lua('return vim.fn.getpid()')
+  leaves(function()
+    vim.loop.kill(pid, 'sigterm')
+  end, 'SIGTERM while text streams')
+  t.ok(c.code ~= 134 and c.code ~= 139, 'and without a crash', c.code)
+end

@@ -1,0 +1,113 @@
+-- What is on the screen while there is a suggestion.
+
+local function marks(c)
+  return c:lua([[
+    return vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_get_namespaces().aigc, 0, -1, { details = true })
+  ]])
+end
+
+return function(t, child)
+  -- One child for each case: nothing is left over from the one before.
+  local function case(name, keys, text, screen, options)
+    local c = child.start(options)
+    c:keys(keys)
+    c:say(text)
+    local before = c:buffer()
+    t.is(c:screen(), screen, name)
+    t.is(c:buffer(), before, name .. ': the buffer is untouched')
+    return c
+  end
+
+  case('at the end of a line', 'iOnce<C-k>', ' upon a time', 'Once upon a time'):stop()
+  case('in an empty buffer', 'i<C-k>', 'Once', 'Once'):stop()
+  case('several lines', 'ifor x<C-k>', ' do\n  y\nend', 'for x do\n  y\nend'):stop()
+  case('above other lines', 'ibelow<Esc>Oabove<C-k>', ' one\ntwo', 'above one\ntwo\nbelow'):stop()
+  case('a line feed first', 'iend<C-k>', '\nnext', 'end\nnext'):stop()
+  case(
+    'soft wrap: what fits, then words',
+    'iLorem ipsum dolor sit amet,<C-k>',
+    ' consectetur adipiscing elit, sed do eiusmod',
+    'Lorem ipsum dolor sit amet, consectetur\nadipiscing elit, sed do eiusmod'
+  ):stop()
+  case(
+    'no room for the first word',
+    'iLorem ipsum dolor sit amet, consectetur<C-k>',
+    'adipiscing elit',
+    'Lorem ipsum dolor sit amet, consectetur\nadipiscing elit'
+  ):stop()
+  case(
+    'a word longer than the window',
+    'i<C-k>',
+    ('x'):rep(50),
+    ('x'):rep(40) .. '\n' .. ('x'):rep(10)
+  ):stop()
+  case('a tab', 'iab<C-k>', 'c\td\n\te', 'abc     d\n        e'):stop()
+  case(
+    'wide characters',
+    'i吾輩は<C-k>',
+    '日本語の文章を続けて書きます。とても長い文章なので',
+    '吾輩は日本語の文章を続けて書きます。とて\nも長い文章なので'
+  ):stop()
+  case('behind wide characters and accents', 'ié日本<C-k>', '語é', 'é日本語é'):stop()
+  case('text behind the cursor', 'ihello (world)<Left><Left><C-k>', 'XX YY', 'hello (worlXX YYd)'):stop()
+  case(
+    'text behind the cursor, wide',
+    'i日本語)<Left><C-k>',
+    'です',
+    '日本語です)'
+  ):stop()
+  case(
+    'text behind the cursor, several lines',
+    'i(a, b)<Left><C-k>',
+    ' c,\n d',
+    '(a, b c,\n d)'
+  ):stop()
+  case(
+    'a rest of the line that wraps itself',
+    'i' .. ('word '):rep(12) .. '<Home><C-k>',
+    'FIRST',
+    ('word '):rep(8):sub(1, 39) .. '\nword word word word\nFIRST'
+  ):stop()
+  case(
+    'with line numbers',
+    ':set number<CR>iOnce upon a time there was<C-k>',
+    ' a little girl named Lily',
+    '  1 Once upon a time there was a little\n    girl named Lily'
+  ):stop()
+  case(
+    'without wrap',
+    ':set nowrap<CR>iLorem ipsum dolor sit amet, <C-k>',
+    'consectetur adipiscing',
+    'Lorem ipsum dolor sit amet, consectetur\nadipiscing'
+  ):stop()
+  case(
+    'at the bottom of the window: scrolls',
+    'i' .. ('line<CR>'):rep(12) .. 'last<C-k>',
+    ' a\nb\nc',
+    ('line\n'):rep(7) .. 'last a\nb\nc'
+  ):stop()
+
+  -- as it comes
+  local c = case('a stream', 'iOnce<C-k>', ' upon', 'Once upon')
+  c:say(' a')
+  t.is(c:screen(), 'Once upon a', 'grows')
+  c:say(' time there was a little girl who')
+  t.is(c:screen(), 'Once upon a time there was a little girl\nwho', 'wraps')
+  c:say(' lived')
+  t.is(c:screen(), 'Once upon a time there was a little girl\nwho lived', 'grows below')
+  c:request('nvim_command', 'set columns=30')
+  c:settle()
+  t.is(c:screen(), 'Once upon a time there was a\nlittle girl who lived', 'follows the window')
+  local mark = marks(c)
+  t.is(#mark, 1, 'is one extmark')
+  t.is(mark[1][4].virt_text[1][2], 'AigcSuggestion', 'in its highlight group')
+  c:keys('<C-g>d')
+  t.is(c:screen(), 'Once', 'goes away')
+  t.is(#marks(c), 0, 'and leaves no mark')
+  c:stop()
+
+  -- more rows than the window has
+  c = case('as many rows as the window', 'i<C-k>', ('a\n'):rep(50), ('a\n'):rep(10):sub(1, -2))
+  t.is(#marks(c)[1][4].virt_lines, 9, 'no more')
+  c:stop()
+end

@@ -1,0 +1,213 @@
+-- Options, commands, messages, the prompt, :checkhealth.
+
+return function(t, child)
+  local function notes(c)
+    return table.concat(c:lua('return notes'), '\n')
+  end
+  local function last_request(c)
+    return c:lua('return fake.requests[#fake.requests]')
+  end
+
+  -- nothing is loaded before it is used
+  local c = child.start()
+  local loaded = c:lua([[
+    local names = {}
+    for name in pairs(package.loaded) do
+      if name:find('^aigc') and name ~= 'aigc.core' then names[#names + 1] = name end
+    end
+    return names
+  ]])
+  t.is(#loaded, 0, 'start-up loads no module')
+  t.is(c:lua("return vim.fn.maparg('<Tab>', 'i') .. vim.fn.maparg('<C-l>', 'i')"), '', 'and maps no key')
+  t.is(c:lua("return vim.fn.exists('#aigc_suggestion') + vim.fn.exists('#aigc_client')"), 0, 'and watches nothing')
+
+  -- the command
+  local function completion(line)
+    return table.concat(c:lua('return vim.fn.getcompletion(..., "cmdline")', line), ' ')
+  end
+  t.is(completion('Aigc '), 'accept complete dismiss status stop', 'completion of sub-commands')
+  t.is(completion('Aigc st'), 'status stop', 'by their beginning')
+  t.is(completion('Aigc stop x'), '', 'and of nothing else')
+  c:keys(':Aigc nonsense<CR>')
+  t.ok(notes(c):find("no sub-command 'nonsense', there are: accept, complete", 1, true), 'an unknown one', notes(c))
+  c:keys(':Aigc accept<CR>')
+  t.ok(notes(c):find('there is no suggestion'), 'accept without one', notes(c))
+  c:request('nvim_command', 'Aigc stop')
+  t.is(c:lua("return require('aigc').status().state"), 'stopped', 'stop before anything')
+  t.ok(c:request('nvim_exec', 'Aigc status', true):find('aigc 0.1.0 %(generic%), stopped'), 'status')
+
+  -- the request
+  c:keys('iOnce upon a <C-k>')
+  local request = last_request(c)
+  t.is(request.prompt, 'Once upon a', 'the prompt: text before the cursor, without a space at its end')
+  t.is(request.parse_special, false, 'special tokens in the text are text')
+  t.is(request.fit, true, 'the prompt is made to fit')
+  t.is(request.max_tokens, 64, 'default of max_tokens')
+  t.is(request.temperature, 0, 'default of temperature')
+  t.is(table.concat(request.stop), '\n\n', 'default of stop')
+  c:say(' time')
+  t.is(c:screen(), 'Once upon a time', 'the space is taken off the answer')
+  c:finish()
+  t.ok(c:request('nvim_exec', 'Aigc status', true):find('idle, .*last: 3 tokens, first after %d+ ms, 6 tokens/s'),
+    'status with figures', c:request('nvim_exec', 'Aigc status', true))
+  c:keys('<Esc>Go<C-k>')
+  t.is(last_request(c).prompt, 'Once upon a \n', 'further lines')
+  c:keys('  <C-k>')
+  t.is(last_request(c).prompt, 'Once upon a \n  ', 'indentation stays')
+  c:stop()
+
+  -- the budget
+  c = child.start()
+  c:lua("vim.g.aigc = { prompt_bytes = 1000 }")
+  c:lua([[
+    local lines = {}
+    for i = 1, 200 do lines[i] = ('line %03d of the text'):format(i) end
+    vim.api.nvim_buf_set_lines(0, 0, -1, true, lines)
+  ]])
+  c:keys('G$<C-k>')
+  local prompt = last_request(c).prompt
+  t.ok(#prompt <= 1000 and #prompt >= 500, 'the prompt keeps to its budget', #prompt)
+  t.ok(prompt:find('^line %d%d%d of the text\n') and prompt:find('line 200 of the text$'), 'in whole lines', prompt)
+  local begins = { [prompt:sub(1, 20)] = true }
+  for i = 1, 40 do
+    c:keys('oline ' .. i .. '<C-k><Esc>')
+    begins[last_request(c).prompt:sub(1, 20)] = true
+  end
+  t.ok(vim.tbl_count(begins) <= 4, 'its beginning moves in steps', vim.inspect(begins))
+  c:lua("vim.api.nvim_buf_set_lines(0, 0, -1, true, { ('日本語'):rep(1000) })")
+  c:keys('gg$<C-k>')
+  prompt = last_request(c).prompt
+  t.ok(#prompt <= 1000 and #prompt % 3 == 0 and prompt:find('語$'), 'one long line is cut between characters', #prompt)
+  c:lua("vim.api.nvim_buf_set_lines(0, 0, -1, true, { ('some words '):rep(1000) })")
+  c:keys('gg$<C-k>')
+  prompt = last_request(c).prompt
+  t.ok(#prompt <= 1000 and (prompt:find('^some ') or prompt:find('^words ')), 'or between words', prompt:sub(1, 20))
+  c:keys('0<C-k>')
+  t.is(last_request(c).prompt, 's', 'nothing behind the cursor is sent')
+  c:stop()
+
+  -- options
+  c = child.start()
+  c:lua("vim.g.aigc = { max_tokens = 7, stop = '.', temperatur = 1, top_p = 3, model = '/x/a.gguf' }")
+  c:lua("require('aigc').setup({ max_tokens = 9, seed = 5, kv = 'f32', context = 100, threads = 2 })")
+  local said = notes(c)
+  t.ok(said:find("vim.g.aigc has an unknown option 'temperatur'", 1, true), 'an unknown option is reported', said)
+  t.ok(said:find("vim.g.aigc: option 'top_p' must be a number above 0 and at most 1, got 3", 1, true), 'a wrong value too')
+  c:keys('ix<C-k>')
+  request = last_request(c)
+  t.is(request.max_tokens, 9, 'setup() comes after vim.g.aigc')
+  t.is(request.stop[1], '.', 'a stop string alone')
+  t.is(request.seed, 5, 'seed')
+  t.is(request.top_p, nil, 'a wrong value is left out')
+  t.is(request.temperature, 0, 'and an unknown one changes nothing')
+  local opened = c:lua('return fake.opened[1]')
+  t.is(opened.path, '/x/a.gguf', 'model')
+  t.is(opened.options.kv .. opened.options.context .. opened.options.threads, 'f321002', 'options of the engine')
+  t.is(#c:lua('return notes'), 1, 'problems are told once')
+  c:keys('<C-k>')
+  t.is(#c:lua('return fake.opened'), 1, 'the model stays open')
+  c:lua("require('aigc').setup({ model = '/x/b.gguf' })")
+  c:keys('<C-k>')
+  t.is(c:lua('return fake.opened[2].path'), '/x/b.gguf', 'another model is opened')
+  t.is(c:lua('return fake.closed'), 1, 'and the first one closed')
+  c:keys('<Esc>:Aigc stop<CR>')
+  t.is(c:lua('return fake.closed'), 2, 'stop closes it')
+  c:stop()
+  for _, case in ipairs({
+    { 'max_tokens = 0', "'max_tokens' must be an integer from 1 to 1e+06, got 0" },
+    { 'max_tokens = 1.5', "'max_tokens' must be an integer" },
+    { 'stop = { 1 }', "'stop' must be a non-empty string or a list of such, got table" },
+    { "stop = ''", "'stop' must be" },
+    { 'temperature = -1', "'temperature' must be a number not below 0, got -1" },
+    { "threads = 'two'", "'threads' must be an integer from 0 to 64, got 'two'" },
+    { "kv = 'f8'", "'kv' must be 'f16' or 'f32', got 'f8'" },
+    { 'min_p = true', "'min_p' must be a number from 0 to 1, got true" },
+  }) do
+    c = child.start()
+    c:lua(("require('aigc').setup({ %s })"):format(case[1]))
+    t.ok(notes(c):find(case[2], 1, true), 'setup: ' .. case[2], notes(c))
+    c:stop()
+  end
+  c = child.start()
+  c:lua("vim.g.aigc = function() return { max_tokens = 3 } end")
+  c:keys('ix<C-k>')
+  t.is(last_request(c).max_tokens, 3, 'vim.g.aigc as a function')
+  c:stop()
+  c = child.start({ env = { AIGC_MODEL = '~/models/x.gguf' } })
+  c:keys('ix<C-k>')
+  t.is(c:lua('return fake.opened[1].path'), vim.env.HOME .. '/models/x.gguf', 'AIGC_MODEL, with ~')
+  c:stop()
+  c = child.start({ env = { AIGC_MODEL = '' } })
+  c:keys('ix<C-k>')
+  t.ok(c:lua('return fake.opened[1].path'):find('models/aigc%-base.gguf$'), 'the default model')
+  c:stop()
+
+  -- what goes wrong
+  c = child.start()
+  c:lua("vim.g.aigc = { model = '/x/missing.gguf' }")
+  c:keys('ix<C-k><C-k>')
+  said = c:lua('return notes')
+  t.is(said[1], "aigc: cannot read the model '/x/missing.gguf'", 'a model that is not there')
+  t.ok(said[2] and not said[2]:find('missing'), 'is told at length once', vim.inspect(said))
+  t.is(c:visible(), false, 'and nothing is shown')
+  c:stop()
+  c = child.start()
+  c:keys('ix<C-k>')
+  c:lua("fake.fail('the file is broken')")
+  c:settle_frame()
+  t.is(notes(c), 'aigc: the file is broken', 'an error of the engine is told')
+  t.is(table.concat(c:lua('return seen'), ' '), 'AigcStart AigcDone', 'and ends the request')
+  c:stop()
+  c = child.start()
+  c:lua("fake.version_text = '9.9'")
+  c:keys('ix<C-k>')
+  t.ok(notes(c):find('the C module is version 9.9, the plugin is 0.1.0', 1, true), 'another version', notes(c))
+  c:stop()
+  c = child.start({ fake = false })
+  c:lua("package.loaded['aigc.core'] = nil; package.preload['aigc.core'] = function() error('no') end")
+  c:keys('ix<C-k>')
+  t.ok(notes(c):find('the C module is not built: run `make nvim`', 1, true), 'without the C module', notes(c))
+  c:stop()
+
+  -- :checkhealth
+  local function health(setup, options)
+    local one = child.start(options)
+    one:lua(setup)
+    one:request('nvim_command', 'checkhealth aigc')
+    local text = one:buffer()
+    one:stop()
+    return text
+  end
+  local text = health("vim.g.aigc = { model = '/x/fake.gguf', threads = 1 }")
+  for _, line in ipairs({
+    'OK: core.so 0.1.0',
+    'OK: CPU level: generic',
+    'OK: all known and in range',
+    'INFO: /x/fake.gguf',
+    'OK: fake: llama, F32, 1.0 million parameters, 4.0 MB, context 512',
+    'OK: threads: 1 of ',
+    'INFO: state: stopped',
+  }) do
+    t.ok(text:find(line, 1, true), 'checkhealth: ' .. line, text)
+  end
+  t.ok(not text:find('ERROR', 1, true), 'checkhealth: no error', text)
+  text = health("vim.g.aigc = { model = '/x/missing.gguf', thread = 1, threads = 64 }")
+  t.ok(text:find("ERROR: cannot read the model '/x/missing.gguf'", 1, true), 'checkhealth: a missing model', text)
+  t.ok(text:find("ERROR: vim.g.aigc has an unknown option 'thread'", 1, true), 'checkhealth: an unknown option', text)
+  t.ok(text:find('WARNING: threads: 64 of', 1, true), 'checkhealth: too many threads', text)
+  text = health("fake.version_text = '9.9'")
+  t.ok(text:find('ERROR: core.so is version 9.9, the Lua side is 0.1.0', 1, true), 'checkhealth: another version', text)
+  text = health("package.preload['aigc.core'] = function() error('no') end", { fake = false })
+  t.ok(text:find('ERROR: The C module', 1, true), 'checkhealth: no C module', text)
+
+  -- the help file
+  local tags = t.slurp('nvim_plugin/doc/tags')
+  for _, tag in ipairs({ ':Aigc', '<Plug>(aigc-accept)', 'g:aigc', 'aigc-core', 'AigcDone', 'b:aigc_disable' }) do
+    t.ok(tags:find(tag .. '\taigc.txt', 1, true), 'help has ' .. tag)
+  end
+  local help = t.slurp('nvim_plugin/doc/aigc.txt')
+  for _, option in ipairs({ 'model', 'max_tokens', 'stop', 'temperature', 'top_p', 'top_k', 'min_p', 'repetition_penalty',
+    'frequency_penalty', 'presence_penalty', 'seed', 'prompt_bytes', 'context', 'threads', 'kv' }) do
+    t.ok(help:find('\n' .. option .. '\t', 1, true), 'help has the option ' .. option)
+  end
+end
