@@ -155,6 +155,10 @@ $(BUILD)/make-model: $(MODEL_OBJ) $(LIB)
 $(BUILD)/bandwidth: $(BUILD)/bench/bandwidth.o $(LIB)
 	$(link)
 
+# The kernels alone, for whoever tunes them.
+$(BUILD)/bench-kernels: $(BUILD)/bench/kernels.o $(LIB)
+	$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
 .SECONDARY: $(ALL_OBJ)
 
 # ---- set-up, tests, demonstration ------------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ typedef struct act_q8_k_block {
     int32_t bias[K_ELEMENTS / 16]; /* -32 times the sum of 16 q */
     int16_t sums[K_ELEMENTS / 32]; /* sums of 32 q */
     float d;
-    char padding[44];
+    int16_t sums16[K_ELEMENTS / 16]; /* sums of 16 q */
+    char padding[12];
 } act_q8_k_block;
 
 typedef struct act_parts {

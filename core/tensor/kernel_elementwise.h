@@ -66,8 +66,10 @@ static void prepare_q8_k(const float *x, char *out, size_t n)
     for (size_t b = 0; b < n / K_ELEMENTS; b++) {
         int sums[16];
         d[b] = block[b].d = quantise_block(x + b * K_ELEMENTS, block[b].q, K_ELEMENTS, sums);
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < 16; i++) {
             block[b].bias[i] = -32 * sums[i];
+            block[b].sums16[i] = (int16_t)sums[i];
+        }
         for (int i = 0; i < 8; i++)
             block[b].sums[i] = (int16_t)(sums[2 * i] + sums[2 * i + 1]);
     }

@@ -1,6 +1,5 @@
 /* kernels_avx512.c: the table for processors with AVX-512 (F, BW, DQ, VL) and VNNI. */
-#include "tensor/kernels_avx512.h"
-
+#include "tensor/kernel_quant.h"
 #include "tensor/kernel_tables.h"
 #include "tensor/kernel_vec_avx512.h"
 

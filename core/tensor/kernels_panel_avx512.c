@@ -8,11 +8,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "tensor/kernel_quant.h"
 #include "tensor/kernel_tables.h"
-#include "tensor/kernels_avx512.h"
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
 
 enum {
     MAX_PANELS = 2, /* of 16 rows, beside each other in a tile */
@@ -25,7 +22,7 @@ typedef struct panel {
     int rows;            /* rows that are really there */
     __m512i *q;          /* [block][panel][registers of a block] */
     uint8_t *scales;     /* Q4_K, Q6_K: [block][panel][sub-block][16] */
-    uint8_t *minima;     /* Q4_K: [block][panel][pair of sub-blocks][16][2] as int16 */
+    int16_t *minima;     /* Q4_K: [block][panel][pair of sub-blocks][16][2] */
     uint16_t *d, *dmin;  /* [block][panel][16] half precision */
     __m512 *lanes;       /* [8][panels * tokens] */
     const uint8_t *next; /* the rows after these, to fetch into the second-level cache meanwhile */
@@ -74,13 +71,6 @@ INLINE void interleave32(const uint8_t *const *rows, size_t p, __m512i z[8])
     }
 }
 
-INLINE uint16_t load16(const uint8_t *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 static void pack_q8_0(const uint8_t *const *rows, size_t n_blocks, int n, int which, const panel *to)
 {
     const __m512i flip = _mm512_set1_epi8(-128);
@@ -113,23 +103,16 @@ static void pack_q4_0(const uint8_t *const *rows, size_t n_blocks, int n, int wh
     }
 }
 
-/* Scales and minima of 16 rows' block, as bytes: in registers of 4 sub-blocks by 16 rows, then one sub-block each. */
-static void pack_q4_k_scales(const uint8_t *const *rows, size_t p, uint8_t *scales, uint8_t *minima)
+/* Scales and minima of 16 rows' block: scales as bytes, minima as pairs of words for a multiply-add. */
+static void pack_q4_k_scales(const uint8_t *const *rows, size_t p, uint8_t *scales, int16_t *minima)
 {
-    uint8_t s[16][8], m[16][8];
-    for (int r = 0; r < 16; r++) {
-        uint32_t u[3];
-        memcpy(u, rows[r] + p + offsetof(block_q4_k, scales), sizeof u);
-        uint32_t out[4] = {u[0] & 0x3f3f3f3f, (u[2] & 0x0f0f0f0f) | (u[0] >> 2 & 0x30303030), u[1] & 0x3f3f3f3f,
-                           (u[2] >> 4 & 0x0f0f0f0f) | (u[1] >> 2 & 0x30303030)};
-        memcpy(s[r], out, 8);
-        memcpy(m[r], out + 2, 8);
-    }
-    int16_t *pairs = (int16_t *)minima;
+    uint64_t s[16], m[16];
+    for (int r = 0; r < 16; r++)
+        q4_k_unpack(rows[r] + p + offsetof(block_q4_k, scales), &s[r], &m[r]);
     for (int j = 0; j < 8; j++)
         for (int r = 0; r < 16; r++) {
-            scales[j * 16 + r] = s[r][j];
-            pairs[j / 2 * 32 + r * 2 + j % 2] = m[r][j];
+            scales[j * 16 + r] = (uint8_t)(s[r] >> j * 8);
+            minima[j / 2 * 32 + r * 2 + j % 2] = (uint8_t)(m[r] >> j * 8);
         }
 }
 
@@ -146,7 +129,7 @@ static void pack_q4_k(const uint8_t *const *rows, size_t n_blocks, int n, int wh
                 _mm512_store_si512(q + 8 + j, _mm512_and_si512(_mm512_srli_epi16(z[j], 4), mask));
             }
         }
-        pack_q4_k_scales(rows, at, to->scales + i * 128, to->minima + i * 256);
+        pack_q4_k_scales(rows, at, to->scales + i * 128, to->minima + i * 128);
         for (int r = 0; r < 16; r++) {
             to->d[i * 16 + r] = load16(rows[r] + at);
             to->dmin[i * 16 + r] = load16(rows[r] + at + offsetof(block_q4_k, dmin));
@@ -214,33 +197,6 @@ static void pack(const quant_job *job, int first_row, panel *to)
 
 /* ---- tiles --------------------------------------------------------------------------------------------------- */
 
-/* Rows of activations in groups of 3, so that few registers hold their addresses. */
-typedef struct columns {
-    const char *of3[(TOKENS_Q8 + 2) / 3];
-    size_t stride;
-} columns;
-
-INLINE columns columns_at(const quant_job *job, int first_token, int tokens)
-{
-    columns c = {.stride = job->act_bytes};
-    UNROLL
-    for (int t = 0; t < tokens; t += 3)
-        c.of3[t / 3] = job->acts + (first_token + t) * job->act_bytes;
-    return c;
-}
-
-INLINE const char *column(const columns *c, int t)
-{
-    return c->of3[t / 3] + (t % 3) * c->stride;
-}
-
-INLINE void advance(columns *c, int tokens, size_t bytes)
-{
-    UNROLL
-    for (int t = 0; t < tokens; t += 3)
-        c->of3[t / 3] += bytes;
-}
-
 INLINE __m512i broadcast32(const void *p)
 {
     int32_t v;
@@ -264,6 +220,7 @@ INLINE __m512 load_scales(const uint16_t *d)
 INLINE void multiply(int panels, int tokens, int n, const __m512i *q, size_t panel_registers, const columns *x,
                      size_t offset, __m512i sums[MAX_PANELS][TOKENS_Q8])
 {
+    UNROLL
     for (int i = 0; i < n; i++) {
         __m512i w[MAX_PANELS];
         UNROLL
@@ -327,7 +284,7 @@ INLINE void finish_k(bool has_minima, int panels, int tokens, const panel *from,
             __m512 sum = _mm512_fmadd_ps(_mm512_mul_ps(d_w, d_x), _mm512_cvtepi32_ps(total[p][t]), *acc);
             if (has_minima) {
                 const char *sums = column(x, t) + offsetof(act_q8_k_block, sums);
-                const __m512i *pairs = (const __m512i *)(from->minima + at * 256);
+                const __m512i *pairs = (const __m512i *)(from->minima + at * 128);
                 __m512i m = _mm512_setzero_si512();
                 for (int j = 0; j < 4; j++)
                     m = _mm512_dpwssd_epi32(m, _mm512_load_si512(pairs + j), broadcast32(sums + j * 4));
@@ -514,8 +471,8 @@ static panel panel_in(char *scratch, size_t n_blocks, size_t elements)
     panel p = {.lanes = (__m512 *)scratch, .q = (__m512i *)(scratch + MATMUL_TILE_BYTES)};
     const size_t n = n_blocks * MAX_PANELS;
     p.scales = (uint8_t *)(p.q + n * elements / 4);
-    p.minima = p.scales + (elements == 32 ? 0 : n * 256);
-    p.d = (uint16_t *)(p.minima + (elements == 32 ? 0 : n * 256));
+    p.minima = (int16_t *)(p.scales + (elements == 32 ? 0 : n * 256));
+    p.d = (uint16_t *)(p.minima + (elements == 32 ? 0 : n * 128));
     p.dmin = p.d + n * 16;
     return p;
 }

@@ -4,11 +4,8 @@
  * one fused multiply-add.
  */
 #include <immintrin.h>
-#include <string.h>
 
-#include "tensor/kernels_avx512.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "tensor/kernel_quant.h"
 
 enum { MAX_ROW_TOKENS = 2 };
 
@@ -148,18 +145,6 @@ INLINE void rows_q8(tensor_type type, const quant_job *job, int first_token, int
 
 /* ---- Q4_K ---------------------------------------------------------------------------------------------------- */
 
-/* The 8 scales, and the 8 minima, of 6 bits each, as bytes. */
-INLINE void q4_k_scales(const uint8_t *packed, uint64_t *scales, uint64_t *minima)
-{
-    uint32_t u[3];
-    memcpy(u, packed, sizeof u);
-    uint32_t s_low = u[0] & 0x3f3f3f3f, m_low = u[1] & 0x3f3f3f3f;
-    uint32_t s_high = (u[2] & 0x0f0f0f0f) | (u[0] >> 2 & 0x30303030);
-    uint32_t m_high = (u[2] >> 4 & 0x0f0f0f0f) | (u[1] >> 2 & 0x30303030);
-    *scales = (uint64_t)s_high << 32 | s_low;
-    *minima = (uint64_t)m_high << 32 | m_low;
-}
-
 INLINE __m256i fold(__m512i v)
 {
     return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
@@ -176,7 +161,7 @@ INLINE void super_block_q4_k(const uint8_t *w, const act_q8_k_block *const *x, s
     __m512i nibbles[4] = {_mm512_and_si512(a, low_mask), _mm512_and_si512(_mm512_srli_epi16(a, 4), low_mask),
                           _mm512_and_si512(c, low_mask), _mm512_and_si512(_mm512_srli_epi16(c, 4), low_mask)};
     uint64_t scale_bytes, minimum_bytes;
-    q4_k_scales(w + offsetof(block_q4_k, scales), &scale_bytes, &minimum_bytes);
+    q4_k_unpack(w + offsetof(block_q4_k, scales), &scale_bytes, &minimum_bytes);
     __m512i all = _mm512_set1_epi64((long long)scale_bytes);
     __m128i m = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)minimum_bytes));
     /* Byte s of each 8 into every lane of the low half, byte s + 2 into the high half. */

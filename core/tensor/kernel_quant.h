@@ -1,0 +1,79 @@
+/* kernel_quant.h: what the files of quantised products share: the job, and small helpers that any x86 level can run. */
+#ifndef AIGC_TENSOR_KERNEL_QUANT_H
+#define AIGC_TENSOR_KERNEL_QUANT_H
+
+#include <string.h>
+
+#include "tensor/kernel_acts.h"
+#include "tensor/kernels.h"
+
+/* A product of quantised weights with prepared activations, as matmul() gets it, reduced to its range of rows. */
+typedef struct quant_job {
+    tensor_type type;
+    const uint8_t *w; /* first row of the range */
+    size_t row_bytes, k;
+    int rows;
+    const char *acts; /* first token */
+    size_t act_bytes;
+    int n_tokens;
+    float *out; /* of the first row and token */
+    size_t out_stride;
+    char *scratch;
+} quant_job;
+
+/* One row of weights at a time, with one token or a few. */
+void rows_avx2(const quant_job *job);
+void rows_avx512(const quant_job *job);
+
+/* Panels of rows, interleaved so that a lane is a row, with many tokens. */
+void panels_avx2(const quant_job *job);
+void panels_avx512(const quant_job *job);
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+INLINE uint16_t load16(const uint8_t *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* The 8 scales, and the 8 minima, of 6 bits each, as bytes. */
+INLINE void q4_k_unpack(const uint8_t packed[12], uint64_t *scales, uint64_t *minima)
+{
+    uint32_t u[3];
+    memcpy(u, packed, sizeof u);
+    uint32_t s_low = u[0] & 0x3f3f3f3f, m_low = u[1] & 0x3f3f3f3f;
+    uint32_t s_high = (u[2] & 0x0f0f0f0f) | (u[0] >> 2 & 0x30303030);
+    uint32_t m_high = (u[2] >> 4 & 0x0f0f0f0f) | (u[1] >> 2 & 0x30303030);
+    *scales = (uint64_t)s_high << 32 | s_low;
+    *minima = (uint64_t)m_high << 32 | m_low;
+}
+
+/* Rows of activations in groups of 3, so that few registers hold their addresses. */
+typedef struct columns {
+    const char *of3[4];
+    size_t stride;
+} columns;
+
+INLINE columns columns_at(const quant_job *job, int first_token, int tokens)
+{
+    columns c = {.stride = job->act_bytes};
+    for (int t = 0; t < tokens; t += 3)
+        c.of3[t / 3] = job->acts + (first_token + t) * job->act_bytes;
+    return c;
+}
+
+INLINE const char *column(const columns *c, int t)
+{
+    return c->of3[t / 3] + (t % 3) * c->stride;
+}
+
+INLINE void advance(columns *c, int tokens, size_t bytes)
+{
+    for (int t = 0; t < tokens; t += 3)
+        c->of3[t / 3] += bytes;
+}
+
+#endif
