@@ -9,6 +9,7 @@ enum { MATMUL_TILE_BYTES = 64 << 10 };
 
 extern const aigc_kernels kernels_generic;
 #ifdef __x86_64__
+extern const aigc_kernels kernels_avx2;
 extern const aigc_kernels kernels_avx512;
 #endif
 

@@ -42,6 +42,8 @@ const aigc_kernels *kernels_for(cpu_level level)
     case CPU_GENERIC:
         return &kernels_generic;
 #ifdef __x86_64__
+    case CPU_AVX2:
+        return &kernels_avx2;
     case CPU_AVX512:
         return &kernels_avx512;
 #endif
