@@ -71,7 +71,7 @@ $(BUILDS):
 
 else
 
-all: core $(and $(wildcard core/aigc.c),tool) $(and $(wildcard pg_ext/Makefile),pg) $(and $(wildcard nvim_plugin/Makefile),nvim)
+all: core tool pg nvim
 
 core: $(LIB)
 
@@ -110,8 +110,10 @@ endif
 # ---- objects -------------------------------------------------------------------------------------------------------
 
 # Kernels of a level are the only files built for more than the base processor; cpu.c decides at run time.
+ifeq ($(shell uname -m),x86_64)
 $(BUILD)/core/tensor/%_avx2.o: LEVEL = -mavx2 -mfma -mf16c
 $(BUILD)/core/tensor/%_avx512.o: LEVEL = -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
+endif
 $(BUILD)/core/tensor/kernels_%.o: OPT = -O3
 
 define link
@@ -166,17 +168,20 @@ $(BUILD)/bench-kernels: $(BUILD)/bench/kernels.o $(LIB)
 setup:
 	@tools/setup
 
+# For those who type only `make check` or `make demo`: all cores, unless they asked for a number of jobs.
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # The packages come first: pg_config, which the build asks, may be one of them.
 check: setup
-	+@$(MAKE) --no-print-directory all unit asan
+	+@$(MAKE) --no-print-directory $(JOBS) all unit asan
 	@tests/run
 
 $(CHECKS): check-%:
-	+@$(MAKE) --no-print-directory $(if $(filter unit asan fuzz,$*),$*,all)
+	+@$(MAKE) --no-print-directory $(JOBS) $(if $(filter unit asan fuzz,$*),$*,all)
 	@tests/run $*
 
 demo: setup
-	+@$(MAKE) --no-print-directory all
+	+@$(MAKE) --no-print-directory $(JOBS) all
 	@tools/demo
 
 bench:
