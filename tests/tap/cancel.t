@@ -39,7 +39,8 @@ for my $i (1 .. 1000) {
 is($timeouts, 1000, 'a thousand timeouts in one session');
 for my $field (qw(VmRSS VmData)) {
     my $growth = median(@{ $late{$field} }) - median(@{ $early{$field} });
-    cmp_ok($growth, '<', 1024, "$field is flat: $growth kB more after 600 timeouts");
+    # malloc keeps or gives back a megabyte as it sees fit; a request that is not freed would cost many kB each time.
+    cmp_ok($growth, '<', 2048, "$field is flat: $growth kB more after 600 timeouts");
 }
 is(median(@{ $late{Threads} }), median(@{ $early{Threads} }), 'and so is the number of threads');
 
