@@ -24,6 +24,12 @@ static aigc_status need_tokenizer(const aigc_model *model, aigc_error *err)
     return AIGC_OK;
 }
 
+void aigc_model_set_interrupt(aigc_model *model, const volatile sig_atomic_t *flag)
+{
+    if (model->tokens != NULL)
+        tokenizer_set_interrupt(model->tokens, flag);
+}
+
 aigc_status aigc_tokenize(const aigc_model *model, const char *text, size_t len, unsigned flags, int32_t **tokens,
                           size_t *n_tokens, aigc_error *err)
 {

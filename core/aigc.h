@@ -142,6 +142,11 @@ enum {
 aigc_status aigc_tokenize(const aigc_model *model, const char *text, size_t len, unsigned flags, int32_t **tokens,
                           size_t *n_tokens, aigc_error *err);
 
+/* Makes aigc_tokenize() and aigc_submit() on this model give up with AIGC_INTERRUPTED soon after *flag becomes non-zero:
+ * a text of hundreds of megabytes takes its time. Nothing is lost; call again to begin anew. NULL, as at first: they
+ * never do. Set it before other threads use the model. */
+void aigc_model_set_interrupt(aigc_model *model, const volatile sig_atomic_t *flag);
+
 /* Token ids to text. *text is malloc'd (aigc_free) and NUL-terminated; bytes that form no UTF-8 become U+FFFD. */
 aigc_status aigc_detokenize(const aigc_model *model, const int32_t *tokens, size_t n_tokens, unsigned flags,
                             char **text, size_t *len, aigc_error *err);
@@ -230,8 +235,8 @@ typedef struct aigc_request_options {
 aigc_request_options aigc_request_defaults(void);
 
 /* Puts a request in line. Nothing is computed yet. Errors: AIGC_E_ARGUMENT (names the option and its value),
- * AIGC_E_TEXT, AIGC_E_LIMIT (the prompt has as many tokens as the context or more), AIGC_E_MEMORY. An empty prompt is
- * the model's BOS alone. */
+ * AIGC_E_TEXT, AIGC_E_LIMIT (the prompt has as many tokens as the context or more), AIGC_E_MEMORY; AIGC_INTERRUPTED only
+ * with aigc_model_set_interrupt(). An empty prompt is the model's BOS alone. */
 aigc_status aigc_submit(aigc_engine *engine, const aigc_request_options *options, aigc_request **request,
                         aigc_error *err);
 

@@ -227,15 +227,14 @@ static bool encode_word(const bpe *b, const char *text, size_t len, int32_t unkn
         if (id >= 0)
             return encoder_push(e, id);
     }
-    merger_run(&e->merger, e->word, may_merge, b);
-    return push_merged(&e->merger, unknown, e);
+    return merger_run(&e->merger, e->word, may_merge, b) && push_merged(&e->merger, unknown, e);
 }
 
 bool bpe_encode(const bpe *b, const char *text, size_t len, int32_t unknown, encoder *e)
 {
     for (size_t pos = 0, end; pos < len; pos = end) {
         end = b->pre->next(b->pre, text, pos, len);
-        if (!encode_word(b, text + pos, end - pos, unknown, e))
+        if (merger_stopped(&e->merger) || !encode_word(b, text + pos, end - pos, unknown, e))
             return false;
     }
     return true;

@@ -101,16 +101,16 @@ static void join(merger *m, const merge_pair *pair)
         m->symbols[right->next].prev = at;
 }
 
-void merger_run(merger *m, const char *text, merge_rule rule, const void *context)
+bool merger_run(merger *m, const char *text, merge_rule rule, const void *context)
 {
     merge_pair pair;
 
-    for (size_t i = 0; i + 1 < m->n; i++)
+    for (size_t i = 0; i + 1 < m->n && !merger_stopped(m); i++)
         if (see_pair(m, text, (int32_t)i, rule, context, &pair))
             m->heap[m->n_heap++] = pair;
     for (size_t i = (m->n_heap + HEAP_WAYS - 2) / HEAP_WAYS; i-- > 0;) /* the nodes that have children */
         sift_down(m->heap, m->n_heap, i, m->heap[i]);
-    while (m->n_heap > 0) {
+    while (m->n_heap > 0 && !merger_stopped(m)) {
         const merge_symbol *left;
 
         pair = heap_pop(m);
@@ -123,6 +123,7 @@ void merger_run(merger *m, const char *text, merge_rule rule, const void *contex
         if (see_pair(m, text, (int32_t)(left - m->symbols), rule, context, &pair))
             heap_push(m, pair);
     }
+    return !m->interrupted;
 }
 
 void merger_free(merger *m)

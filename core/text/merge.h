@@ -5,6 +5,7 @@
 #ifndef AIGC_TEXT_MERGE_H
 #define AIGC_TEXT_MERGE_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,7 +28,17 @@ typedef struct merger {
     size_t n, capacity;
     merge_pair *heap;
     size_t n_heap, heap_capacity;
+    const volatile sig_atomic_t *interrupt; /* NULL, or what stops long work when it becomes non-zero */
+    bool interrupted;                       /* and has */
 } merger;
+
+/* Whether to give up. The flag may be taken back at any time, so the answer is kept. */
+static inline bool merger_stopped(merger *m)
+{
+    if (m->interrupt && *m->interrupt)
+        m->interrupted = true;
+    return m->interrupted;
+}
 
 /* Whether text[0..left_len) and text[left_len..len) may be joined; lower priority goes first. */
 typedef bool (*merge_rule)(const void *context, const char *text, size_t left_len, size_t len, uint32_t *priority,
@@ -37,8 +48,8 @@ typedef bool (*merge_rule)(const void *context, const char *text, size_t left_le
 bool merger_begin(merger *m, size_t n);
 void merger_add(merger *m, size_t start, size_t len, int32_t id);
 
-/* Joins pairs by priority, the leftmost first among equals. Time O(n log n). */
-void merger_run(merger *m, const char *text, merge_rule rule, const void *context);
+/* Joins pairs by priority, the leftmost first among equals. Time O(n log n). False if it was stopped. */
+bool merger_run(merger *m, const char *text, merge_rule rule, const void *context);
 
 void merger_free(merger *m);
 

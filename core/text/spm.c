@@ -138,11 +138,12 @@ static bool encode_word(const spm *s, const char *text, size_t len, int32_t unkn
 
     if (!merger_begin(m, len))
         return false;
-    for (size_t i = 0, n; i < len; i += n) {
+    for (size_t i = 0, n; i < len && !merger_stopped(m); i += n) {
         n = utf8_length(text[i]);
         merger_add(m, i, n, find_mergeable(s, text + i, n));
     }
-    merger_run(m, text, may_merge, s);
+    if (!merger_run(m, text, may_merge, s))
+        return false;
     for (int32_t i = 0; i >= 0; i = m->symbols[i].next) {
         const merge_symbol *symbol = &m->symbols[i];
 

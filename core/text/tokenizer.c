@@ -22,7 +22,8 @@ struct tokenizer {
     spm *spm;
     int32_t bos, eos, unknown; /* -1: none */
     bool add_bos, add_eos;
-    bool add_space; /* SentencePiece: a space before the text and after each special token */
+    bool add_space;                         /* SentencePiece: a space before the text and after each special token */
+    const volatile sig_atomic_t *interrupt; /* stops an encoding; may be NULL */
 };
 
 /* ---- opening ------------------------------------------------------------------------------------------------- */
@@ -291,12 +292,17 @@ static bool encode_all(const tokenizer *t, const char *text, size_t len, unsigne
     return !(flags & AIGC_TEXT_ADD_SPECIAL && t->add_eos && t->eos >= 0) || encoder_push(e, t->eos);
 }
 
+void tokenizer_set_interrupt(tokenizer *t, const volatile sig_atomic_t *flag)
+{
+    t->interrupt = flag;
+}
+
 aigc_status tokenizer_encode(const tokenizer *t, const char *text, size_t len, unsigned flags, int32_t **ids,
                              size_t *n_ids, aigc_error *err)
 {
-    encoder e = {0};
+    encoder e = {.merger = {.interrupt = t->interrupt}};
     size_t valid;
-    bool ok;
+    bool ok, stopped;
 
     if (len > TEXT_MAX_BYTES)
         return aigc_fail(err, AIGC_E_LIMIT, "the text has %zu bytes, more than %d", len, TEXT_MAX_BYTES);
@@ -305,11 +311,14 @@ aigc_status tokenizer_encode(const tokenizer *t, const char *text, size_t len, u
         return aigc_fail(err, AIGC_E_TEXT, "the text is not valid UTF-8 at byte %zu (0x%02x)", valid,
                          (unsigned char)text[valid]);
     ok = encode_all(t, text, len, flags, &e);
+    stopped = e.merger.interrupted;
     encoder_free(&e);
     if (ok && !e.ids)
         ok = (e.ids = aigc_calloc(1, sizeof *e.ids)) != NULL;
     if (!ok) {
         free(e.ids);
+        if (stopped)
+            return aigc_fail(err, AIGC_INTERRUPTED, "tokenizing %zu bytes was interrupted", len);
         return aigc_fail_memory(err, "tokenizing", len);
     }
     *ids = e.ids;

@@ -21,6 +21,10 @@ int32_t tokenizer_eos(const tokenizer *t);
 bool tokenizer_is_end(const tokenizer *t, int32_t id); /* EOS, EOT and other ends of generation */
 bool tokenizer_adds_bos(const tokenizer *t);
 
+/* From now on tokenizer_encode() gives up with AIGC_INTERRUPTED soon after *flag becomes non-zero. NULL, as at first:
+ * it never does. Not while another thread encodes. */
+void tokenizer_set_interrupt(tokenizer *t, const volatile sig_atomic_t *flag);
+
 /* text is len bytes of UTF-8 (checked). flags: AIGC_TEXT_*; user-defined tokens are found in the text in any case. *ids
  * is malloc'd. Thread-safe. Time is about linear in len. Errors: AIGC_E_TEXT gives the offset, AIGC_E_LIMIT. */
 aigc_status tokenizer_encode(const tokenizer *t, const char *text, size_t len, unsigned flags, int32_t **ids,
