@@ -129,6 +129,9 @@ typedef struct Request {
     MemoryContextCallback on_reset;
 } Request;
 
+/* CHECK_FOR_INTERRUPTS() between two pieces of work: cancel, timeouts and termination leave from here. */
+void check_interrupts(void);
+
 /* Submits a request that lives in the current memory context: an error, a cancel or a closed cursor frees it. */
 Request *request_begin(SessionModel *model, const aigc_request_options *options);
 

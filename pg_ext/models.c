@@ -138,6 +138,7 @@ static SessionModel *open_model(const char *name, bool weights)
             close_model(model);
             raise_model_error(name, path, &error, NULL);
         }
+        aigc_model_set_interrupt(model->model, &InterruptPending);
     }
     model->last_use = ++use_count;
     return model;
@@ -164,7 +165,8 @@ static void open_engine(SessionModel *model)
     options.n_context = setting_context_size;
     options.n_sequences = MAX_ALTERNATIVES;
     options.kv_bytes = (size_t)setting_kv_memory * 1024 * 1024;
-    /* PostgreSQL's handlers of cancel, timeout and termination set it: a step then returns at once. */
+    /* Set by PostgreSQL's handlers of cancel, timeout and termination, like the model's: a step then returns at once.
+     */
     options.interrupt = &InterruptPending;
     if (aigc_engine_open(model->model, &options, &model->engine, &error) != AIGC_OK)
         raise_model_error(model->name, "", &error,

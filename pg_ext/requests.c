@@ -10,6 +10,14 @@
 
 #define HINT_LIMIT "Ask for less, or raise aigc.context_size or aigc.kv_memory as far as the model goes."
 
+void check_interrupts(void)
+{
+    CHECK_FOR_INTERRUPTS();
+    /* While they are held off a pending one would make each piece of work return before it has done anything. */
+    if (InterruptHoldoffCount > 0 || QueryCancelHoldoffCount > 0 || CritSectionCount > 0)
+        elog(ERROR, "cannot run a model while interrupts are held off");
+}
+
 static void free_request(void *arg)
 {
     Request *request = arg;
@@ -29,7 +37,12 @@ Request *request_begin(SessionModel *model, const aigc_request_options *options)
     request->on_reset.func = free_request;
     request->on_reset.arg = request;
     MemoryContextRegisterResetCallback(CurrentMemoryContext, &request->on_reset);
-    if (aigc_submit(model->engine, options, &request->request, &error) != AIGC_OK) {
+    aigc_status status;
+    do {
+        check_interrupts();
+        status = aigc_submit(model->engine, options, &request->request, &error);
+    } while (status == AIGC_INTERRUPTED);
+    if (status != AIGC_OK) {
         request->request = NULL;
         raise_core_error(&error, error.code == AIGC_E_LIMIT ? HINT_LIMIT : NULL);
     }
@@ -38,13 +51,10 @@ Request *request_begin(SessionModel *model, const aigc_request_options *options)
     return request;
 }
 
-/* One step for all live requests. Cancel, timeouts and termination leave from here. */
+/* One step for all live requests. */
 static void step(SessionModel *model)
 {
-    CHECK_FOR_INTERRUPTS();
-    /* While they are held off a pending one would make each step return before it has done anything. */
-    if (InterruptHoldoffCount > 0 || QueryCancelHoldoffCount > 0 || CritSectionCount > 0)
-        elog(ERROR, "cannot generate text while interrupts are held off");
+    check_interrupts();
 
     aigc_error error;
     aigc_status status = aigc_step(model->engine, &error);

@@ -41,7 +41,13 @@ static const int32_t *tokens_of(const text *value, const text *model, size_t *n_
     int32_t *tokens;
     aigc_error error;
 
-    if (aigc_tokenize(session_model(model)->model, utf8, len, TEXT_FLAGS, &tokens, n_tokens, &error) != AIGC_OK)
+    aigc_model *opened = session_model(model)->model;
+    aigc_status status;
+    do {
+        check_interrupts();
+        status = aigc_tokenize(opened, utf8, len, TEXT_FLAGS, &tokens, n_tokens, &error);
+    } while (status == AIGC_INTERRUPTED);
+    if (status != AIGC_OK)
         raise_core_error(&error, NULL);
     return adopt(tokens, *n_tokens * sizeof *tokens);
 }

@@ -44,6 +44,16 @@ for my $field (qw(VmRSS VmData)) {
 }
 is(median(@{ $late{Threads} }), median(@{ $early{Threads} }), 'and so is the number of threads');
 
+# Long texts are no exception, whether they are words or one word.
+for my $call (q{count_tokens(repeat('Once upon a time ', 4000000))}, q{cardinality(tokenize(repeat('x', 60000000)))},
+    q{generate(repeat('Once upon a time ', 4000000))}) {
+    my $start = time;
+    my (undef, $err) = ask($main, "SET statement_timeout = '200ms'; SELECT $call");
+    my $took = time - $start;
+    like($err, qr/statement timeout/, "statement_timeout ends $call");
+    cmp_ok($took, '<', 1, sprintf 'soon (after %.0f ms)', 1000 * $took);
+}
+
 # A cursor's request is freed by its transaction's end, however that comes.
 my %memory;
 ask($main, 'SET statement_timeout = 0');
