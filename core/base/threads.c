@@ -23,12 +23,18 @@
 enum { NEXT_BITS = 20, EPOCH_SHIFT = 2 * NEXT_BITS };
 static const uint64_t FIELD = (1u << NEXT_BITS) - 1;
 
-enum { SPIN_NANOSECONDS = 2000, SPINS_BETWEEN_CLOCKS = 16, WORKER_STACK_BYTES = 512 << 10 };
+/*
+ * How long a thread spins before it sleeps. Waking a sleeper costs tens of microseconds, so on a quiet machine it pays
+ * to spin across the serial work between phases; on a busy one spinning keeps a core from the thread that is waited
+ * for. So each thread learns: a spin in vain halves its patience, a spin that ends with work lets it grow.
+ */
+enum { SPIN_LEAST = 2000, SPIN_MOST = 50000, SPINS_BETWEEN_CLOCKS = 16, WORKER_STACK_BYTES = 512 << 10 };
 
 typedef struct worker {
     struct thread_pool *pool;
     pthread_t handle;
     int number;
+    int patience; /* nanoseconds */
 } worker;
 
 struct thread_pool {
@@ -41,6 +47,7 @@ struct thread_pool {
     thread_program program;
     int n_threads, n_started; /* n_started counts workers that exist */
     bool start_tried;
+    int caller_patience;
     worker workers[THREAD_MAX];
 #ifndef __linux__
     pthread_mutex_t mutex;
@@ -158,18 +165,28 @@ static bool should_wake(thread_pool *pool, bool is_worker)
     return is_worker ? atomic_load(&pool->quit) : atomic_load(&pool->finished);
 }
 
-/* Spins for a moment, then sleeps: a waiter that sleeps gives its core to the thread that it waits for. */
-static void wait_for_work(thread_pool *pool, bool is_worker)
+/* True if there is something to do before patience ends. */
+static bool spin(thread_pool *pool, bool is_worker, int patience)
 {
-    int64_t give_up = now_nanoseconds() + SPIN_NANOSECONDS;
+    int64_t give_up = now_nanoseconds() + patience;
     do {
         for (int i = 0; i < SPINS_BETWEEN_CLOCKS; i++) {
             if (should_wake(pool, is_worker))
-                return;
+                return true;
             pause_cpu();
         }
     } while (now_nanoseconds() < give_up);
+    return false;
+}
 
+/* Spins for a moment, then sleeps: a waiter that sleeps gives its core to the thread that it waits for. */
+static void wait_for_work(thread_pool *pool, bool is_worker, int *patience)
+{
+    if (spin(pool, is_worker, *patience)) {
+        *patience += *patience < SPIN_MOST ? *patience / 8 : 0;
+        return;
+    }
+    *patience = *patience / 2 > SPIN_LEAST ? *patience / 2 : SPIN_LEAST;
     for (;;) {
         uint32_t seen = atomic_load(&pool->news);
         if (should_wake(pool, is_worker))
@@ -185,7 +202,7 @@ static void *worker_main(void *argument)
     worker *self = argument;
     while (!atomic_load(&self->pool->quit)) {
         work_on_phase(self->pool, self->number);
-        wait_for_work(self->pool, true);
+        wait_for_work(self->pool, true, &self->patience);
     }
     return NULL;
 }
@@ -203,7 +220,7 @@ static void start_workers(thread_pool *pool)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (int i = 0; i < pool->n_threads - 1; i++) {
         worker *w = &pool->workers[i];
-        *w = (worker){.pool = pool, .number = i + 1};
+        *w = (worker){.pool = pool, .number = i + 1, .patience = SPIN_MOST};
         if (pthread_create(&w->handle, &attributes, worker_main, w) != 0)
             break; /* fewer workers: slower, not wrong */
         pool->n_started++;
@@ -219,7 +236,7 @@ aigc_status thread_pool_create(int n_threads, thread_pool **out, aigc_error *err
     thread_pool *pool = NULL;
     if (posix_memalign((void **)&pool, 64, sizeof *pool) != 0)
         return aigc_fail_memory(err, "a thread pool", sizeof *pool);
-    *pool = (thread_pool){.n_threads = n_threads};
+    *pool = (thread_pool){.n_threads = n_threads, .caller_patience = SPIN_MOST};
 #ifndef __linux__
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->changed, NULL);
@@ -240,7 +257,7 @@ void thread_pool_run(thread_pool *pool, const thread_program *program)
     advance(pool, 0);
     while (!atomic_load(&pool->finished)) {
         work_on_phase(pool, 0);
-        wait_for_work(pool, false);
+        wait_for_work(pool, false, &pool->caller_patience);
     }
 }
 

@@ -4,7 +4,8 @@
  * Work comes as a program: a row of phases, each cut into chunks. Threads take chunks as they come free; the thread
  * that completes a phase's last chunk asks the program for the next phase and publishes it. So a thread that the
  * operating system has taken off its core delays at most the chunk it holds, and nobody waits for a thread that holds
- * none. Waiting threads spin for about two microseconds and then sleep (futex).
+ * none. Waiting threads spin for a moment, the shorter the busier the machine, and
+ * then sleep (futex).
  *
  * Workers are created at the first run that can use them, with all signals blocked, and never call host code.
  */
