@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "aigc.h"
-#include "models/synthetic.h"
+#include "../models/synthetic.h"
 
 enum { N_NEW = 24, MAX_TEXT = 16384 };
 
