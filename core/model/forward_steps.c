@@ -146,12 +146,6 @@ static int cut_jobs(forward *f, int n_tokens)
     return f->serial ? 1 : n_chunks;
 }
 
-static void add_bias(float *out, const float *bias, int begin, int end)
-{
-    for (int r = begin; r < end; r++)
-        out[r] += bias[r];
-}
-
 static void run_job_chunk(forward *f, const matmul_job *job, int chunk, int thread)
 {
     const matrix *w = job->weights;
@@ -163,10 +157,11 @@ static void run_job_chunk(forward *f, const matmul_job *job, int chunk, int thre
                        out + begin, job->out_stride, f->threads[thread].matmul);
     for (int t = 0; t < n_tokens; t++) {
         float *row = out + (size_t)t * job->out_stride;
+        size_t n = (size_t)(end - begin);
         if (job->bias != NULL)
-            add_bias(row, job->bias, begin, end);
+            f->kernels->add(row + begin, job->bias + begin, n);
         if (job->accumulate)
-            add_bias(job->out + (size_t)t * job->out_stride, row, begin, end);
+            f->kernels->add(job->out + (size_t)t * job->out_stride + begin, row + begin, n);
     }
 }
 

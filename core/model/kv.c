@@ -21,6 +21,7 @@ aigc_status kv_cache_create(kv_cache *kv, size_t n_layers, size_t n_kv_heads, si
     if (block == 0 || !aigc_mul(block, n_blocks, &bytes))
         return aigc_fail(err, AIGC_E_LIMIT, "a KV cache of %zu blocks is larger than the address space", n_blocks);
     *kv = (kv_cache){
+        .kernels = kernels_best(),
         .f16 = f16,
         .n_layers = n_layers,
         .n_kv_heads = n_kv_heads,
@@ -51,21 +52,31 @@ attn_block kv_head(const kv_cache *kv, size_t layer, size_t block, size_t head)
     return (attn_block){.f16 = kv->f16, .k = data, .v = data + kv->head_bytes / 2};
 }
 
+/* Keys go across the rows: one element to each. */
+static void store_keys_f16(uint16_t *keys, size_t offset, const uint16_t *k, size_t dim)
+{
+    for (size_t d = 0; d < dim; d++)
+        keys[d * KV_BLOCK + offset] = k[d];
+}
+
+static void store_keys_f32(float *keys, size_t offset, const float *k, size_t dim)
+{
+    for (size_t d = 0; d < dim; d++)
+        keys[d * KV_BLOCK + offset] = k[d];
+}
+
 void kv_store(kv_cache *kv, size_t layer, size_t block, size_t offset, const float *k, const float *v)
 {
     size_t dim = kv->head_dim;
+    uint16_t half[KV_MAX_HEAD_DIM];
     for (size_t head = 0; head < kv->n_kv_heads; head++, k += dim, v += dim) {
         unsigned char *data = head_data(kv, layer, block, head), *values = data + kv->head_bytes / 2;
         if (kv->f16) {
-            uint16_t *keys = (uint16_t *)data;
-            for (size_t d = 0; d < dim; d++)
-                keys[d * KV_BLOCK + offset] = f32_to_f16(k[d]);
-            for (size_t d = 0; d < dim; d++)
-                ((uint16_t *)values)[offset * dim + d] = f32_to_f16(v[d]);
+            kv->kernels->f32_to_f16(k, half, dim);
+            store_keys_f16((uint16_t *)data, offset, half, dim);
+            kv->kernels->f32_to_f16(v, (uint16_t *)values + offset * dim, dim);
         } else {
-            float *keys = (float *)data;
-            for (size_t d = 0; d < dim; d++)
-                keys[d * KV_BLOCK + offset] = k[d];
+            store_keys_f32((float *)data, offset, k, dim);
             memcpy((float *)values + offset * dim, v, dim * sizeof *v);
         }
     }

@@ -11,7 +11,10 @@
 #include "base/error.h"
 #include "tensor/kernels.h"
 
+enum { KV_MAX_HEAD_DIM = 1024 };
+
 typedef struct kv_cache {
+    const aigc_kernels *kernels;
     bool f16;
     size_t n_layers, n_kv_heads, head_dim;
     size_t n_blocks;
@@ -23,7 +26,7 @@ typedef struct kv_cache {
 /* Bytes of one block over all layers; 0 if that overflows. */
 size_t kv_block_bytes(size_t n_layers, size_t n_kv_heads, size_t head_dim, bool f16);
 
-/* Reserves the memory; the system provides pages as they are written. */
+/* Reserves the memory; the system provides pages as they are written. head_dim is at most KV_MAX_HEAD_DIM. */
 aigc_status kv_cache_create(kv_cache *kv, size_t n_layers, size_t n_kv_heads, size_t head_dim, bool f16,
                             size_t n_blocks, aigc_error *err);
 void kv_cache_free(kv_cache *kv);

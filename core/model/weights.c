@@ -7,10 +7,10 @@
 
 #include "base/memory.h"
 #include "base/real.h"
+#include "model/kv.h"
 #include "model/model.h"
 
 enum {
-    MAX_HEAD_DIM = 1024,
     MAX_LAYERS = 65536,
     MAX_WIDTH = 1 << 24, /* of any vector: keeps products of two sizes inside 64 bits and activations in int */
 };
@@ -112,7 +112,7 @@ static aigc_status read_sizes(loader *l)
         return status;
     value_length = hp->head_dim;
     if ((status = key_u32(l, "attention.value_length", false, &value_length)) != AIGC_OK ||
-        (status = check_range(l, "attention.key_length", hp->head_dim, 1, MAX_HEAD_DIM)) != AIGC_OK ||
+        (status = check_range(l, "attention.key_length", hp->head_dim, 1, KV_MAX_HEAD_DIM)) != AIGC_OK ||
         (status = check_range(l, "attention.value_length", value_length, hp->head_dim, hp->head_dim)) != AIGC_OK ||
         (status = check_range(l, "attention.head_count * key_length", (uint64_t)hp->n_heads * hp->head_dim, 1,
                               MAX_WIDTH)) != AIGC_OK)
