@@ -36,10 +36,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 #else
 
-/* Of the sanitizers' runtime. */
+/* Of the sanitizers' runtime: a function to call before the process dies, and one to ask for options (what the
+ * environment's ASAN_OPTIONS says comes after them). */
 void __sanitizer_set_death_callback(void (*callback)(void));
+const char *__asan_default_options(void);
+const char *__ubsan_default_options(void);
 
-enum { SECONDS_PER_INPUT = 30, MAX_PROCESSES = 64 };
+__attribute__((visibility("default"))) const char *__asan_default_options(void)
+{
+    return "handle_abort=1:allocator_may_return_null=1:max_allocation_size_mb=256:detect_leaks=1";
+}
+
+__attribute__((visibility("default"))) const char *__ubsan_default_options(void)
+{
+    return "print_stacktrace=1";
+}
+
+enum { SECONDS_PER_INPUT = 20, MAX_PROCESSES = 64 };
 
 typedef struct options {
     uint64_t n, first, seed;

@@ -6,8 +6,8 @@
 #include <string.h>
 
 enum {
-    MAX_FIELDS = 20000,   /* of a seed; of a vocabulary's strings only the first matter */
-    MAX_ARRAY_FIELDS = 64 /* of one array's items */
+    MAX_FIELDS = 20000,  /* of a seed; of a vocabulary's strings only the first matter */
+    MAX_ARRAY_FIELDS = 8 /* of one array's items */
 };
 
 /* ---- finding the fields ---- */
