@@ -10,9 +10,10 @@
 
 /* The phases of a transformer with serial residuals: attention, then feed-forward. */
 static const forward_step prologue_steps[] = {{begin_tokens, work_embed}};
+enum { ATTEND_STEP = 3 };
 static const forward_step layer_steps[] = {
     {begin_tokens, work_attn_norm},          {begin_qkv, work_matmul},
-    {begin_tokens, work_rope_store},         {begin_attend, work_attend},
+    {begin_tokens, work_rope_store},         [ATTEND_STEP] = {begin_attend, work_attend},
     {begin_attn_prepare, work_attn_prepare}, {begin_attn_output, work_matmul},
     {begin_tokens, work_ffn_norm},           {begin_ffn_in, work_matmul},
     {begin_tokens, work_ffn_activate},       {begin_ffn_down, work_matmul},
@@ -43,6 +44,37 @@ static int64_t now_nanoseconds(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+static bool end_run(forward *f, forward_result result)
+{
+    f->running = result != FORWARD_DONE && result != FORWARD_INTERRUPTED;
+    f->result = result;
+    return false;
+}
+
+/* Once the last layer's keys and values are stored, only tokens whose logits are wanted matter: the others' rows are
+ * dropped, and the spans are cut to their ends. */
+static void keep_outputs(forward *f)
+{
+    size_t n_embd = f->model->hp.n_embd, q = f->model->hp.dims[DIM_Q], qkv = f->model->hp.dims[DIM_QKV];
+    if (f->n_outputs == f->n_tokens)
+        return;
+    for (int i = 0; i < f->n_outputs; i++) {
+        size_t to = (size_t)i, from = (size_t)f->output_token[i]; /* from >= to */
+        memmove(f->x + to * n_embd, f->x + from * n_embd, n_embd * sizeof *f->x);
+        memmove(f->qkv + to * qkv, f->qkv + from * qkv, q * sizeof *f->qkv);
+        f->token_position[i] = f->token_position[from];
+        f->output_token[i] = i;
+    }
+    f->n_tokens = 0;
+    for (int s = 0; s < f->n_spans; s++) {
+        token_span *span = &f->spans[s];
+        span->position += span->n - span->n_outputs;
+        span->n = span->n_outputs;
+        f->span_start[s] = f->n_tokens;
+        f->n_tokens += span->n;
+    }
+}
+
 /* Moves to the next phase. False if this run ends here; f->result then says why. */
 static bool move_on(forward *f)
 {
@@ -56,17 +88,18 @@ static bool move_on(forward *f)
             f->stage = STAGE_HEAD;
     } else if (f->stage == STAGE_HEAD && f->step == 2) {
         f->step = -1; /* the next run moves on to the next rows */
-        f->result = FORWARD_LOGITS;
-        return false;
+        return end_run(f, FORWARD_LOGITS);
+    }
+    if (f->stage == STAGE_LAYERS && f->step == ATTEND_STEP && f->layer == (int)f->model->hp.n_layers - 1) {
+        if (f->n_outputs == 0)
+            return end_run(f, FORWARD_DONE);
+        keep_outputs(f);
     }
     if (f->stage == STAGE_HEAD && f->step == 0) {
         f->output_first += f->output_n;
         f->output_n = 0;
-        if (f->output_first == f->n_outputs) {
-            f->running = false;
-            f->result = FORWARD_DONE;
-            return false;
-        }
+        if (f->output_first == f->n_outputs)
+            return end_run(f, FORWARD_DONE);
     }
     return true;
 }
@@ -74,15 +107,10 @@ static bool move_on(forward *f)
 static int next_phase(void *context)
 {
     forward *f = context;
-    if (atomic_load(&f->skipped)) {
-        f->running = false;
-        f->result = FORWARD_INTERRUPTED;
-        return 0;
-    }
-    if (f->progressed && now_nanoseconds() > f->deadline) {
-        f->result = FORWARD_PAUSED;
-        return 0;
-    }
+    if (atomic_load(&f->skipped))
+        return end_run(f, FORWARD_INTERRUPTED);
+    if (f->progressed && now_nanoseconds() > f->deadline)
+        return end_run(f, FORWARD_PAUSED);
     if (!move_on(f))
         return 0;
     f->progressed = true;
