@@ -7,6 +7,15 @@ use PostgreSQL::Test::Utils;
 
 my $greedy = q{SELECT generate('Once upon a time', temperature => 0, max_tokens => 30)};
 
+# As it is installed, with nothing configured, it generates by the default model.
+my $fresh = PostgreSQL::Test::Cluster->new('fresh');
+$fresh->init;
+$fresh->start;
+$fresh->safe_psql('postgres', 'CREATE EXTENSION aigc');
+isnt($fresh->safe_psql('postgres', q{SELECT generate('Once upon a time')}), '', 'the default model is installed');
+is($fresh->safe_psql('postgres', q{SELECT loaded FROM aigc_models() WHERE name = 'aigc-base'}), 'f', 'by its name');
+$fresh->stop('fast');
+
 # Preloaded into the postmaster, where it must start no thread.
 my $primary = new_node('primary', init => [ allows_streaming => 1 ], conf => <<'END');
 shared_preload_libraries = 'aigc'
