@@ -84,9 +84,8 @@ int begin_attend(forward *f)
     int n_tasks = f->n_tiles * (int)hp->n_kv_heads;
     bool split = f->n_tokens <= SPLIT_TOKENS && f->n_threads > 1 && n_tasks < SPLIT_TASKS_PER_THREAD * f->n_threads;
     f->n_splits = split ? longest : 1;
-    /* Waking threads for a short context of a small model costs more than it saves. */
     size_t work = (size_t)longest * ATTN_CHUNK * hp->dims[DIM_Q] * (size_t)f->n_tokens;
-    f->serial = f->n_threads == 1 || work < 1 << 17;
+    f->serial = work < SERIAL_WORK;
     return f->serial ? 1 : n_tasks * f->n_splits;
 }
 

@@ -11,6 +11,7 @@ enum {
     ATTN_TILE_ROWS = 32, /* queries computed together: tokens of a tile times heads of a group */
     SPLIT_TOKENS = 4,    /* batches up to this size share out a long context among threads */
     MAX_JOBS = 3,
+    SERIAL_WORK = 1 << 17, /* multiply-adds below which waking other threads costs more than it saves */
 };
 
 /* One matrix of a phase of matrix products: out[t][r] = weights[r] . acts[t] (+ bias[r]), or added to out. */

@@ -6,7 +6,6 @@
 enum {
     TOKENS_PER_CHUNK = 8,
     DECODE_CHUNK_BYTES = 64 << 10, /* of weights: long enough to stream, short enough not to be waited for */
-    SERIAL_WORK = 1 << 17,         /* multiply-adds below which waking other threads costs more than it saves */
     PROMPT_CHUNK_ROWS = 64,
     CHUNKS_PER_THREAD = 8,
 };
@@ -142,7 +141,7 @@ static int cut_jobs(forward *f, int n_tokens)
         n_chunks += f->jobs[i].n_chunks;
     }
     f->tokens_per_chunk = n_tokens; /* of these phases: all */
-    f->serial = work < SERIAL_WORK || f->n_threads == 1;
+    f->serial = work < SERIAL_WORK;
     return f->serial ? 1 : n_chunks;
 }
 
