@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
+#include "text/pretokenize.h"
 #include "text/unicode.h"
 #include "vocabularies.h"
 
@@ -380,6 +381,42 @@ static void test_ids_beyond_the_vocabulary(void **state)
     gguf_close(file);
 }
 
+/* ---- words ------------------------------------------------------------------------------------------------------ */
+
+/* The words of the text with their ends marked by |. */
+static void check_words(const char *pre, const char *marked)
+{
+    const pretokenizer *p = pretokenizer_find(pre, strlen(pre));
+    char text[128], got[128];
+    size_t len = 0, n = 0;
+
+    assert_non_null(p);
+    for (const char *c = marked; *c; c++)
+        if (*c != '|')
+            text[len++] = *c;
+    for (size_t pos = 0, end; pos < len; pos = end) {
+        end = p->next(p, text, pos, len);
+        assert_true(end > pos && end <= len);
+        memcpy(got + n, text + pos, end - pos);
+        n += end - pos;
+        got[n++] = '|';
+    }
+    got[n] = '\0';
+    assert_string_equal(got, marked);
+}
+
+/* Where tokens alone may not tell: no vocabulary merges over these places. Words by Python's regex module. */
+static void test_words(void **state)
+{
+    (void)state;
+    check_words("gpt-2", "it|'s| 12| 34|  \n\n| x|--'|ll|'|S|");
+    check_words("gpt-2", "a| \t|\xc2\xa0|b|\xe3\x80\x80|");
+    check_words("smollm", "a| |1|2|  |3|  |");
+    check_words("qwen2", "'\xc5\xbf|x|'\xc5\xbf|''|Sab| '|x|'Ll|y|");
+    check_words("qwen2", "a|1|2|3| ...\n\n| x|\r\n \n| .\n| |");
+    check_words("llama-bpe", "123|4|.a| |12| |\t|5| |");
+}
+
 /* ---- classes of code points ---------------------------------------------------------------------------------------
  */
 
@@ -409,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_special_tokens_shown_and_hidden),
         cmocka_unit_test(test_ids_beyond_the_vocabulary),
+        cmocka_unit_test(test_words),
         cmocka_unit_test(test_unicode_classes),
     };
 

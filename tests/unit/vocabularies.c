@@ -37,13 +37,13 @@ static void set_values(gguf_writer *w, const made_vocabulary *v)
 
 gguf_file *make_vocabulary(const made_vocabulary *v)
 {
-    const char *directory = getenv("TMPDIR");
-    char path[256];
+    const char *directory = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* the writer syncs: better no disk */
+    char path[64];
     gguf_writer *w;
     gguf_file *file;
     aigc_error err = {.message = "the writer could not be made"};
 
-    snprintf(path, sizeof path, "%s/aigc-vocabulary-%d.gguf", directory ? directory : "/tmp", (int)getpid());
+    snprintf(path, sizeof path, "%s/aigc-vocabulary-%d.gguf", directory, (int)getpid());
     if (gguf_writer_create(&w, &err) != AIGC_OK)
         fail_msg("%s", err.message);
     set_values(w, v);

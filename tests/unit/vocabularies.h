@@ -20,7 +20,7 @@ typedef struct made_vocabulary {
     const gguf_file *from; /* copies all other values of this file; may be NULL */
 } made_vocabulary;
 
-/* Writes the file into the directory for temporary files, opens it and removes its name. The test fails if that does.
+/* Writes the file, opens it and removes its name. The test fails if that does.
  */
 gguf_file *make_vocabulary(const made_vocabulary *v);
 
