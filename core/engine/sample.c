@@ -1,11 +1,4 @@
-/*
- * sample.c: bias, penalties, log-probabilities, and drawing without sorting the vocabulary.
- *
- * Drawing. With z = (highest logit - logit) / temperature, a token's weight is exp(-z), and top_k, top_p and min_p each
- * keep a beginning of the row of candidates sorted by rising z. So tokens are counted and weighed in buckets of z, a
- * sixteenth wide: a bucket holds little of the vocabulary, and only the bucket where a limit falls, or the drawn
- * number, has to be sorted. Weights are summed in double, in the order of ids within a bucket, on every CPU level.
- */
+/* sample.c: options, bias, penalties and log-probabilities; candidates.c draws. */
 #include "engine/sample.h"
 
 #include <math.h>
@@ -15,49 +8,25 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/real.h"
-
-enum {
-    BLOCK = 512, /* logits whose maximum is kept, so that most of them are looked at once */
-    BUCKETS = 2048,
-    BUCKETS_PER_NAT = 16, /* z up to 128; weights behind that are 0 in float, and share the last bucket */
-    RADIX_BITS = 11,
-};
+#include "engine/candidates.h"
 
 typedef struct seen_token {
     int32_t id;
     uint32_t n_generated; /* 0: in the prompt alone */
 } seen_token;
 
-typedef struct candidate {
-    uint32_t key; /* falls as the logit rises */
-    int32_t id;
-} candidate;
-
 struct sampler {
     aigc_sampling options; /* bias is our copy */
     int n_vocab, n_top;
     random_state random;
-    float scale;        /* 1 / temperature */
-    double min_p_limit; /* greatest z that min_p keeps */
+    candidates *candidates; /* NULL if greedy */
 
     seen_token *seen; /* [n_vocab], n_seen of them used; NULL if there are no penalties */
     size_t n_seen;
     uint32_t *seen_at; /* [n_vocab] index in seen + 1, 0: not seen */
 
-    float *block_max; /* [n_vocab / BLOCK + 1] */
-    double mass[BUCKETS];
-    uint32_t count[BUCKETS];
-    candidate *sorted, *spare; /* [n_vocab] the bucket that was sorted last */
-    int sorted_bucket;         /* -1: none */
-    size_t n_sorted;
+    float *block_max; /* [n_vocab / CANDIDATE_BLOCK + 1] largest logits */
 };
-
-/* The kept beginning of the sorted row: whole buckets before `bucket` and `within` candidates of it. */
-typedef struct prefix {
-    int bucket;
-    size_t within;
-    double mass;
-} prefix;
 
 /* ---- options ------------------------------------------------------------------------------------------------- */
 
@@ -113,7 +82,7 @@ static bool has_penalties(const aigc_sampling *s)
     return s->repetition_penalty != 1 || s->frequency_penalty != 0 || s->presence_penalty != 0;
 }
 
-/* The large arrays are virtual memory: their pages are taken as candidates and seen tokens come. */
+/* The arrays for seen tokens are virtual memory: their pages are taken as tokens come. */
 static bool allocate(sampler *s)
 {
     size_t n = (size_t)s->n_vocab;
@@ -122,15 +91,11 @@ static bool allocate(sampler *s)
     if (bias && s->options.n_bias)
         memcpy(bias, s->options.bias, s->options.n_bias * sizeof *bias);
     s->options.bias = bias;
-    s->block_max = aigc_calloc(n / BLOCK + 1, sizeof *s->block_max);
+    s->block_max = aigc_calloc(n / CANDIDATE_BLOCK + 1, sizeof *s->block_max);
     if (!bias || !s->block_max)
         return false;
-    if (s->options.temperature > 0) {
-        s->sorted = aigc_calloc(n, sizeof *s->sorted);
-        s->spare = aigc_calloc(n, sizeof *s->spare);
-        if (!s->sorted || !s->spare)
-            return false;
-    }
+    if (s->options.temperature > 0 && !(s->candidates = candidates_create(s->n_vocab, &s->options)))
+        return false;
     if (has_penalties(&s->options)) {
         s->seen = aigc_calloc(n, sizeof *s->seen);
         s->seen_at = aigc_calloc(n, sizeof *s->seen_at);
@@ -154,14 +119,10 @@ aigc_status sampler_create(const aigc_sampling *options, int n_vocab, uint64_t s
     s->options = *options;
     s->n_vocab = n_vocab;
     s->n_top = top_logprobs;
-    s->sorted_bucket = -1;
-    /* Within these bounds z is a number for all logits, -infinity included. */
-    s->scale = options->temperature > 1e-30 ? (float)fmax(1 / options->temperature, 1e-30) : 1e30f;
-    s->min_p_limit = options->min_p > 0 ? -real_log(options->min_p) : INFINITY;
     random_seed(&s->random, options->seed, stream);
     if (!allocate(s)) {
         sampler_destroy(s);
-        return aigc_fail_memory(err, "the sampler", (size_t)n_vocab * (2 * sizeof(candidate) + sizeof(seen_token)));
+        return aigc_fail(err, AIGC_E_MEMORY, "out of memory: sampling from %d tokens", n_vocab);
     }
     *out = s;
     return AIGC_OK;
@@ -173,8 +134,7 @@ void sampler_destroy(sampler *s)
         return;
     free((void *)s->options.bias);
     free(s->block_max);
-    free(s->sorted);
-    free(s->spare);
+    candidates_destroy(s->candidates);
     free(s->seen);
     free(s->seen_at);
     free(s);
@@ -225,8 +185,8 @@ static float clean(sampler *s, const aigc_kernels *k, float *x)
 {
     float max = -INFINITY;
 
-    for (int begin = 0, b = 0; begin < s->n_vocab; begin += BLOCK, b++) {
-        int n = s->n_vocab - begin < BLOCK ? s->n_vocab - begin : BLOCK;
+    for (int begin = 0, b = 0; begin < s->n_vocab; begin += CANDIDATE_BLOCK, b++) {
+        int n = s->n_vocab - begin < CANDIDATE_BLOCK ? s->n_vocab - begin : CANDIDATE_BLOCK;
 
         for (int i = begin; i < begin + n; i++) {
             x[i] = x[i] == x[i] ? x[i] : -INFINITY;
@@ -268,8 +228,8 @@ static int find_top(const sampler *s, const float *x, double log_total, aigc_tok
         int at = n;
 
         if (n == s->n_top && !(x[i] > logits[n - 1])) {
-            if (i % BLOCK == 0 && !(s->block_max[i / BLOCK] > logits[n - 1]))
-                i += BLOCK - 1;
+            if (i % CANDIDATE_BLOCK == 0 && !(s->block_max[i / CANDIDATE_BLOCK] > logits[n - 1]))
+                i += CANDIDATE_BLOCK - 1;
             continue;
         }
         for (; at > 0 && x[i] > logits[at - 1]; at--) {
@@ -284,243 +244,14 @@ static int find_top(const sampler *s, const float *x, double log_total, aigc_tok
     return n;
 }
 
-/* ---- candidates in the order of their weight ------------------------------------------------------------------ */
-
-static uint32_t key_of_logit(float x)
-{
-    uint32_t bits;
-
-    x += 0.0f; /* -0 and 0 are a tie */
-    memcpy(&bits, &x, sizeof bits);
-    return bits & 0x80000000u ? bits : 0x7fffffffu - bits;
-}
-
-static float logit_of_key(uint32_t key)
-{
-    uint32_t bits = key & 0x80000000u ? key : 0x7fffffffu - key;
-    float x;
-
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static float z_of(const sampler *s, float max, float logit)
-{
-    return (max - logit) * s->scale;
-}
-
-static int bucket_of(float z)
-{
-    return z < (float)(BUCKETS / BUCKETS_PER_NAT) ? (int)(z * BUCKETS_PER_NAT) : BUCKETS - 1;
-}
-
-static double weigh_buckets(sampler *s, const aigc_kernels *k, const float *x, float max)
-{
-    float weight[BLOCK];
-    double total = 0;
-
-    memset(s->mass, 0, sizeof s->mass);
-    memset(s->count, 0, sizeof s->count);
-    s->sorted_bucket = -1;
-    for (int begin = 0; begin < s->n_vocab; begin += BLOCK) {
-        int n = s->n_vocab - begin < BLOCK ? s->n_vocab - begin : BLOCK;
-
-        k->exp_shifted(x + begin, max, s->scale, weight, (size_t)n);
-        for (int i = 0; i < n; i++) {
-            int b = bucket_of(z_of(s, max, x[begin + i]));
-
-            s->mass[b] += weight[i];
-            s->count[b]++;
-        }
-    }
-    for (int b = 0; b < BUCKETS; b++)
-        total += s->mass[b];
-    return total;
-}
-
-/* Sorts by key, keeping the order of equal ones, one digit of RADIX_BITS after the other. */
-static void radix_sort(sampler *s)
-{
-    enum { DIGITS = 1 << RADIX_BITS };
-    uint32_t start[DIGITS];
-
-    for (int shift = 0; shift < 32; shift += RADIX_BITS) {
-        candidate *from = s->sorted;
-        uint32_t at = 0;
-
-        memset(start, 0, sizeof start);
-        for (size_t i = 0; i < s->n_sorted; i++)
-            start[from[i].key >> shift & (DIGITS - 1)]++;
-        for (int d = 0; d < DIGITS; d++) {
-            uint32_t n = start[d];
-
-            start[d] = at;
-            at += n;
-        }
-        for (size_t i = 0; i < s->n_sorted; i++)
-            s->spare[start[from[i].key >> shift & (DIGITS - 1)]++] = from[i];
-        s->sorted = s->spare;
-        s->spare = from;
-    }
-}
-
-static void insertion_sort(candidate *c, size_t n)
-{
-    for (size_t i = 1; i < n; i++) {
-        candidate x = c[i];
-        size_t at = i;
-
-        for (; at > 0 && x.key < c[at - 1].key; at--)
-            c[at] = c[at - 1];
-        c[at] = x;
-    }
-}
-
-/* Brings a bucket's candidates into s->sorted. They come in the order of ids, so that a stable sort by logit does. */
-static void sort_bucket(sampler *s, const float *x, float max, int bucket)
-{
-    if (s->sorted_bucket == bucket)
-        return;
-    s->sorted_bucket = bucket;
-    s->n_sorted = 0;
-    for (int begin = 0; begin < s->n_vocab; begin += BLOCK) {
-        int end = s->n_vocab - begin < BLOCK ? s->n_vocab : begin + BLOCK;
-
-        if (bucket_of(z_of(s, max, s->block_max[begin / BLOCK])) > bucket)
-            continue;
-        for (int i = begin; i < end; i++)
-            if (bucket_of(z_of(s, max, x[i])) == bucket)
-                s->sorted[s->n_sorted++] = (candidate){key_of_logit(x[i]), i};
-    }
-    if (s->n_sorted > 64)
-        radix_sort(s);
-    else
-        insertion_sort(s->sorted, s->n_sorted);
-}
-
-/* Walks the first n candidates of the sorted bucket and adds their weights to *sum until it reaches `target` (passes
- * it, if `beyond`). Returns how many were walked, the one that reached it included. */
-static size_t walk(const sampler *s, const aigc_kernels *k, float max, size_t n, double target, bool beyond,
-                   double *sum)
-{
-    float logit[64], weight[64];
-
-    for (size_t begin = 0; begin < n; begin += 64) {
-        size_t m = n - begin < 64 ? n - begin : 64;
-
-        for (size_t i = 0; i < m; i++)
-            logit[i] = logit_of_key(s->sorted[begin + i].key);
-        k->exp_shifted(logit, max, s->scale, weight, m);
-        for (size_t i = 0; i < m; i++) {
-            *sum += weight[i];
-            if (beyond ? *sum > target : *sum >= target)
-                return begin + i + 1;
-        }
-    }
-    return n;
-}
-
-/* ---- limits and the draw -------------------------------------------------------------------------------------- */
-
-/* Mass of the buckets before `bucket`. */
-static double mass_before(const sampler *s, int bucket)
-{
-    double mass = 0;
-
-    for (int b = 0; b < bucket; b++)
-        mass += s->mass[b];
-    return mass;
-}
-
-/* The prefix that ends behind the first n candidates of a bucket, which is sorted. */
-static prefix cut(const sampler *s, const aigc_kernels *k, float max, int bucket, size_t n)
-{
-    prefix p = {bucket, n, mass_before(s, bucket)};
-
-    walk(s, k, max, n, INFINITY, true, &p.mass);
-    return p;
-}
-
-/* How many candidates of a bucket the prefix has. */
-static size_t kept(const sampler *s, const prefix *p, int bucket)
-{
-    return bucket < p->bucket ? s->count[bucket] : bucket == p->bucket ? p->within : 0;
-}
-
-static prefix keep_top_k(sampler *s, const aigc_kernels *k, const float *x, float max, prefix p)
-{
-    size_t left = (size_t)s->options.top_k;
-    int b = 0;
-
-    if (s->options.top_k == 0 || s->options.top_k >= s->n_vocab)
-        return p;
-    for (; s->count[b] < left; b++)
-        left -= s->count[b];
-    sort_bucket(s, x, max, b);
-    return cut(s, k, max, b, left);
-}
-
-static prefix keep_top_p(sampler *s, const aigc_kernels *k, const float *x, float max, prefix p)
-{
-    double target = s->options.top_p * p.mass, sum = 0;
-    int b = 0;
-
-    if (s->options.top_p == 1)
-        return p;
-    for (; b < p.bucket && sum + s->mass[b] < target; b++)
-        sum += s->mass[b];
-    if (b == BUCKETS)
-        return p;
-    sort_bucket(s, x, max, b);
-    return cut(s, k, max, b, walk(s, k, max, kept(s, &p, b), target, false, &sum));
-}
-
-static prefix keep_min_p(sampler *s, const aigc_kernels *k, const float *x, float max, prefix p)
-{
-    double limit = s->min_p_limit;
-    int b = limit < BUCKETS / BUCKETS_PER_NAT ? (int)(limit * BUCKETS_PER_NAT) : BUCKETS - 1;
-    size_t n = 0;
-
-    if (limit == INFINITY || b > p.bucket)
-        return p;
-    sort_bucket(s, x, max, b);
-    while (n < kept(s, &p, b) && z_of(s, max, logit_of_key(s->sorted[n].key)) <= limit)
-        n++;
-    return cut(s, k, max, b, n);
-}
-
-/* The candidate where the cumulative weight passes u * p->mass. Sums of a bucket in the order of ids and of weight may
- * differ in their last bits: at such a border the nearest candidate takes it. */
-static int32_t pick(sampler *s, const aigc_kernels *k, const float *x, float max, const prefix *p, double u)
-{
-    double target = u * p->mass, sum = 0;
-    int bucket = 0; /* has the highest logit, whose weight is 1 */
-
-    for (int b = 1; b < BUCKETS && b <= p->bucket && sum + s->mass[bucket] <= target; b++)
-        if (kept(s, p, b) && s->mass[b] > 0) {
-            sum += s->mass[bucket];
-            bucket = b;
-        }
-    sort_bucket(s, x, max, bucket);
-    return s->sorted[walk(s, k, max, kept(s, p, bucket), target, true, &sum) - 1].id;
-}
-
-static int32_t draw(sampler *s, const aigc_kernels *k, const float *x, float max)
-{
-    prefix p = {BUCKETS, 0, weigh_buckets(s, k, x, max)};
-
-    p = keep_top_k(s, k, x, max, p);
-    p = keep_top_p(s, k, x, max, p);
-    p = keep_min_p(s, k, x, max, p);
-    return pick(s, k, x, max, &p, random_unit(&s->random));
-}
+/* ---- choosing ------------------------------------------------------------------------------------------------- */
 
 static int32_t first_of(const sampler *s, const float *x, float max)
 {
     int32_t i = 0;
 
-    while (s->block_max[i / BLOCK] != max)
-        i += BLOCK;
+    while (s->block_max[i / CANDIDATE_BLOCK] != max)
+        i += CANDIDATE_BLOCK;
     while (x[i] != max)
         i++;
     return i;
@@ -537,7 +268,8 @@ int sampler_choose(sampler *s, const aigc_kernels *k, float *logits, aigc_token 
     max = clean(s, k, logits);
     log_total = log_sum_exp(k, logits, (size_t)s->n_vocab, max);
     if (max > -INFINITY)
-        id = s->options.temperature == 0 ? first_of(s, logits, max) : draw(s, k, logits, max);
+        id = s->candidates ? candidates_draw(s->candidates, k, logits, s->block_max, max, random_unit(&s->random))
+                           : first_of(s, logits, max);
     *chosen = (aigc_token){id, logprob(logits[id], log_total)};
     if (s->seen)
         see(s, id)->n_generated++;
