@@ -36,8 +36,15 @@ SELECT count_tokens('x', '../x');
 SELECT detokenize('{1}', 'absent');
 SELECT score_text('x', 'absent');
 
--- Longer than the context.
+-- Bytes that are no text: PostgreSQL refuses them before we see them (tests/tap/encodings.t has those that it lets by).
 \set VERBOSITY default
+SELECT generate('a' || chr(0));
+SELECT generate(E'a\000b');
+SELECT generate(convert_from('\x610062', 'UTF8'));
+SELECT generate(convert_from('\x61ff62', 'UTF8'));
+SELECT generate('x', stop => ARRAY[convert_from('\xc3', 'UTF8')]);
+
+-- Longer than the context.
 SELECT generate(repeat('Once upon a time ', 200));
 SELECT score_text(repeat('Once upon a time ', 200));
 

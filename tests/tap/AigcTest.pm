@@ -92,13 +92,13 @@ sub import
     plan(skip_all => 'no ../shared/data/models/stories260K.gguf') if !$ENV{AIGC_MODELS};
 }
 
-# A running server with the extension in database postgres and the test model as default. Lines of configuration and
-# arguments of init() may be added: new_node('name', conf => "a = 1\n", init => [ extra => [...] ], create => 0).
+# A running server of UTF-8 databases, with the extension in database postgres and the test model as default. Lines of
+# configuration and arguments of init() may be added: new_node('name', conf => "a = 1\n", init => [...], create => 0).
 sub new_node
 {
     my ($name, %o) = @_;
     my $node = PostgreSQL::Test::Cluster->new($name);
-    $node->init(@{ $o{init} // [] });
+    $node->init(extra => [ '--encoding=UTF8', '--no-locale' ], @{ $o{init} // [] });
     $node->append_conf('postgresql.conf', <<"END");
 aigc.model_directory = '$ENV{AIGC_MODELS}'
 aigc.model = 'stories260K'

@@ -4,7 +4,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 use AigcTest;
 
-my $node = new_node('encodings', init => [ extra => [ '--encoding=UTF8', '--locale=C' ] ]);
+my $node = new_node('encodings');
 $node->safe_psql('postgres', "CREATE DATABASE $_->[0] TEMPLATE template0 ENCODING '$_->[1]'")
   for [ latin1 => 'LATIN1' ], [ ascii => 'SQL_ASCII' ], [ euc => 'EUC_JP' ];
 my $greedy = q{SELECT generate('Once upon a time', temperature => 0, max_tokens => 30)};

@@ -92,6 +92,17 @@ ask($main, 'ROLLBACK');
 is(ask($main, q{SELECT generate('Once upon a time', 'm5', temperature => 0, max_tokens => 20)}), $expected,
     'when their cursors are closed there is room');
 
+is((ask($main, q{DO $$ DECLARE p text; BEGIN
+    FOR i IN 1 .. 6 LOOP
+        BEGIN
+            FOR p IN SELECT generate_stream('Once', 'm' || i) LOOP RAISE division_by_zero; END LOOP;
+        EXCEPTION WHEN division_by_zero THEN
+        END;
+    END LOOP;
+END $$}))[1], "", "exceptions end streams");
+is(ask($main, q{SELECT generate('Once upon a time', 'm6', temperature => 0, max_tokens => 20)}), $expected,
+    'so there is after exceptions that a function catches');
+
 # A vocabulary tokenizes although it cannot generate.
 SKIP: {
     my ($vocabulary) = glob "'$ENV{AIGC_MODELS}'/ggml-vocab-gpt-2.gguf";
