@@ -140,7 +140,7 @@ function child:finish()
   self:settle_frame()
 end
 
--- Text is taken at most once a frame of 16 ms: until all of it has been.
+-- Text is taken at most once a frame: until all of it has been.
 function child:settle_frame()
   vim.wait(5000, function()
     return self:lua('return #fake.events == 0')

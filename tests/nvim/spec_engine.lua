@@ -1,16 +1,23 @@
 -- With the real engine and model: the reference text, a responsive editor while it streams, a quick exit.
 
 local HOLD_PROBE = [[
--- Times every callback of ours on the main loop, and the gaps between ticks of a timer of 1 ms.
-local uv = vim.loop
-_G.holds = { count = 0, max = 0, gap = 0, ticks = 0 }
+-- Times every callback of ours on the main loop, by the clock and by the processor time of the thread (which does not
+-- count while another process has the core), and the gaps between ticks of a timer of 1 ms.
+local uv, ffi = vim.loop, require('ffi')
+ffi.cdef('typedef struct { long s, ns; } aigc_time; int clock_gettime(int clock, aigc_time *t);')
+local THREAD_CPUTIME, now = 3, ffi.new('aigc_time')
+local function processor_ms()
+  ffi.C.clock_gettime(THREAD_CPUTIME, now)
+  return tonumber(now.s) * 1e3 + tonumber(now.ns) / 1e6
+end
+_G.holds = { count = 0, clock = 0, processor = 0, gap = 0 }
 local function timed(f)
   return function(...)
-    local started = uv.hrtime()
+    local clock, processor = uv.hrtime(), processor_ms()
     f(...)
-    local ms = (uv.hrtime() - started) / 1e6
     holds.count = holds.count + 1
-    holds.max = math.max(holds.max, ms)
+    holds.processor = math.max(holds.processor, processor_ms() - processor)
+    holds.clock = math.max(holds.clock, (uv.hrtime() - clock) / 1e6)
   end
 end
 local function is_ours(f)
@@ -36,10 +43,12 @@ local timer, last = vim.loop.new_timer(), vim.loop.hrtime()
 timer:start(1, 1, function()
   local now = vim.loop.hrtime()
   holds.gap = math.max(holds.gap, (now - last) / 1e6)
-  holds.ticks = holds.ticks + 1
   last = now
 end)
 ]]
+
+-- Goes on for many seconds: greedy, this model does not end its text.
+local LONG = { max_tokens = 50000, context = 60000 }
 
 return function(t, child)
   if not t.model_exists() then
@@ -83,16 +92,23 @@ return function(t, child)
   c:stop()
 
   -- the main loop while text streams in and keys are typed. Figures are shown, not judged: the machine may be busy.
-  c = start({ max_tokens = 2000, temperature = 1, context = 4000 })
+  c = start(LONG)
   c:lua(HOLD_PROBE)
   c:keys('iOnce upon a time<C-k>')
   wait_for(c, "return require('aigc').visible()", 'a long completion streams')
-  c:lua('holds = { count = 0, max = 0, gap = 0, ticks = 0 }')
+  c:lua('holds = { count = 0, clock = 0, processor = 0, gap = 0 }')
   c:lua(START_TICKS)
   vim.wait(700)
   local holds = c:lua('return holds')
   t.ok(holds.count > 10, 'callbacks were timed', vim.inspect(holds))
-  t.note(('%d callbacks of ours, the longest held the main loop %.3f ms'):format(holds.count, holds.max))
+  t.ok(holds.processor < 10, 'none of them far over the goal of 1 ms, whatever else the machine does', holds.processor)
+  t.note(
+    ('%d callbacks of ours, the longest took %.3f ms of processor time, %.3f ms by the clock'):format(
+      holds.count,
+      holds.processor,
+      holds.clock
+    )
+  )
   t.note(('longest gap between ticks of a 1 ms timer: %.1f ms (with what Neovim draws)'):format(holds.gap))
   t.is(c:lua("return require('aigc').status().state"), 'running', 'it still streams')
 
@@ -111,14 +127,14 @@ return function(t, child)
   end, ':qa! while text streams')
   t.is(c.code, 0, 'and without a crash')
 
-  c = start({ max_tokens = 2000, context = 4000 })
+  c = start(LONG)
   c:keys('i<C-k>')
   leaves(function()
     c:request('nvim_input', '<C-o>:qa!<CR>')
   end, ':qa! at once')
   t.is(c.code, 0, 'and without a crash')
 
-  c = start({ max_tokens = 2000, context = 4000 })
+  c = start(LONG)
   c:keys('i<C-k>')
   wait_for(c, "return require('aigc').visible()", 'another streams')
   local pid = c:lua('return vim.fn.getpid()')

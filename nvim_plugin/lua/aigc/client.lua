@@ -14,8 +14,8 @@ local uv = vim.uv or vim.loop
 --- Version of the Lua side; core.so must have the same.
 M.VERSION = '0.1.0'
 
---- Text that comes faster than a screen shows it is taken in one piece.
-local FRAME_MS = 16
+--- Text that comes faster than one reads is taken in one piece.
+local FRAME_MS = 33
 
 ---@class aigc.Event
 ---@field id integer

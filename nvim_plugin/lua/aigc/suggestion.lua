@@ -19,8 +19,9 @@ local prompt = require('aigc.prompt')
 ---@field before string the line's text before that place
 ---@field after string and behind it
 ---@field left_out string a space that stands in the buffer and not in the prompt
----@field raw string what the model has said
----@field text string the same, fit for a buffer
+---@field text string what the model has said, fit for a buffer
+---@field has_begun? boolean
+---@field ends_in_return? boolean
 ---@field typed integer bytes of `text` that the user has typed since
 ---@field normal boolean asked for in normal mode and still there
 ---@field running boolean more text may come
@@ -76,13 +77,18 @@ local function insertion_point(is_normal)
   return row, math.min(col, #line), line
 end
 
---- Line ends as a buffer has them, no other control characters, and no second space.
-local function clean(raw, left_out)
-  local text = raw:gsub('\r\n?', '\n'):gsub('[%z\1-\8\11-\31\127]', '')
-  if left_out ~= '' and text:sub(1, #left_out) == left_out then
-    text = text:sub(#left_out + 1)
+--- Appends what the model says: line ends as a buffer has them, no other control characters, and no second space.
+--- Only the new piece is looked at: the whole of a long text would take too long at each.
+local function append(s, piece)
+  if not s.has_begun and piece:sub(1, #s.left_out) == s.left_out then
+    piece = piece:sub(#s.left_out + 1)
   end
-  return text
+  s.has_begun = true
+  if s.ends_in_return and piece:sub(1, 1) == '\n' then
+    piece = piece:sub(2)
+  end
+  s.ends_in_return = piece:sub(-1) == '\r'
+  s.text = s.text .. piece:gsub('\r\n?', '\n'):gsub('[%z\1-\8\11-\31\127]', '')
 end
 
 ---@return string
@@ -240,9 +246,9 @@ local function on_event(s, event)
     tell(event.message)
     return
   end
-  s.raw = event.kind == 'done' and event.text or s.raw .. event.text
-  s.text = clean(s.raw, s.left_out)
-  if event.kind == 'done' then
+  if event.kind == 'token' then
+    append(s, event.text)
+  else
     settle(s)
   end
   update()
@@ -278,7 +284,6 @@ function M.start()
     before = line:sub(1, col),
     after = line:sub(col + 1),
     left_out = left_out,
-    raw = '',
     text = '',
     typed = 0,
     normal = kind == 'n',

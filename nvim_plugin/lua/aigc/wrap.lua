@@ -56,7 +56,7 @@ local function wrap_from(text, from, room, o, rows)
     row_first, position, at, room, column = next_first, next_first, 0, o.width, 0
     break_last, break_next = nil, nil
   end
-  while position <= #text and #rows < o.max_rows do
+  local function step()
     local char = text:match('^[%z\1-\127\192-\255][\128-\191]*', position) or text:sub(position, position)
     local after = position + #char
     local width = char == '\t' and o.tabstop - (column + at) % o.tabstop or width_of(char)
@@ -78,6 +78,14 @@ local function wrap_from(text, from, room, o, rows)
       end_row(row_first - 1, row_first) -- the rest of the cursor's row is too short for the word
     else
       end_row(position - 1, position)
+    end
+  end
+  while position <= #text and #rows < o.max_rows do
+    local _, word_last = text:find('^[!-~]+', position)
+    if word_last and at + word_last - position < room then
+      at, position = at + word_last - position + 1, word_last + 1 -- a word that fits needs no look at its letters
+    else
+      step()
     end
   end
   if #rows < o.max_rows then
