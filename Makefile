@@ -93,7 +93,7 @@ fuzz:
 # The same for libFuzzer, which looks for new paths by itself: build/libfuzzer/fuzz_gguf CORPUS_FOLDER
 libfuzzer:
 	+@$(MAKE) --no-print-directory $(BUILD)/libfuzzer/fuzz_gguf BUILD=$(BUILD)/libfuzzer CC=clang \
-		CFLAGS="$(ASAN) -fsanitize=fuzzer-no-link -DAIGC_LIBFUZZER" LDFLAGS="$(ASAN) -fsanitize=fuzzer"
+		CFLAGS="$(ASAN) -Wno-error -fsanitize=fuzzer-no-link -DAIGC_LIBFUZZER" LDFLAGS="$(ASAN) -fsanitize=fuzzer"
 
 pg: core
 	@command -v $(PG_CONFIG) >/dev/null || { echo "make: $(PG_CONFIG) not found: run tools/setup," \

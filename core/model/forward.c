@@ -275,7 +275,7 @@ aigc_status forward_create(const aigc_model *model, kv_cache *kv, thread_pool *p
         .interrupt = interrupt,
         .n_batch = n_batch,
         .max_spans = n_spans,
-        .max_chunks = (n_context + ATTN_CHUNK - 1) / ATTN_CHUNK,
+        .max_chunks = (n_context - 1) / ATTN_CHUNK + 1, /* contexts reach INT_MAX */
         .n_threads = thread_pool_size(pool),
     };
     size_t matmul_bytes = matmul_scratch_of(model);
