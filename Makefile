@@ -133,7 +133,7 @@ $(BUILD)/members: FORCE
 $(BUILD)/%.o: %.c $(BUILD)/flags Makefile
 	@mkdir -p $(@D)
 	$(call say,cc)
-	$(Q)$(CC) $(CFLAGS_ALL) $(OPT) $(LEVEL) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(BASE_CFLAGS) $(OPT) $(LEVEL) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(LIB): $(CORE_OBJ) $(BUILD)/members
 	@rm -f $@
