@@ -114,7 +114,9 @@ ifeq ($(shell uname -m),x86_64)
 $(BUILD)/core/tensor/%_avx2.o: LEVEL = -mavx2 -mfma -mf16c
 $(BUILD)/core/tensor/%_avx512.o: LEVEL = -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
 endif
-$(BUILD)/core/tensor/kernels_%.o: OPT = -O3
+# Sums are to be added as they come: gcc would otherwise put the additions off until there are not enough registers.
+AS_THEY_COME = $(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-reassoc -fno-tree-ter)
+$(BUILD)/core/tensor/kernels_%.o: OPT = -O3 $(AS_THEY_COME)
 
 define link
 $(call say,ld)

@@ -1,4 +1,6 @@
 /* kernels_avx2.c: the table for processors with AVX2, FMA and F16C. */
+#ifdef __x86_64__
+
 #include "tensor/kernel_quant.h"
 #include "tensor/kernel_tables.h"
 #include "tensor/kernel_vec_avx2.h"
@@ -48,3 +50,5 @@ const aigc_kernels kernels_avx2 = {
     .f32_to_f16 = to_f16,
     .f16_to_f32 = from_f16,
 };
+
+#endif

@@ -1,4 +1,6 @@
 /* kernels_avx512.c: the table for processors with AVX-512 (F, BW, DQ, VL) and VNNI. */
+#ifdef __x86_64__
+
 #include "tensor/kernel_quant.h"
 #include "tensor/kernel_tables.h"
 #include "tensor/kernel_vec_avx512.h"
@@ -48,3 +50,5 @@ const aigc_kernels kernels_avx512 = {
     .f32_to_f16 = to_f16,
     .f16_to_f32 = from_f16,
 };
+
+#endif

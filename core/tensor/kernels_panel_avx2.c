@@ -7,6 +7,8 @@
  *   Q4_0, Q4_K  nibbles <= 15: all 8 steps of 32 elements add up in 16 bits
  *   Q6_K        <= 63: two steps add up in 16 bits
  */
+#ifdef __x86_64__
+
 #include <immintrin.h>
 
 #include "tensor/kernel_quant.h"
@@ -477,3 +479,5 @@ void panels_avx2(const quant_job *job)
         all_tokens(job, &p, job->out + r);
     }
 }
+
+#endif

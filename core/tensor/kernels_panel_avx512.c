@@ -5,6 +5,8 @@
  *
  * A panel's block of 4 * n elements is n registers, each with 4 elements of 16 rows, as unsigned bytes.
  */
+#ifdef __x86_64__
+
 #include <immintrin.h>
 #include <string.h>
 
@@ -492,3 +494,5 @@ void panels_avx512(const quant_job *job)
         all_tokens(job, &p, job->out + r);
     }
 }
+
+#endif

@@ -2,6 +2,8 @@
  * kernels_rows_avx2.c: quantised dot products a row at a time, for AVX2. As in kernels_rows_avx512.c, 8 blocks make a
  * group whose exact sums become the 8 lanes of one register.
  */
+#ifdef __x86_64__
+
 #include <immintrin.h>
 
 #include "tensor/kernel_quant.h"
@@ -269,3 +271,5 @@ void rows_avx2(const quant_job *job)
         rows_typed(TYPE_Q6_K, job);
     }
 }
+
+#endif

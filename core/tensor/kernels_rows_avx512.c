@@ -3,6 +3,8 @@
  * memory bandwidth. 8 blocks make a group: their exact sums become the 8 lanes of one register, so that a group costs
  * one fused multiply-add.
  */
+#ifdef __x86_64__
+
 #include <immintrin.h>
 
 #include "tensor/kernel_quant.h"
@@ -360,3 +362,5 @@ void rows_avx512(const quant_job *job)
     for (; t < job->n_tokens; t++)
         rows_typed(job, t, 1);
 }
+
+#endif
