@@ -218,85 +218,84 @@ static void fill_activations(flavour f, float *x, size_t n)
         fill_wild(x, n * sizeof(float));
 }
 
-static void compare_matmul(const aigc_kernels *level, tensor_type type, flavour f, size_t k, int rows, int row_begin,
-                           int n_tokens)
+static void compare_matmul(tensor_type type, flavour f, size_t k, int rows, int row_begin, int n_tokens)
 {
     size_t row_bytes = tensor_row_bytes(type, k), act_bytes = act_row_bytes(act_type_for(type), k);
     size_t stride = (size_t)rows + 3, n_out = stride * n_tokens;
     float *x = new_floats(k * n_tokens), *got = new_floats(n_out), *want = new_floats(n_out);
-    uint8_t *acts = aligned_alloc(64, act_bytes * n_tokens), *level_acts = aligned_alloc(64, act_bytes * n_tokens);
+    uint8_t *acts = aligned_alloc(64, act_bytes * n_tokens);
     void *scratch = aligned_alloc(64, matmul_scratch_bytes(type, k));
     fenced w = fenced_new(row_bytes * rows);
     fill_weights(type, f, w.data, k, rows);
     fill_activations(f, x, k * n_tokens);
-    memset(acts, 0x11, act_bytes * n_tokens);
-    memset(level_acts, 0x11, act_bytes * n_tokens);
-    for (int t = 0; t < n_tokens; t++) {
-        generic()->prepare(act_type_for(type), x + t * k, acts + t * act_bytes, k);
-        level->prepare(act_type_for(type), x + t * k, level_acts + t * act_bytes, k);
+    const aigc_kernels *levels[CPU_LEVELS + 1] = {generic()};
+    int n_levels = 1 + other_levels(levels + 1);
+    for (int v = 0; v < n_levels; v++) {
+        memset(acts, 0x11, act_bytes * n_tokens);
+        memset(scratch, 0xFF, matmul_scratch_bytes(type, k));
+        memset(got, 0xA5, n_out * sizeof(float));
+        for (int t = 0; t < n_tokens; t++)
+            levels[v]->prepare(act_type_for(type), x + t * k, acts + t * act_bytes, k);
+        levels[v]->matmul(type, w.data, row_bytes, k, row_begin, rows, acts, n_tokens, got, stride, scratch);
+        if (v == 0)
+            memcpy(want, got, n_out * sizeof(float));
+        char what[64];
+        snprintf(what, sizeof what, "matmul %s flavour %d rows %d tokens %d", tensor_type_describe(type)->name, f, rows,
+                 n_tokens);
+        check_same(got, want, n_out, levels[v]->name, what, k);
+        check_guard(got, n_out);
     }
-    generic()->matmul(type, w.data, row_bytes, k, row_begin, rows, acts, n_tokens, want, stride, scratch);
-    memset(scratch, 0xFF, matmul_scratch_bytes(type, k));
-    level->matmul(type, w.data, row_bytes, k, row_begin, rows, level_acts, n_tokens, got, stride, scratch);
-    char what[64];
-    snprintf(what, sizeof what, "matmul %s flavour %d rows %d tokens %d", tensor_type_describe(type)->name, f, rows,
-             n_tokens);
-    check_same(got, want, n_out, level->name, what, k);
-    check_guard(got, n_out);
     fenced_free(&w);
-    free(x), free(got), free(want), free(acts), free(level_acts), free(scratch);
+    free(x), free(got), free(want), free(acts), free(scratch);
 }
 
 static void test_matmul_levels(void **state)
 {
     (void)state;
     const aigc_kernels *levels[CPU_LEVELS];
-    int n_levels = other_levels(levels);
+    other_levels(levels);
     static const size_t float_sizes[] = {1, 7, 16, 17, 31, 64, 200, 515};
     static const size_t block_sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 24, 28, 33};
     static const int tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 17, 24, 25, 31, 40, 64};
-    for (int v = 0; v < n_levels; v++)
-        for (int i = 0; i < N_TYPES; i++) {
-            bool floats = act_type_for(types[i]) == ACT_F32;
-            size_t n_sizes = floats ? 8 : 11, elements = (size_t)tensor_type_describe(types[i])->block_elements;
-            for (size_t s = 0; s < n_sizes; s++)
-                for (size_t t = 0; t < sizeof tokens / sizeof tokens[0]; t++) {
-                    size_t k = floats ? float_sizes[s] : block_sizes[s] * elements;
-                    int rows = (int[]){1, 5, 16, 17, 33, 47, 48, 64}[random_u32() % 8];
-                    int begin = rows > 16 && random_u32() % 2 ? 16 : 0;
-                    compare_matmul(levels[v], types[i], (flavour)(random_u32() % FLAVOURS), k, rows, begin, tokens[t]);
-                }
-        }
+    for (int i = 0; i < N_TYPES; i++) {
+        bool floats = act_type_for(types[i]) == ACT_F32;
+        size_t n_sizes = floats ? 8 : 11, elements = (size_t)tensor_type_describe(types[i])->block_elements;
+        for (size_t s = 0; s < n_sizes; s++)
+            for (size_t t = 0; t < sizeof tokens / sizeof tokens[0]; t++) {
+                size_t k = floats ? float_sizes[s] : block_sizes[s] * elements;
+                int rows = (int[]){1, 5, 16, 17, 33, 47, 48, 64}[random_u32() % 8];
+                int begin = rows > 16 && random_u32() % 2 ? 16 : 0;
+                compare_matmul(types[i], (flavour)(random_u32() % FLAVOURS), k, rows, begin, tokens[t]);
+            }
+    }
 }
 
-/* The shapes that models have: long rows, many tokens, more rows than a vocabulary's multiple of 16. */
+/* The shapes that models have: long rows, many tokens, a number of rows that is odd, as GPT-2's vocabulary is. */
 static void test_matmul_large(void **state)
 {
     (void)state;
     const aigc_kernels *levels[CPU_LEVELS];
-    int n_levels = other_levels(levels);
-    for (int v = 0; v < n_levels; v++)
-        for (int i = 0; i < N_TYPES; i++) {
-            compare_matmul(levels[v], types[i], USUAL, 768, 50257 % 2048, 1024, 1);
-            compare_matmul(levels[v], types[i], USUAL, 2048, 35, 0, 257);
-            compare_matmul(levels[v], types[i], USUAL, 8192, 17, 0, 37);
-            compare_matmul(levels[v], types[i], EXTREME, 8192, 18, 0, 14);
-            compare_matmul(levels[v], types[i], EXTREME, 16384, 3, 0, 1);
-            if (act_type_for(types[i]) != ACT_Q8_K)
-                compare_matmul(levels[v], types[i], USUAL, 4864, 40, 16, 33);
-        }
+    other_levels(levels);
+    for (int i = 0; i < N_TYPES; i++) {
+        compare_matmul(types[i], USUAL, 768, 50257 % 2048, 1024, 1);
+        compare_matmul(types[i], USUAL, 768, 35, 0, 257);
+        compare_matmul(types[i], USUAL, 8192, 17, 0, 19);
+        compare_matmul(types[i], EXTREME, 8192, 18, 0, 14);
+        compare_matmul(types[i], EXTREME, 16384, 3, 0, 1);
+        if (act_type_for(types[i]) != ACT_Q8_K)
+            compare_matmul(types[i], USUAL, 4864, 40, 16, 13);
+    }
 }
 
-/* Rows of 34 and 18 bytes begin at any even address; a row shorter than its tensor's must not be read past its end. */
-static void test_matmul_unaligned(void **state)
+/* Few rows, so that what a kernel reads beyond a row lies beyond the matrix. */
+static void test_matmul_few_rows(void **state)
 {
     (void)state;
     const aigc_kernels *levels[CPU_LEVELS];
-    int n_levels = other_levels(levels);
-    for (int v = 0; v < n_levels; v++)
-        for (int i = 0; i < N_TYPES; i++)
-            for (int rows = 1; rows <= 4; rows++)
-                compare_matmul(levels[v], types[i], USUAL, 512, rows, 0, 2 * rows);
+    other_levels(levels);
+    for (int i = 0; i < N_TYPES; i++)
+        for (int rows = 1; rows <= 4; rows++)
+            compare_matmul(types[i], USUAL, 512, rows, 0, 2 * rows);
 }
 
 /* ---- elementwise --------------------------------------------------------------------------------------------- */
@@ -767,7 +766,7 @@ int main(void)
         cmocka_unit_test(test_generic_merge),
         cmocka_unit_test(test_matmul_levels),
         cmocka_unit_test(test_matmul_large),
-        cmocka_unit_test(test_matmul_unaligned),
+        cmocka_unit_test(test_matmul_few_rows),
         cmocka_unit_test(test_elementwise_levels),
         cmocka_unit_test(test_half_levels),
         cmocka_unit_test(test_rope_levels),
