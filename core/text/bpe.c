@@ -212,7 +212,7 @@ static bool encode_word(const bpe *b, const char *text, size_t len, int32_t unkn
 {
     size_t n = 0;
 
-    if (!encoder_reserve_word(e, 2 * len) || !merger_begin(&e->merger, len))
+    if (!encoder_begin_word(e, len) || !encoder_reserve_word(e, 2 * len))
         return false;
     for (size_t i = 0; i < len; i++) {
         unsigned char byte = (unsigned char)text[i];
@@ -233,7 +233,7 @@ static bool encode_word(const bpe *b, const char *text, size_t len, int32_t unkn
 bool bpe_encode(const bpe *b, const char *text, size_t len, int32_t unknown, encoder *e)
 {
     for (size_t pos = 0, end; pos < len; pos = end) {
-        end = b->pre->next(b->pre, text, pos, len);
+        end = b->pre->next(b->pre, text, pos, encoder_word_limit(pos, len, 1));
         if (merger_stopped(&e->merger) || !encode_word(b, text + pos, end - pos, unknown, e))
             return false;
     }

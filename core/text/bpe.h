@@ -18,7 +18,8 @@ void bpe_close(bpe *b);
 const pretokenizer *bpe_pretokenizer(const bpe *b);
 
 /* Appends the tokens of text[0..len), valid UTF-8 without special tokens. Bytes that the vocabulary has no token for
- * become `unknown`, or nothing if that is -1. False if memory is out or the encoder was stopped. */
+ * become `unknown`, or nothing if that is -1. False if memory is out, a word too long or the encoder
+ * stopped. */
 bool bpe_encode(const bpe *b, const char *text, size_t len, int32_t unknown, encoder *e);
 
 /* The bytes that a normal token's text stands for; as it is if it is not in the form of byte-level BPE. out holds

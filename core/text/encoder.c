@@ -35,6 +35,19 @@ bool encoder_reserve_word(encoder *e, size_t bytes)
     return true;
 }
 
+bool encoder_begin_word(encoder *e, size_t n)
+{
+    e->word_too_long = n > WORD_MAX_SYMBOLS;
+    return !e->word_too_long && merger_begin(&e->merger, n);
+}
+
+size_t encoder_word_limit(size_t pos, size_t len, size_t symbol_bytes)
+{
+    size_t too_long = symbol_bytes * (WORD_MAX_SYMBOLS + 1);
+
+    return len - pos > too_long ? pos + too_long : len;
+}
+
 void encoder_free(encoder *e)
 {
     merger_free(&e->merger);

@@ -7,25 +7,33 @@
 
 enum { HEAP_WAYS = 8 }; /* children of a node: words of a megabyte have heaps beyond the near caches, so few levels */
 
+/* More than asked for, so that slowly growing words do not reallocate each time. */
+static size_t room_for(size_t n)
+{
+    return n + (n < 4096 ? n : 4096);
+}
+
 bool merger_begin(merger *m, size_t n)
 {
     m->n = m->n_heap = 0;
     if (n > m->capacity) {
-        merge_symbol *symbols = aigc_realloc_array(m->symbols, n + n / 2, sizeof *symbols);
+        size_t capacity = room_for(n);
+        merge_symbol *symbols = aigc_realloc_array(m->symbols, capacity, sizeof *symbols);
 
         if (!symbols)
             return false;
         m->symbols = symbols;
-        m->capacity = n + n / 2;
+        m->capacity = capacity;
     }
     /* n - 1 pairs at first; each of at most n - 1 joins takes one out and puts at most two in. */
     if (2 * n > m->heap_capacity) {
-        merge_pair *heap = aigc_realloc_array(m->heap, 3 * n, sizeof *heap);
+        size_t capacity = room_for(2 * n);
+        merge_pair *heap = aigc_realloc_array(m->heap, capacity, sizeof *heap);
 
         if (!heap)
             return false;
         m->heap = heap;
-        m->heap_capacity = 3 * n;
+        m->heap_capacity = capacity;
     }
     return true;
 }
@@ -108,7 +116,7 @@ bool merger_run(merger *m, const char *text, merge_rule rule, const void *contex
     for (size_t i = 0; i + 1 < m->n && !merger_stopped(m); i++)
         if (see_pair(m, text, (int32_t)i, rule, context, &pair))
             m->heap[m->n_heap++] = pair;
-    for (size_t i = (m->n_heap + HEAP_WAYS - 2) / HEAP_WAYS; i-- > 0;) /* the nodes that have children */
+    for (size_t i = (m->n_heap + HEAP_WAYS - 2) / HEAP_WAYS; i-- > 0 && !merger_stopped(m);)
         sift_down(m->heap, m->n_heap, i, m->heap[i]);
     while (m->n_heap > 0 && !merger_stopped(m)) {
         const merge_symbol *left;

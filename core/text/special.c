@@ -91,9 +91,9 @@ static const special_entry *match_here(const special_set *set, const char *text,
     return best;
 }
 
-special_match special_find(const special_set *set, const char *text, size_t pos, size_t len, bool all)
+special_match special_find(const special_set *set, const char *text, size_t pos, size_t stop, size_t len, bool all)
 {
-    for (; pos < len; pos++) {
+    for (; pos < stop; pos++) {
         unsigned char c = (unsigned char)text[pos];
 
         if (set->first[c] < set->first[c + 1]) {
@@ -103,5 +103,5 @@ special_match special_find(const special_set *set, const char *text, size_t pos,
                 return (special_match){pos, pos + e->len, e->id};
         }
     }
-    return (special_match){len, len, -1};
+    return (special_match){stop, stop, -1};
 }

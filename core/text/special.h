@@ -22,16 +22,16 @@ typedef struct special_set {
 } special_set;
 
 typedef struct special_match {
-    size_t begin, end; /* in the text; begin == len if there is none */
-    int32_t id;
+    size_t begin, end; /* in the text; both where the search stopped if there is none */
+    int32_t id;        /* -1 if there is none */
 } special_match;
 
 /* Collects the tokens; their kinds must not change afterwards. False if memory is out. */
 bool special_open(const vocab *v, special_set *set);
 void special_close(special_set *set);
 
-/* The leftmost special token in text[pos..len), the longest if several begin there. With `all` false only user-defined
- * tokens that are not control tokens count. */
-special_match special_find(const special_set *set, const char *text, size_t pos, size_t len, bool all);
+/* The leftmost special token of text[0..len) that begins in [pos, stop), the longest if several begin there. With `all`
+ * false only user-defined tokens that are not control tokens count. */
+special_match special_find(const special_set *set, const char *text, size_t pos, size_t stop, size_t len, bool all);
 
 #endif

@@ -132,29 +132,7 @@ static bool push_bytes(const spm *s, const char *text, size_t len, int32_t unkno
     return true;
 }
 
-static bool encode_word(const spm *s, const char *text, size_t len, int32_t unknown, encoder *e)
-{
-    merger *m = &e->merger;
-
-    if (!merger_begin(m, len))
-        return false;
-    for (size_t i = 0, n; i < len && !merger_stopped(m); i += n) {
-        n = utf8_length(text[i]);
-        merger_add(m, i, n, find_mergeable(s, text + i, n));
-    }
-    if (!merger_run(m, text, may_merge, s))
-        return false;
-    for (int32_t i = 0; i >= 0; i = m->symbols[i].next) {
-        const merge_symbol *symbol = &m->symbols[i];
-
-        if (symbol->id >= 0 ? !encoder_push(e, symbol->id)
-                            : !push_bytes(s, text + symbol->start, symbol->len, unknown, e))
-            return false;
-    }
-    return true;
-}
-
-/* Copies text with its spaces as U+2581 into the encoder's word. Returns its length. */
+/* Copies text with its spaces as U+2581. Returns the copy's length. */
 static size_t mark_spaces(const char *text, size_t len, bool add_space, char *out)
 {
     size_t n = 0;
@@ -172,28 +150,60 @@ static size_t mark_spaces(const char *text, size_t len, bool add_space, char *ou
     return n;
 }
 
-/* End of the word at pos: the next place where U+2581 follows another character. */
+static bool begin_word(const spm *s, const char *text, size_t len, bool add_space, encoder *e)
+{
+    size_t n_characters = add_space, n_spaces = add_space;
+
+    for (size_t i = 0; i < len; i++) {
+        n_characters += ((unsigned char)text[i] & 0xc0) != 0x80;
+        n_spaces += text[i] == ' ';
+    }
+    if (!encoder_begin_word(e, n_characters) || !encoder_reserve_word(e, len + 3 * n_spaces))
+        return false;
+    len = mark_spaces(text, len, add_space, e->word);
+    for (size_t i = 0, n; i < len; i += n) {
+        n = utf8_length(e->word[i]);
+        merger_add(&e->merger, i, n, find_mergeable(s, e->word + i, n));
+    }
+    return true;
+}
+
+static bool encode_word(const spm *s, const char *text, size_t len, bool add_space, int32_t unknown, encoder *e)
+{
+    const merge_symbol *symbols;
+
+    if (!begin_word(s, text, len, add_space, e) || !merger_run(&e->merger, e->word, may_merge, s))
+        return false;
+    symbols = e->merger.symbols;
+    for (int32_t i = 0; i >= 0; i = symbols[i].next)
+        if (symbols[i].id >= 0 ? !encoder_push(e, symbols[i].id)
+                               : !push_bytes(s, e->word + symbols[i].start, symbols[i].len, unknown, e))
+            return false;
+    return true;
+}
+
+static bool begins_with_space(const char *text, size_t len)
+{
+    return *text == ' ' || begins_with_mark(text, len);
+}
+
+/* End of the word at pos: the next place where a space follows another character. */
 static size_t word_end(const char *text, size_t pos, size_t len)
 {
-    while (begins_with_mark(text + pos, len - pos))
-        pos += 3;
-    while (pos < len && !begins_with_mark(text + pos, len - pos))
+    while (pos < len && begins_with_space(text + pos, len - pos))
+        pos += utf8_length(text[pos]);
+    while (pos < len && !begins_with_space(text + pos, len - pos))
         pos += utf8_length(text[pos]);
     return pos;
 }
 
 bool spm_encode(const spm *s, const char *text, size_t len, bool add_space, int32_t unknown, encoder *e)
 {
-    size_t n_spaces = add_space, n;
+    for (size_t pos = 0, end; pos < len; pos = end) {
+        size_t limit = encoder_word_limit(pos, len, 4);
 
-    for (size_t i = 0; i < len; i++)
-        n_spaces += text[i] == ' ';
-    if (!encoder_reserve_word(e, len + 3 * n_spaces))
-        return false;
-    n = mark_spaces(text, len, add_space, e->word);
-    for (size_t pos = 0, end; pos < n; pos = end) {
-        end = s->marks_begin_only ? word_end(e->word, pos, n) : n;
-        if (!encode_word(s, e->word + pos, end - pos, unknown, e))
+        end = s->marks_begin_only ? word_end(text, pos, limit) : limit;
+        if (!encode_word(s, text + pos, end - pos, add_space && pos == 0, unknown, e))
             return false;
     }
     return true;

@@ -17,7 +17,7 @@ void spm_close(spm *s);
 
 /* Appends the tokens of text[0..len), valid UTF-8 without special tokens, as if a space stood before it if
  * `add_space`. Characters that have neither a token nor byte tokens become `unknown`, or nothing if that is -1.
- * False if memory is out or the encoder was stopped. */
+ * False if memory is out, a word too long or the encoder stopped. */
 bool spm_encode(const spm *s, const char *text, size_t len, bool add_space, int32_t unknown, encoder *e);
 
 /* The byte that a byte token's text ("<0x0A>") stands for, or -1. */

@@ -260,28 +260,38 @@ static bool is_ascii_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static bool encode_plain(const tokenizer *t, const char *text, size_t len, bool after_special, encoder *e)
+/* Text between special tokens. */
+static bool encode_plain(const tokenizer *t, const char *text, size_t len, encoder *e)
 {
-    if (len == 0)
-        return true;
     return t->bpe ? bpe_encode(t->bpe, text, len, t->unknown, e)
-                  : spm_encode(t->spm, text, len, t->add_space && after_special, t->unknown, e);
+                  : spm_encode(t->spm, text, len, t->add_space, t->unknown, e);
+}
+
+/* The next special token from pos on; the end of the text if there is none or the encoder was stopped. */
+static special_match next_special(const tokenizer *t, const char *text, size_t pos, size_t len, unsigned flags,
+                                  encoder *e)
+{
+    special_match match = {pos, pos, -1};
+
+    while (match.id < 0 && match.end < len && !merger_stopped(&e->merger)) {
+        size_t stop = len - match.end > STOP_INTERVAL ? match.end + STOP_INTERVAL : len;
+
+        match = special_find(&t->specials, text, match.end, stop, len, flags & AIGC_TEXT_PARSE_SPECIAL);
+    }
+    return match;
 }
 
 static bool encode_all(const tokenizer *t, const char *text, size_t len, unsigned flags, encoder *e)
 {
-    bool after_special = true;
-
     if (flags & AIGC_TEXT_ADD_SPECIAL && tokenizer_adds_bos(t) && !encoder_push(e, t->bos))
         return false;
     for (size_t pos = 0; pos < len;) {
-        special_match match = special_find(&t->specials, text, pos, len, flags & AIGC_TEXT_PARSE_SPECIAL);
+        special_match match = next_special(t, text, pos, len, flags, e);
 
-        if (!encode_plain(t, text + pos, match.begin - pos, after_special, e))
+        if (merger_stopped(&e->merger) || !encode_plain(t, text + pos, match.begin - pos, e))
             return false;
-        after_special = true;
         pos = match.end;
-        if (match.begin == len)
+        if (match.id < 0)
             break;
         if (!encoder_push(e, match.id))
             return false;
@@ -290,6 +300,21 @@ static bool encode_all(const tokenizer *t, const char *text, size_t len, unsigne
                 pos++;
     }
     return !(flags & AIGC_TEXT_ADD_SPECIAL && t->add_eos && t->eos >= 0) || encoder_push(e, t->eos);
+}
+
+/* As utf8_valid(), but len when the encoder is stopped. */
+static size_t find_invalid(const char *text, size_t len, encoder *e)
+{
+    for (size_t pos = 0, end; pos < len && !merger_stopped(&e->merger); pos = end) {
+        size_t valid;
+
+        end = len - pos > STOP_INTERVAL ? pos + STOP_INTERVAL : len;
+        valid = pos + utf8_valid(text + pos, end - pos);
+        if (valid < end && (end == len || valid == pos))
+            return valid;
+        end = valid; /* a character may be cut there */
+    }
+    return len;
 }
 
 void tokenizer_set_interrupt(tokenizer *t, const volatile sig_atomic_t *flag)
@@ -306,7 +331,7 @@ aigc_status tokenizer_encode(const tokenizer *t, const char *text, size_t len, u
 
     if (len > TEXT_MAX_BYTES)
         return aigc_fail(err, AIGC_E_LIMIT, "the text has %zu bytes, more than %d", len, TEXT_MAX_BYTES);
-    valid = utf8_valid(text, len);
+    valid = find_invalid(text, len, &e);
     if (valid < len)
         return aigc_fail(err, AIGC_E_TEXT, "the text is not valid UTF-8 at byte %zu (0x%02x)", valid,
                          (unsigned char)text[valid]);
@@ -319,6 +344,8 @@ aigc_status tokenizer_encode(const tokenizer *t, const char *text, size_t len, u
         free(e.ids);
         if (stopped)
             return aigc_fail(err, AIGC_INTERRUPTED, "tokenizing %zu bytes was interrupted", len);
+        if (e.word_too_long)
+            return aigc_fail(err, AIGC_E_LIMIT, "the text has a word of more than %d characters", WORD_MAX_SYMBOLS);
         return aigc_fail_memory(err, "tokenizing", len);
     }
     *ids = e.ids;

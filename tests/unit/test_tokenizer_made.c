@@ -1,6 +1,7 @@
 /* test_tokenizer_made.c: small vocabularies made here: what is refused, and what each odd value means. */
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -404,6 +405,57 @@ static void test_text_refused(void **state)
     gguf_close(file);
 }
 
+/* The longest word that is merged, and what is longer: memory for merging has a bound. */
+static void test_word_too_long(void **state)
+{
+    enum { LONGEST = 1 << 24 };
+    made_vocabulary kinds[] = {bpe_vocabulary(), spm_vocabulary()};
+    char *text = malloc(LONGEST + 1);
+
+    (void)state;
+    assert_non_null(text);
+    memset(text, 'x', LONGEST + 1);
+    for (int i = 0; i < 2; i++) {
+        gguf_file *file = make_vocabulary(&kinds[i]);
+        tokenizer *t = open_tokenizer(file);
+        size_t n_space = i, n; /* SentencePiece puts a space in front */
+        int32_t *ids = NULL;
+        aigc_error err;
+
+        assert_int_equal(tokenizer_encode(t, text, LONGEST + 1 - n_space, AIGC_TEXT_PLAIN, &ids, &n, &err),
+                         AIGC_E_LIMIT);
+        assert_non_null(strstr(err.message, "16777216"));
+        assert_null(ids);
+        text[LONGEST / 2] = ' '; /* two words */
+        assert_int_equal(tokenizer_encode(t, text, LONGEST + 1, AIGC_TEXT_PLAIN, &ids, &n, &err), AIGC_OK);
+        assert_int_equal(n, i == 0 ? 1 : LONGEST + 2);
+        text[LONGEST / 2] = 'x';
+        free(ids);
+        tokenizer_close(t);
+        gguf_close(file);
+    }
+    free(text);
+}
+
+static void test_interrupt(void **state)
+{
+    made_vocabulary v = bpe_vocabulary();
+    gguf_file *file = make_vocabulary(&v);
+    tokenizer *t = open_tokenizer(file);
+    volatile sig_atomic_t flag = 1;
+    int32_t *ids = NULL;
+    size_t n;
+
+    (void)state;
+    tokenizer_set_interrupt(t, &flag);
+    assert_int_equal(tokenizer_encode(t, "abc", 3, AIGC_TEXT_PLAIN, &ids, &n, NULL), AIGC_INTERRUPTED);
+    assert_null(ids);
+    flag = 0;
+    CHECK(t, "abc", AIGC_TEXT_PLAIN, 6);
+    tokenizer_close(t);
+    gguf_close(file);
+}
+
 /* Words without an end: what is quadratic does not come back from this. */
 static void test_long_words(void **state)
 {
@@ -446,6 +498,8 @@ int main(void)
         cmocka_unit_test(test_odd_tokens),
         cmocka_unit_test(test_known_texts),
         cmocka_unit_test(test_text_refused),
+        cmocka_unit_test(test_word_too_long),
+        cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_long_words),
     };
 
