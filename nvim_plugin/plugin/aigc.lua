@@ -1,4 +1,4 @@
--- The command and the maps. Everything else is loaded at first use.
+-- The command and the maps. The rest is loaded at first use, or at leisure when insert mode has begun.
 if vim.g.loaded_aigc then
   return
 end
@@ -35,3 +35,19 @@ end, { desc = 'Insert the suggestion' })
 
 -- As a command, because a default link made so comes back after :highlight clear.
 vim.cmd('highlight default link AigcSuggestion Comment')
+
+-- Loading all of it at the first completion would be felt (2 to 3 ms); in turns of the main loop it is not.
+vim.api.nvim_create_autocmd('InsertEnter', {
+  once = true,
+  desc = 'Load aigc piece by piece',
+  callback = function()
+    local pieces = { 'core', 'config', 'wrap', 'ghost', 'prompt', 'client', 'suggestion' }
+    local function load_next()
+      local name = table.remove(pieces, 1)
+      if name and pcall(require, 'aigc.' .. name) then -- what fails is told when it is asked for
+        vim.defer_fn(load_next, 10)
+      end
+    end
+    vim.defer_fn(load_next, 10)
+  end,
+})

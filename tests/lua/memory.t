@@ -4,7 +4,7 @@ cd "$(dirname "$0")/../.." || exit 1
 command -v valgrind >/dev/null || { echo '1..0 # SKIP valgrind is not installed'; exit 0; }
 log=build/logs/valgrind-lua.log
 mkdir -p build/logs
-AIGC_TEST_THREADS=1 LUA_CPATH='build/lua54/?.so' valgrind -q --leak-check=full --show-leak-kinds=definite,indirect,possible \
+AIGC_TEST_THREADS=1 AIGC_TEST_RACES=6 LUA_CPATH='build/lua54/?.so' valgrind -q --leak-check=full --show-leak-kinds=definite,indirect,possible \
     --errors-for-leak-kinds=definite,indirect --error-exitcode=99 --log-file="$log" \
     lua5.4 tests/lua/all.lua arguments text generate async lifetime >build/logs/valgrind-lua.out 2>&1
 status=$?

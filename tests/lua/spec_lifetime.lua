@@ -75,8 +75,9 @@ return function(t)
   t.is(getmetatable(model), 'aigc.core.model', 'the metatable is hidden')
 
   -- races: closed or forgotten at any time
-  for i = 1, 30 do
-    local m = t.open({ threads = i % 4, context = t.ROOM })
+  local races = tonumber(os.getenv('AIGC_TEST_RACES')) or 30 -- fewer under valgrind
+  for i = 1, races do
+    local m = t.open({ threads = 1 + i % 3, context = t.ROOM })
     local request = assert(m:submit(t.endless()))
     if i % 3 == 0 then
       t.until_text(m, request)

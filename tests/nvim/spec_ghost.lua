@@ -110,4 +110,30 @@ return function(t, child)
   c = case('as many rows as the window', 'i<C-k>', ('a\n'):rep(50), ('a\n'):rep(10):sub(1, -2))
   t.is(#marks(c)[1][4].virt_lines, 9, 'no more')
   c:stop()
+
+  -- what a Neovim with inline text would be asked to draw
+  c = child.start()
+  c:lua([[
+    require('aigc.ghost').has_inline = function() return true end
+    local set = vim.api.nvim_buf_set_extmark
+    vim.api.nvim_buf_set_extmark = function(buf, namespace, row, col, mark)
+      _G.asked = vim.deepcopy(mark)
+      mark.virt_text_pos = 'overlay'
+      return set(buf, namespace, row, col, mark)
+    end
+  ]])
+  c:keys('i(a, b)<Left><C-k>')
+  c:say(' c,\n\td and more words than a row of forty cells can hold')
+  local asked = c:lua('return asked')
+  t.is(asked.virt_text_pos, 'inline', 'inline: the text behind the cursor is pushed aside')
+  t.is(asked.virt_text[1][1] .. '|' .. #asked.virt_text, ' c,|1', 'inline: by the first line')
+  t.is(
+    asked.virt_lines[1][1][1] .. '|' .. asked.virt_lines[2][1][1],
+    '        d and more words than a row of|forty cells can hold',
+    'inline: the others stand below, wrapped'
+  )
+  c:keys('<C-g>d<End><C-k>')
+  c:say(' e')
+  t.is(c:lua('return asked.virt_text_pos'), 'overlay', 'inline: not at the end of a line')
+  c:stop()
 end

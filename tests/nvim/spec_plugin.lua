@@ -21,6 +21,16 @@ return function(t, child)
   t.is(c:lua("return vim.fn.maparg('<Tab>', 'i') .. vim.fn.maparg('<C-l>', 'i')"), '', 'and maps no key')
   t.is(c:lua("return vim.fn.exists('#aigc_suggestion') + vim.fn.exists('#aigc_client')"), 0, 'and watches nothing')
 
+  c:keys('i')
+  t.ok(
+    vim.wait(5000, function()
+      return c:lua("return package.loaded['aigc.suggestion'] ~= nil")
+    end, 10),
+    'in insert mode it loads by and by'
+  )
+  t.is(c:lua('return #fake.opened'), 0, 'and opens no model')
+  c:keys('<Esc>')
+
   -- the command
   local function completion(line)
     return table.concat(c:lua('return vim.fn.getcompletion(..., "cmdline")', line), ' ')

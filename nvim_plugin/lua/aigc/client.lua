@@ -115,7 +115,7 @@ local function get_model(config)
     kv = config.kv,
     sequences = 1, -- the newest request is the only one
   }
-  local key = vim.inspect({ config.model, options })
+  local key = table.concat({ config.model, config.context, config.threads, config.kv }, '\n')
   if open and open.key == key then
     return open.model
   end
