@@ -26,7 +26,8 @@ bool tokenizer_adds_bos(const tokenizer *t);
 void tokenizer_set_interrupt(tokenizer *t, const volatile sig_atomic_t *flag);
 
 /* text is len bytes of UTF-8 (checked). flags: AIGC_TEXT_*; user-defined tokens are found in the text in any case. *ids
- * is malloc'd. Thread-safe. Time is about linear in len. Errors: AIGC_E_TEXT gives the offset, AIGC_E_LIMIT. */
+ * is malloc'd. Thread-safe. Time is about linear in len. Errors: AIGC_E_TEXT gives the offset; AIGC_E_LIMIT:
+ * more than TEXT_MAX_BYTES, or a word of more than 2^24 characters; AIGC_INTERRUPTED. */
 aigc_status tokenizer_encode(const tokenizer *t, const char *text, size_t len, unsigned flags, int32_t **ids,
                              size_t *n_ids, aigc_error *err);
 

@@ -182,14 +182,14 @@ static void check_merging(bool is_spm, uint64_t seed)
 static void test_merging_by_rank(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 100; seed++)
+    for (uint64_t seed = 0; seed < 60; seed++)
         check_merging(false, seed);
 }
 
 static void test_merging_by_score(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 100; seed++)
+    for (uint64_t seed = 0; seed < 60; seed++)
         check_merging(true, seed);
 }
 
@@ -296,7 +296,7 @@ static void test_random_bytes(void **state)
 
     (void)state;
     random_seed(&r, 3, 0);
-    for (int round = 0; round < 1500; round++) {
+    for (int round = 0; round < 800; round++) {
         made_vocabulary made;
         gguf_file *file;
         tokenizer *t;
