@@ -10,6 +10,8 @@
 #include "tensor/kernel_math.h"
 #include "tensor/kernels.h"
 
+enum { MOST_QUERIES = 4 }; /* ATTEND_QUERIES of any level */
+
 static inline vf cached16(bool f16, const void *kv, size_t i)
 {
     return f16 ? v_load_half((const uint16_t *)kv + i) : v_load((const float *)kv + i);
@@ -22,7 +24,7 @@ static inline vf cached_n(bool f16, const void *kv, size_t i, size_t n)
 
 /* Scores of all 32 positions for n queries. */
 static inline __attribute__((always_inline)) void scores(bool f16, const void *k, int head_dim, const float *q, int n,
-                                                         vf s[ATTEND_QUERIES][2])
+                                                         vf s[MOST_QUERIES][2])
 {
     for (int i = 0; i < n; i++)
         s[i][0] = s[i][1] = v_set(0);
@@ -57,7 +59,7 @@ static inline void exponentials(vf s0, vf s1, int begin, int end, float *e, floa
 static inline __attribute__((always_inline)) void mix_tile(bool f16, const void *v, int head_dim, const float *e, int n,
                                                            int n_vec, int begin, int end, float *o)
 {
-    vf acc[ATTEND_QUERIES][4];
+    vf acc[MOST_QUERIES][4];
     for (int i = 0; i < n; i++)
         for (int j = 0; j < n_vec; j++)
             acc[i][j] = v_load(o + (size_t)i * head_dim + j * 16);
@@ -109,8 +111,8 @@ static inline __attribute__((always_inline)) void attend_some(bool f16, const at
                                                               const float *q, int n, const int *begin, const int *end,
                                                               float *m, float *l, float *o)
 {
-    vf s[ATTEND_QUERIES][2];
-    float e[ATTEND_QUERIES * KV_BLOCK];
+    vf s[MOST_QUERIES][2];
+    float e[MOST_QUERIES * KV_BLOCK];
     scores(f16, block->k, head_dim, q, n, s);
     int common_begin = 0, common_end = KV_BLOCK;
     for (int i = 0; i < n; i++) {
@@ -139,13 +141,20 @@ static inline __attribute__((always_inline)) void attend_typed(bool f16, const a
                                                                const float *q, int n_q, const int *begin,
                                                                const int *end, float *m, float *l, float *o)
 {
-    int i = 0;
-    for (; i + ATTEND_QUERIES <= n_q; i += ATTEND_QUERIES)
-        attend_some(f16, block, head_dim, q + (size_t)i * head_dim, ATTEND_QUERIES, begin + i, end + i, m + i, l + i,
-                    o + (size_t)i * head_dim);
-    for (; i < n_q; i++)
-        attend_some(f16, block, head_dim, q + (size_t)i * head_dim, 1, begin + i, end + i, m + i, l + i,
-                    o + (size_t)i * head_dim);
+    for (int i = 0; i < n_q;) {
+        const float *qi = q + (size_t)i * head_dim;
+        float *oi = o + (size_t)i * head_dim;
+        int left = n_q - i, n = left < ATTEND_QUERIES ? left : ATTEND_QUERIES;
+        if (n == 4)
+            attend_some(f16, block, head_dim, qi, 4, begin + i, end + i, m + i, l + i, oi);
+        else if (n == 3)
+            attend_some(f16, block, head_dim, qi, 3, begin + i, end + i, m + i, l + i, oi);
+        else if (n == 2)
+            attend_some(f16, block, head_dim, qi, 2, begin + i, end + i, m + i, l + i, oi);
+        else
+            attend_some(f16, block, head_dim, qi, 1, begin + i, end + i, m + i, l + i, oi);
+        i += n;
+    }
 }
 
 static void attend(const attn_block *block, int head_dim, const float *q, int n_q, const int *begin, const int *end,

@@ -2,6 +2,7 @@
 #ifndef AIGC_TENSOR_KERNEL_QUANT_H
 #define AIGC_TENSOR_KERNEL_QUANT_H
 
+#include <immintrin.h>
 #include <string.h>
 
 #include "tensor/kernel_acts.h"
@@ -55,6 +56,39 @@ INLINE void q4_k_unpack(const uint8_t packed[12], uint64_t *scales, uint64_t *mi
     uint32_t m_high = (u[2] >> 4 & 0x0f0f0f0f) | (u[1] >> 2 & 0x30303030);
     *scales = (uint64_t)s_high << 32 | s_low;
     *minima = (uint64_t)m_high << 32 | m_low;
+}
+
+/* Turns 16 rows of 16 bytes into 16 columns: four times, the first half is shuffled into the second. */
+INLINE void transpose_bytes(__m128i v[16])
+{
+    UNROLL
+    for (int pass = 0; pass < 4; pass++) {
+        __m128i t[16];
+        UNROLL
+        for (int i = 0; i < 8; i++) {
+            t[2 * i] = _mm_unpacklo_epi8(v[i], v[i + 8]);
+            t[2 * i + 1] = _mm_unpackhi_epi8(v[i], v[i + 8]);
+        }
+        memcpy(v, t, sizeof t);
+    }
+}
+
+/* The scales of 16 rows' super-blocks at p, turned: columns 0-7 are the scales of the sub-blocks, 8-15 the minima. */
+INLINE void q4_k_columns(const uint8_t *const *rows, size_t p, __m128i turned[16])
+{
+    for (int r = 0; r < 16; r++) {
+        uint64_t s, m;
+        q4_k_unpack(rows[r] + p + offsetof(block_q4_k, scales), &s, &m);
+        turned[r] = _mm_set_epi64x((long long)m, (long long)s);
+    }
+    transpose_bytes(turned);
+}
+
+INLINE void q6_k_columns(const uint8_t *const *rows, size_t p, __m128i turned[16])
+{
+    for (int r = 0; r < 16; r++)
+        turned[r] = _mm_loadu_si128((const __m128i *)(rows[r] + p + offsetof(block_q6_k, scales)));
+    transpose_bytes(turned);
 }
 
 /* Rows of activations in groups of 3, so that few registers hold their addresses. */

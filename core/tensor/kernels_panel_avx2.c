@@ -112,14 +112,36 @@ static void pack_q4_0(const uint8_t *const *rows, size_t n_blocks, const panel *
     }
 }
 
+/* Bytes a and b of 16 rows as pairs of words. */
+INLINE void store_pairs(int16_t *to, __m128i a, __m128i b, bool is_signed)
+{
+    __m128i low = _mm_unpacklo_epi8(a, b), high = _mm_unpackhi_epi8(a, b);
+    __m256i *p = (__m256i *)to;
+    _mm256_store_si256(p, is_signed ? _mm256_cvtepi8_epi16(low) : _mm256_cvtepu8_epi16(low));
+    _mm256_store_si256(p + 1, is_signed ? _mm256_cvtepi8_epi16(high) : _mm256_cvtepu8_epi16(high));
+}
+
 static void pack_q4_k_scales(const uint8_t *const *rows, size_t p, int16_t *scales, int16_t *minima)
 {
-    for (int r = 0; r < 16; r++) {
-        uint64_t s, m;
-        q4_k_unpack(rows[r] + p + offsetof(block_q4_k, scales), &s, &m);
-        for (int j = 0; j < 8; j++) {
-            scales[j * 32 + r * 2] = scales[j * 32 + r * 2 + 1] = (uint8_t)(s >> j * 8);
-            minima[j / 2 * 32 + r * 2 + j % 2] = (uint8_t)(m >> j * 8);
+    __m128i turned[16];
+    q4_k_columns(rows, p, turned);
+    for (int j = 0; j < 8; j++)
+        store_pairs(scales + j * 32, turned[j], turned[j], false);
+    for (int j = 0; j < 4; j++)
+        store_pairs(minima + j * 32, turned[8 + 2 * j], turned[9 + 2 * j], false);
+}
+
+static void pack_q6_k_scales(const uint8_t *const *rows, size_t p, int16_t *scales, int16_t *minima)
+{
+    __m128i turned[16];
+    q6_k_columns(rows, p, turned);
+    for (int j = 0; j < 16; j++)
+        store_pairs(scales + j * 32, turned[j], turned[j], true);
+    for (int j = 0; j < 8; j++) {
+        store_pairs(minima + j * 32, turned[2 * j], turned[2 * j + 1], true);
+        for (int i = 0; i < 2; i++) {
+            __m256i *m = (__m256i *)(minima + j * 32) + i;
+            _mm256_store_si256(m, _mm256_slli_epi16(_mm256_load_si256(m), 5));
         }
     }
 }
@@ -167,12 +189,7 @@ static void pack_q6_k(const uint8_t *const *rows, size_t n_blocks, const panel *
                 q[24 + j] = join_q6(high_nibbles(c[j]), high[j], 6);
             }
         }
-        for (int r = 0; r < 16; r++)
-            for (int j = 0; j < 16; j++) {
-                int16_t s = (int8_t)rows[r][at + offsetof(block_q6_k, scales) + j];
-                to->scales[b * 512 + j * 32 + r * 2] = to->scales[b * 512 + j * 32 + r * 2 + 1] = s;
-                to->minima[b * 256 + j / 2 * 32 + r * 2 + j % 2] = (int16_t)(32 * s);
-            }
+        pack_q6_k_scales(rows, at, to->scales + b * 512, to->minima + b * 256);
         pack_d(rows, at + offsetof(block_q6_k, d), to->d + b * 16);
     }
 }

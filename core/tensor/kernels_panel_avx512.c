@@ -105,17 +105,18 @@ static void pack_q4_0(const uint8_t *const *rows, size_t n_blocks, int n, int wh
     }
 }
 
-/* Scales and minima of 16 rows' block: scales as bytes, minima as pairs of words for a multiply-add. */
+/* Scales as bytes, minima as pairs of words for a multiply-add. */
 static void pack_q4_k_scales(const uint8_t *const *rows, size_t p, uint8_t *scales, int16_t *minima)
 {
-    uint64_t s[16], m[16];
-    for (int r = 0; r < 16; r++)
-        q4_k_unpack(rows[r] + p + offsetof(block_q4_k, scales), &s[r], &m[r]);
+    __m128i turned[16];
+    q4_k_columns(rows, p, turned);
     for (int j = 0; j < 8; j++)
-        for (int r = 0; r < 16; r++) {
-            scales[j * 16 + r] = (uint8_t)(s[r] >> j * 8);
-            minima[j / 2 * 32 + r * 2 + j % 2] = (uint8_t)(m[r] >> j * 8);
-        }
+        _mm_store_si128((__m128i *)(scales + j * 16), turned[j]);
+    for (int j = 0; j < 4; j++) {
+        __m128i even = turned[8 + 2 * j], odd = turned[9 + 2 * j];
+        __m256i pairs = _mm256_set_m128i(_mm_unpackhi_epi8(even, odd), _mm_unpacklo_epi8(even, odd));
+        _mm512_store_si512(minima + j * 32, _mm512_cvtepu8_epi16(pairs));
+    }
 }
 
 static void pack_q4_k(const uint8_t *const *rows, size_t n_blocks, int n, int which, const panel *to)
@@ -163,9 +164,9 @@ static void pack_q6_k(const uint8_t *const *rows, size_t n_blocks, int n, int wh
                 _mm512_store_si512(q + 24 + j, join_q6(_mm512_srli_epi16(c[j], 4), high[j], 6));
             }
         }
-        for (int j = 0; j < 16; j++)
-            for (int r = 0; r < 16; r++)
-                to->scales[i * 256 + j * 16 + r] = rows[r][at + offsetof(block_q6_k, scales) + j];
+        __m128i turned[16];
+        q6_k_columns(rows, at, turned);
+        memcpy(to->scales + i * 256, turned, sizeof turned);
         for (int r = 0; r < 16; r++)
             to->d[i * 16 + r] = load16(rows[r] + at + offsetof(block_q6_k, d));
     }
