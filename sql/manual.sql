@@ -1,6 +1,7 @@
 -- The recipes of docs/postgresql.md.
 CREATE TABLE article (id int PRIMARY KEY, title text, body text);
-INSERT INTO article VALUES (1, 'Tom had', repeat('Tom had a red ball. ', 100)), (2, 'Lily saw', 'Lily saw a dog.'), (3, 'One day', NULL);
+INSERT INTO article VALUES (1, 'Tom had', repeat('Tom had a red ball. ', 100)), (2, 'Lily saw', 'Lily saw a dog.'),
+    (3, 'One day', NULL);
 SET aigc.seed = 1;
 
 SELECT id, count_tokens(body) AS tokens FROM article WHERE count_tokens(body) > 300;
@@ -9,7 +10,7 @@ SELECT count(*) FROM generate_alternatives('Dear Sir or Madam,', 5, temperature 
 
 -- Keep a text.
 CREATE TABLE teaser (article_id int PRIMARY KEY REFERENCES article, text text);
-INSERT INTO teaser SELECT id, generate(title || E'\n\n', max_tokens => 4, temperature => 0.3, stop => E'{"\\n"}')
+INSERT INTO teaser SELECT id, generate(title || E'\n\n', max_tokens => 4, temperature => 0.3, stop => E'{"\n"}')
 FROM article WHERE id = 1 ON CONFLICT DO NOTHING;
 
 -- Without one long transaction.

@@ -85,7 +85,7 @@ sub import
 {
     my $caller = caller;
     no strict 'refs';
-    *{"${caller}::$_"} = \&{$_} for qw(new_node session ask fails_like backend_status median time usleep);
+    *{"${caller}::$_"} = \&{$_} for qw(new_node session ask fails_like backend_status median quartile time usleep);
     strict->import;
     warnings->import;
     Test::More->export_to_level(1);
@@ -156,6 +156,12 @@ sub median
 {
     my @sorted = sort { $a <=> $b } @_;
     return $sorted[ $#sorted / 2 ];
+}
+
+sub quartile
+{
+    my @sorted = sort { $a <=> $b } @_;
+    return $sorted[ $#sorted / 4 ];
 }
 
 END {

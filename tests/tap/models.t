@@ -135,7 +135,9 @@ unlike((ask($user, "SELECT generate('x', '$_')"))[1], qr/\Q$directory\E/, "the e
 unlike(ask($user, 'SELECT * FROM aigc_models()'), qr/\Q$directory\E/, 'nor does the list');
 is(ask($user, 'SET aigc.threads = 1; SET aigc.context_size = 128; SET aigc.max_tokens = 5; SET aigc.seed = 3; SELECT 1'),
     '1', 'anybody may set the others');
-fails_like($user, "SELECT generate('Once', repeat('x', 10))", qr/there is no model/);
+ask($main, 'REVOKE EXECUTE ON FUNCTION generate, generate_alternatives, generate_stream, score_text FROM PUBLIC');
+fails_like($user, "SELECT generate('Once')", qr/permission denied for function generate/, 'generation kept to some roles');
+is(ask($user, "SELECT count_tokens('Once')"), 2, 'which leaves the rest');
 
 $_->quit for $main, $user;
 $node->stop('fast');
