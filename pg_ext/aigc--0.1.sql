@@ -46,7 +46,8 @@ CREATE FUNCTION generate_alternatives(
 AS 'MODULE_PATHNAME', 'sql_generate_alternatives'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 3;
 
-COMMENT ON FUNCTION generate_alternatives(text, int, text, int, float8, float8, int, float8, float8, float8, float8, text[], bigint) IS
+COMMENT ON FUNCTION generate_alternatives(text, int, text, int, float8, float8, int, float8, float8, float8, float8,
+    text[], bigint) IS
 'n texts that a model writes after a prompt, decoded as one batch, the most probable per token first';
 
 CREATE FUNCTION generate_stream(
@@ -66,7 +67,8 @@ CREATE FUNCTION generate_stream(
 AS 'MODULE_PATHNAME', 'sql_generate_stream'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 100;
 
-COMMENT ON FUNCTION generate_stream(text, text, int, float8, float8, int, float8, float8, float8, float8, text[], bigint) IS
+COMMENT ON FUNCTION generate_stream(text, text, int, float8, float8, int, float8, float8, float8, float8, text[],
+    bigint) IS
 'text that a model writes after a prompt, piece by piece as it is written';
 
 -- Tokens. What these give depends on a model file and on settings, so STABLE is the most that can be said.

@@ -10,16 +10,18 @@ SELECT count(*) AS null_n FROM generate_alternatives('Once upon a time', NULL, m
 
 -- The same as without neighbours in the batch: reproducible, and the first one is generate()'s.
 SELECT a = b AS reproducible
-FROM (SELECT array_agg(t ORDER BY rank) FROM generate_alternatives('Tom', 5, max_tokens => 20, seed => 3) AS t) AS x (a),
-    (SELECT array_agg(t ORDER BY rank) FROM generate_alternatives('Tom', 5, max_tokens => 20, seed => 3) AS t) AS y (b);
+FROM (SELECT array_agg(t ORDER BY rank)
+        FROM generate_alternatives('Tom', 5, max_tokens => 20, seed => 3) AS t) AS x (a),
+    (SELECT array_agg(t ORDER BY rank)
+        FROM generate_alternatives('Tom', 5, max_tokens => 20, seed => 3) AS t) AS y (b);
 SELECT generate('Tom', max_tokens => 20, seed => 3)
     IN (SELECT text FROM generate_alternatives('Tom', 5, max_tokens => 20, seed => 3)) AS one_is_generate;
 SELECT text = generate('Tom', temperature => 0, max_tokens => 20) AS greedy
 FROM generate_alternatives('Tom', 2, temperature => 0, max_tokens => 20);
 
 -- The log-probability is that of the text, as score_text() finds it.
-SELECT abs(logprob - ((score_text('Once upon a time' || text)).logprob - (score_text('Once upon a time')).logprob)) < 0.01
-    AS agrees
+SELECT abs(logprob - ((score_text('Once upon a time' || text)).logprob - (score_text('Once upon a time')).logprob))
+    < 0.01 AS agrees
 FROM generate_alternatives('Once upon a time', 1, temperature => 0, max_tokens => 8);
 
 SELECT count(*) AS no_prompt FROM generate_alternatives(NULL, 3);

@@ -1,12 +1,14 @@
 -- Tokens, with the model's BOS as generate() puts it before a prompt.
 SELECT tokenize('Tom had a red ball');
 SELECT count_tokens('Tom had a red ball'), count_tokens(''), tokenize('');
-SELECT tokenize('Once', 'stories260K') = tokenize('Once') AS model_by_name, tokenize('Once', NULL) = tokenize('Once') AS by_default;
+SELECT tokenize('Once', 'stories260K') = tokenize('Once') AS model_by_name,
+    tokenize('Once', NULL) = tokenize('Once') AS by_default;
 SELECT tokenize(NULL) IS NULL AS text, count_tokens(NULL) IS NULL AS counted, detokenize(NULL) IS NULL AS tokens;
 
 -- Back again, in every script.
 SELECT t, detokenize(tokenize(t)) = t AS same, count_tokens(t) = cardinality(tokenize(t)) AS counted
-FROM (VALUES ('Tom had a red ball'), ('  two spaces, and a tab	'), (E'lines\nand\n\nlines'), (''), ('grüße'), ('日本語'),
+FROM (VALUES ('Tom had a red ball'), ('  two spaces, and a tab	'), (E'lines\nand\n\nlines'), (''),
+    ('grüße'), ('日本語'),
     ('🙂 and 👩‍👩‍👧'), ('Ω≈ç√∫'), ('مرحبا')) AS sample (t);
 SELECT detokenize('{}') = '' AS nothing, detokenize('{1}') = '' AS bos;
 SELECT detokenize('[5:7]={1,274,287}'::int[]) = detokenize('{1,274,287}') AS other_lower_bound;

@@ -33,12 +33,9 @@ sub run_in_stage
     die "tools/pg-stage failed\n" if $? != 0;
     system("mkdir -p '$stage/work/tests' '$stage/models' && cp -R '$root/sql' '$root/expected' '$stage/work/' && "
           . "cp -R '$root/tests/tap' '$stage/work/tests/'") == 0 or die "cannot copy the tests to $stage\n";
-    for my $model (
-        glob "'$data/models/stories260K.gguf' '$data/models/stories260K.greedy.txt' '$data/tokenizers/ggml-vocab-gpt-2.gguf'"
-      )
-    {
-        next if !-r $model;
-        system('cp', $model, "$stage/models/") == 0 or die "cannot copy $model\n";
+    for my $file (qw(models/stories260K.gguf models/stories260K.greedy.txt tokenizers/ggml-vocab-gpt-2.gguf)) {
+        next if !-r "$data/$file";
+        system('cp', "$data/$file", "$stage/models/") == 0 or die "cannot copy $data/$file\n";
     }
     system("chown -R $user[0]:$user[1] '$stage/work' '$stage/models'") == 0 or die "cannot chown $stage\n" if @user;
 
@@ -114,6 +111,8 @@ END
 sub session
 {
     my ($node, $database) = @_;
+    no warnings 'redefine';
+    local *PostgreSQL::Test::BackgroundPsql::note = sub { };    # it would note every query and answer
     return $node->background_psql($database // 'postgres', on_error_stop => 0);
 }
 
@@ -122,7 +121,7 @@ sub ask
 {
     my ($session, $query) = @_;
     no warnings 'redefine';
-    local *PostgreSQL::Test::BackgroundPsql::note = sub { };    # it would note every query and answer
+    local *PostgreSQL::Test::BackgroundPsql::note = sub { };
     my $out = $session->query($query);
     my $err = $session->{stderr};
     $session->{stderr} = '';

@@ -49,8 +49,10 @@ is($primary->safe_psql('postgres', q{SELECT generate('Once') = generate('Once', 
 $primary->safe_psql('postgres', q{
     CREATE TABLE story (prompt text, ending text DEFAULT generate('Tom had', temperature => 0, max_tokens => 5));
     INSERT INTO story VALUES ('Tom had');
-    CREATE VIEW tokens AS SELECT prompt, count_tokens(prompt) AS n, generate(prompt, max_tokens => n) FROM story, generate_series(1, 2) AS n;
-    CREATE FUNCTION summary(p text) RETURNS text LANGUAGE sql AS $$ SELECT generate(p, temperature => 0, stop => '{.}') $$});
+    CREATE VIEW tokens AS SELECT prompt, count_tokens(prompt) AS n, generate(prompt, max_tokens => n)
+    FROM story, generate_series(1, 2) AS n;
+    CREATE FUNCTION summary(p text) RETURNS text LANGUAGE sql AS $$
+        SELECT generate(p, temperature => 0, stop => '{.}') $$});
 my $dump = "$ENV{AIGC_STAGE}/work/dump.sql";
 command_ok([ 'pg_dump', '--file', $dump, $primary->connstr('postgres') ], 'pg_dump');
 like(slurp_file($dump), qr/CREATE EXTENSION IF NOT EXISTS aigc/, 'dumps the extension');

@@ -19,7 +19,8 @@ for my $database (qw(latin1 ascii euc)) {
 
 # The same characters are the same tokens, whatever their bytes.
 my $utf8_tokens = $node->safe_psql('postgres', q{SELECT tokenize(U&'caf\00e9 \00a7')});
-is(ask($session{latin1}, q{SELECT tokenize(convert_from('\x636166e920a7', 'LATIN1'))}), $utf8_tokens, 'tokens from LATIN1');
+is(ask($session{latin1}, q{SELECT tokenize(convert_from('\x636166e920a7', 'LATIN1'))}), $utf8_tokens,
+    'tokens from LATIN1');
 is(ask($session{ascii}, q{SELECT tokenize(encode('\x636166c3a920c2a7', 'escape')::bytea::text)}) ne '', 1,
     'an escaped text is a text');
 is(ask($session{ascii}, q{SELECT tokenize(convert_from('\x636166c3a920c2a7', 'SQL_ASCII'))}), $utf8_tokens,
@@ -40,13 +41,14 @@ for my $call ('tokenize(%s)', 'count_tokens(%s)', 'generate(%s)', 'score_text(%s
 }
 
 # Half a character, and the replacement character where a database has it.
-is($node->safe_psql('postgres', q{SELECT detokenize(ARRAY[3 + 195]) = U&'\fffd'}), 't', 'half a character becomes U+FFFD');
+is($node->safe_psql('postgres', q{SELECT detokenize(ARRAY[3 + 195]) = U&'\fffd'}), 't',
+    'half a character becomes U+FFFD');
 is($node->safe_psql('postgres', q{SELECT detokenize(ARRAY[3 + 97, 3, 3 + 98]) = U&'a\fffdb'}), 't',
     'U+0000, which text cannot hold, too');
 
 # Messages in a database of another encoding carry what a name holds, or a question mark.
-is((ask($session{latin1}, q{SELECT generate('x', convert_from('\x636166e9', 'LATIN1'))}))[1] =~ /there is no model "caf\?\?"/,
-    1, 'a name outside ASCII in a message');
+like((ask($session{latin1}, q{SELECT generate('x', convert_from('\x636166e9', 'LATIN1'))}))[1],
+    qr/there is no model "caf\?\?"/, 'a name outside ASCII in a message');
 
 $_->quit for values %session;
 $node->stop('fast');

@@ -51,14 +51,16 @@ write_file('../outside.gguf', $good);
 for my $name ('../outside', '/etc/passwd', "$directory/stories", '..', '.hidden', 'folder.gguf/x', '', '.gguf',
     "a\tb", 'x' x 300, '..\\outside') {
     my $quoted = $name =~ s/'/''/gr;
-    fails_like($main, "SELECT generate('Once', '$quoted')", qr/ERROR:  invalid model name "/, "name '$name' is refused");
+    fails_like($main, "SELECT generate('Once', '$quoted')", qr/ERROR:  invalid model name "/,
+        "name '$name' is refused");
 }
 fails_like($main, q{SET aigc.model = '../outside'}, qr/invalid value for parameter "aigc.model"/, 'also as a setting');
 like(fails_like($main, q{SELECT generate('Once', 'absent')}, qr/there is no model "absent"/, 'an unknown model'),
     qr/HINT:.*"stories"/, 'its error names the models that there are');
 
 # A file that is replaced is opened anew; what a cursor has begun it ends with the old one.
-ask($main, q{BEGIN; DECLARE c CURSOR FOR SELECT generate_stream('Once upon a time', temperature => 0, max_tokens => 20)});
+ask($main, q{BEGIN; DECLARE c CURSOR FOR SELECT generate_stream('Once upon a time', temperature => 0,
+    max_tokens => 20)});
 my $c = ask($main, 'FETCH 1 FROM c');
 write_file('next', $good . "\0" x 4096);
 rename "$directory/next", "$directory/stories.gguf" or die;
@@ -116,7 +118,8 @@ SKIP: {
 # The directory itself.
 ask($main, "SET aigc.model_directory = '/nonexistent/models'");
 fails_like($main, 'SELECT * FROM aigc_models()', qr/could not open the model directory: No such file/, 'no directory');
-like(fails_like($main, $greedy, qr/there is no model "stories"/, 'no model without one'), qr/HINT:  The directory holds no/);
+like(fails_like($main, $greedy, qr/there is no model "stories"/, 'no model without one'),
+    qr/HINT:  The directory holds no/);
 fails_like($main, q{SET aigc.model_directory = 'models'}, qr/must be an absolute path/, 'a relative directory');
 ask($main, "SET aigc.model_directory = '$directory/../directory//'");
 is(ask($main, 'SHOW aigc.model_directory'), $directory, 'the directory is kept in canonical form');
@@ -133,10 +136,11 @@ fails_like($user, 'SHOW aigc.model_directory', qr/must be superuser|permission d
 unlike((ask($user, "SELECT generate('x', '$_')"))[1], qr/\Q$directory\E/, "the error of $_ does not tell it")
   for qw(absent truncated random folder);
 unlike(ask($user, 'SELECT * FROM aigc_models()'), qr/\Q$directory\E/, 'nor does the list');
-is(ask($user, 'SET aigc.threads = 1; SET aigc.context_size = 128; SET aigc.max_tokens = 5; SET aigc.seed = 3; SELECT 1'),
-    '1', 'anybody may set the others');
+is(ask($user, 'SET aigc.threads = 1; SET aigc.context_size = 128; SET aigc.max_tokens = 5; SET aigc.seed = 3;
+    SELECT 1'), '1', 'anybody may set the others');
 ask($main, 'REVOKE EXECUTE ON FUNCTION generate, generate_alternatives, generate_stream, score_text FROM PUBLIC');
-fails_like($user, "SELECT generate('Once')", qr/permission denied for function generate/, 'generation kept to some roles');
+fails_like($user, "SELECT generate('Once')", qr/permission denied for function generate/,
+    'generation kept to some roles');
 is(ask($user, "SELECT count_tokens('Once')"), 2, 'which leaves the rest');
 
 $_->quit for $main, $user;
