@@ -119,7 +119,8 @@ function M.default_model()
   if named and named ~= '' then
     return named
   end
-  local plugin = vim.fn.fnamemodify(debug.getinfo(1, 'S').source:sub(2), ':p:h:h:h')
+  local file = vim.fn.resolve(debug.getinfo(1, 'S').source:sub(2)) -- the plugin may be a link into a clone
+  local plugin = vim.fn.fnamemodify(file, ':p:h:h:h')
   local installed = plugin .. '/models/' .. FILE
   local repository = vim.fn.fnamemodify(plugin, ':h') .. '/models/' .. FILE
   return vim.fn.filereadable(repository) == 1 and repository or installed
