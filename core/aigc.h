@@ -142,9 +142,9 @@ enum {
 aigc_status aigc_tokenize(const aigc_model *model, const char *text, size_t len, unsigned flags, int32_t **tokens,
                           size_t *n_tokens, aigc_error *err);
 
-/* Makes aigc_tokenize() and aigc_submit() on this model give up with AIGC_INTERRUPTED soon after *flag becomes non-zero:
- * a text of hundreds of megabytes takes its time. Nothing is lost; call again to begin anew. NULL, as at first: they
- * never do. Set it before other threads use the model. */
+/* Makes aigc_tokenize() and aigc_submit() on this model give up with AIGC_INTERRUPTED soon after *flag becomes
+ * non-zero: a text of hundreds of megabytes takes its time. Nothing is lost; call again to begin anew. NULL, as at
+ * first: they never do. Set it before other threads use the model. */
 void aigc_model_set_interrupt(aigc_model *model, const volatile sig_atomic_t *flag);
 
 /* Token ids to text. *text is malloc'd (aigc_free) and NUL-terminated; bytes that form no UTF-8 become U+FFFD. */
@@ -235,8 +235,8 @@ typedef struct aigc_request_options {
 aigc_request_options aigc_request_defaults(void);
 
 /* Puts a request in line. Nothing is computed yet. Errors: AIGC_E_ARGUMENT (names the option and its value),
- * AIGC_E_TEXT, AIGC_E_LIMIT (the prompt has as many tokens as the context or more), AIGC_E_MEMORY; AIGC_INTERRUPTED only
- * with aigc_model_set_interrupt(). An empty prompt is the model's BOS alone. */
+ * AIGC_E_TEXT, AIGC_E_LIMIT (the prompt has as many tokens as the context or more), AIGC_E_MEMORY; AIGC_INTERRUPTED
+ * only with aigc_model_set_interrupt(). An empty prompt is the model's BOS alone. */
 aigc_status aigc_submit(aigc_engine *engine, const aigc_request_options *options, aigc_request **request,
                         aigc_error *err);
 
@@ -302,5 +302,48 @@ void aigc_request_rank(const aigc_request *request, int *rank);
 
 /* Takes the request out of the engine (cancelling it if it runs) and frees it. NULL is allowed. */
 void aigc_request_free(aigc_request *request);
+
+/* ---- learning a vocabulary ---------------------------------------------------------------------------------- */
+
+/*
+ * Learns a byte-level BPE vocabulary from text (Sennrich et al., 2016; bytes: Radford et al., 2019).
+ *
+ *     aigc_bpe_trainer_create(&options, &trainer, err);
+ *     aigc_bpe_trainer_feed(trainer, text, len, err);          any number of times
+ *     while (aigc_bpe_trainer_merge(trainer, 100, &done, err) == AIGC_OK && !done)
+ *         ...                                                  show progress, or give up
+ *     aigc_bpe_trainer_write(trainer, path, name, err);        a vocabulary-only GGUF file
+ *
+ * The merges are those of Hugging Face's BpeTrainer with the byte alphabet: the most frequent pair first, of equally
+ * frequent ones that with the lower ids. Ids: special tokens, the 256 bytes in the order of the characters that stand
+ * for them, then merged tokens in the order of their merges.
+ */
+typedef struct aigc_bpe_trainer aigc_bpe_trainer;
+
+typedef struct aigc_bpe_trainer_options {
+    int vocab_size;             /* tokens in all: special ones, bytes and merged ones */
+    const char *pretokenizer;   /* tokenizer.ggml.pre: "gpt-2", "llama-bpe", "qwen2"; how text is cut into words */
+    int64_t min_frequency;      /* pairs seen less often are not merged */
+    const char *const *special; /* [n_special] control tokens: the first one begins and ends documents. In the text they
+                                 * cut words and are not learned. */
+    size_t n_special;
+} aigc_bpe_trainer_options;
+
+/* Errors: AIGC_E_ARGUMENT names the option and its value. */
+aigc_status aigc_bpe_trainer_create(const aigc_bpe_trainer_options *options, aigc_bpe_trainer **out, aigc_error *err);
+void aigc_bpe_trainer_destroy(aigc_bpe_trainer *t); /* NULL is allowed */
+
+/* Counts the words of a text. Errors: AIGC_E_TEXT if it is not UTF-8, AIGC_E_MEMORY, AIGC_E_ARGUMENT after the first
+ * merge. */
+aigc_status aigc_bpe_trainer_feed(aigc_bpe_trainer *t, const char *text, size_t len, aigc_error *err);
+
+/* Makes up to n merges. *done: the vocabulary is full, or no pair is frequent enough. */
+aigc_status aigc_bpe_trainer_merge(aigc_bpe_trainer *t, int n, bool *done, aigc_error *err);
+
+int aigc_bpe_trainer_n_vocab(const aigc_bpe_trainer *t);
+uint64_t aigc_bpe_trainer_n_words(const aigc_bpe_trainer *t); /* different ones */
+
+/* Writes tokenizer.ggml.* to a GGUF file without tensors, under a temporary name until it is complete. */
+aigc_status aigc_bpe_trainer_write(const aigc_bpe_trainer *t, const char *path, const char *name, aigc_error *err);
 
 #endif

@@ -241,6 +241,6 @@ const command command_inspect = {
         "Describes a GGUF file: its shape, how its weights are quantised, every tensor, whether this version runs it\n"
         "(and why not), and the memory that it takes beside the weights, which stay in the page cache and are\n"
         "shared by all processes. With -v the metadata too.\n",
-    .takes_model = true,
+    .plain = PLAIN_MODEL,
     .run = run,
 };

@@ -5,7 +5,7 @@
 #include "output.h"
 
 static const command *const commands[] = {
-    &command_generate, &command_tokenize, &command_inspect, &command_score, &command_bench,
+    &command_generate, &command_tokenize, &command_inspect, &command_score, &command_bench, &command_train_tokenizer,
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -19,7 +19,7 @@ static void print_help(FILE *out)
           "Commands:\n",
           out);
     for (int i = 0; i < N_COMMANDS; i++)
-        fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(out, "  %-15s  %s\n", commands[i]->name, commands[i]->summary);
     fputs("\n"
           "'aigc COMMAND --help' lists a command's options; 'aigc --version' prints the version.\n"
           "\n"

@@ -36,12 +36,13 @@ typedef struct option_spec {
 #define AT(field)     offsetof(settings, field)
 #define WITH_ENGINE   (FOR_GENERATE | FOR_SCORE)
 #define WITH_TEXT     (FOR_GENERATE | FOR_TOKENIZE | FOR_SCORE)
-#define ALL_COMMANDS  (WITH_TEXT | FOR_INSPECT | FOR_BENCH)
+#define WITH_MODEL    (WITH_TEXT | FOR_INSPECT | FOR_BENCH)
+#define ALL_COMMANDS  (WITH_MODEL | FOR_TRAIN_TOKENIZER)
 #define ANY_INT       0, 2147483647
 #define SAMPLING_REAL KIND_REAL, FOR_GENERATE
 
 static const option_spec specs[] = {
-    {"model", 'm', KIND_TEXT, ALL_COMMANDS, AT(model), 0, 0, "FILE", "the model, a GGUF file [$AIGC_MODEL]"},
+    {"model", 'm', KIND_TEXT, WITH_MODEL, AT(model), 0, 0, "FILE", "the model, a GGUF file [$AIGC_MODEL]"},
     {"prompt", 'p', KIND_TEXT, WITH_TEXT, AT(prompt), 0, 0, "TEXT", "the input text"},
     {"file", 'f', KIND_TEXT, WITH_TEXT, AT(file), 0, 0, "FILE", "read the input text from FILE (- is standard input)"},
 
@@ -96,6 +97,15 @@ static const option_spec specs[] = {
      "sequences that run at once"},
     {"no-prefix-cache", 0, KIND_FALSE, FOR_GENERATE, AT(engine.prefix_cache), 0, 0, NULL,
      "do not look for known beginnings of the prompt"},
+
+    {"output", 'o', KIND_TEXT, FOR_TRAIN_TOKENIZER, AT(output), 0, 0, "FILE", "the GGUF file to write"},
+    {"vocab", 0, KIND_INT, FOR_TRAIN_TOKENIZER, AT(vocab_size), 257, 1 << 24, "N", "tokens of the vocabulary [8192]"},
+    {"pre", 0, KIND_TEXT, FOR_TRAIN_TOKENIZER, AT(pre), 0, 0, "NAME",
+     "how text is cut into words: gpt-2, llama-bpe or qwen2 [gpt-2]"},
+    {"min-frequency", 0, KIND_INT, FOR_TRAIN_TOKENIZER, AT(min_frequency), ANY_INT, "N",
+     "leave pairs seen less often apart [2]"},
+    {"special", 0, KIND_TEXTS, FOR_TRAIN_TOKENIZER, AT(special), 0, 0, "TEXT",
+     "a control token; repeatable, the first begins and ends documents [<|endoftext|>]"},
 
     {"verbose", 'v', KIND_TRUE, FOR_INSPECT, AT(verbose), 0, 0, NULL, "the metadata too"},
     {"json", 0, KIND_TRUE, FOR_INSPECT | FOR_SCORE | FOR_BENCH, AT(json), 0, 0, NULL, "one JSON object"},
@@ -312,12 +322,17 @@ static void set_defaults(settings *s)
         .prompt_tokens = 512,
         .decode_tokens = 64,
         .repeat = 5,
+        .vocab_size = 8192,
+        .pre = "gpt-2",
+        .min_frequency = 2,
     };
 }
 
 static int plain_argument(const command *c, const char *argument, settings *s)
 {
-    if (!c->takes_model)
+    if (c->plain == PLAIN_FILES && append_text(argument, &s->files))
+        return EXIT_OK;
+    if (c->plain != PLAIN_MODEL)
         return bad_usage(c, "unexpected argument", argument, "");
     if (s->model != NULL)
         return bad_usage(c, "more than one model:", argument, "");

@@ -19,6 +19,7 @@ enum {
     FOR_INSPECT = 1 << 2,
     FOR_SCORE = 1 << 3,
     FOR_BENCH = 1 << 4,
+    FOR_TRAIN_TOKENIZER = 1 << 5,
 };
 
 enum { LIST_MAX = 64 };
@@ -52,15 +53,19 @@ typedef struct settings {
     bool tokens;                                /* score */
     int_list threads, sequences;                /* bench */
     int prompt_tokens, decode_tokens, repeat;
+    text_list files; /* train-tokenizer */
+    const char *output, *pre;
+    int vocab_size, min_frequency;
+    text_list special;
 } settings;
 
 typedef struct command {
     const char *name;
     unsigned bit;
-    const char *summary;  /* one line for `aigc --help` */
-    const char *synopsis; /* what follows "aigc NAME" in the usage line */
-    const char *details;  /* paragraphs of its own --help */
-    bool takes_model;     /* the model may be given as a plain argument */
+    const char *summary;                                 /* one line for `aigc --help` */
+    const char *synopsis;                                /* what follows "aigc NAME" in the usage line */
+    const char *details;                                 /* paragraphs of its own --help */
+    enum { PLAIN_NONE, PLAIN_MODEL, PLAIN_FILES } plain; /* what plain arguments are */
     int (*run)(settings *s);
 } command;
 

@@ -44,16 +44,20 @@ static int byte_of_symbol(uint32_t c)
     return c <= 0x20 ? (int)c : c <= 0x42 ? (int)(0x7f + c - 0x21) : 0xad;
 }
 
+int bpe_symbol(unsigned char byte, char out[2])
+{
+    uint32_t c = byte;
+    if (!stands_for_itself(c)) /* the bytes 00-20, 7f-a0 and ad, in this order */
+        c = 0x100 + (c <= 0x20 ? c : c <= 0xa0 ? c - 0x7f + 0x21 : 0x43);
+    out[0] = (char)(c < 0x80 ? c : 0xc0 | c >> 6);
+    out[1] = (char)(0x80 | (c & 0x3f));
+    return c < 0x80 ? 1 : 2;
+}
+
 static void make_symbols(bpe *b)
 {
-    for (uint32_t c = 0; c <= 0x143; c++) {
-        int byte = byte_of_symbol(c);
-
-        if (byte < 0)
-            continue;
-        b->symbol_len[byte] = c < 0x80 ? 1 : 2;
-        b->symbol[byte][0] = (char)(c < 0x80 ? c : 0xc0 | c >> 6);
-        b->symbol[byte][1] = (char)(0x80 | (c & 0x3f));
+    for (int byte = 0; byte < 256; byte++) {
+        b->symbol_len[byte] = (uint8_t)bpe_symbol((unsigned char)byte, b->symbol[byte]);
         b->symbol_id[byte] = vocab_find(b->vocab, b->symbol[byte], b->symbol_len[byte]);
     }
 }

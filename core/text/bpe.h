@@ -22,6 +22,9 @@ const pretokenizer *bpe_pretokenizer(const bpe *b);
  * stopped. */
 bool bpe_encode(const bpe *b, const char *text, size_t len, int32_t unknown, encoder *e);
 
+/* The character (UTF-8, 1 or 2 bytes; out holds 2) that stands for a byte in tokens and merges. Returns its length. */
+int bpe_symbol(unsigned char byte, char out[2]);
+
 /* The bytes that a normal token's text stands for; as it is if it is not in the form of byte-level BPE. out holds
  * text's length. Returns how many. */
 size_t bpe_bytes(const char *text, size_t len, char *out);
