@@ -117,6 +117,8 @@ endif
 # Sums are to be added as they come: gcc would otherwise put the additions off until there are not enough registers.
 AS_THEY_COME = $(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-reassoc -fno-tree-ter)
 $(BUILD)/core/tensor/kernels_%.o: OPT = -O3 $(AS_THEY_COME)
+# Loops there are plain C, for the compiler to vectorise.
+$(BUILD)/core/learn/math.o: OPT = -O3
 
 define link
 $(call say,ld)

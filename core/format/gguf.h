@@ -109,6 +109,8 @@ void gguf_writer_set_i32s(gguf_writer *w, const char *key, const int32_t *items,
 void gguf_writer_set_f32s(gguf_writer *w, const char *key, const float *items, size_t n);
 /* Copies every value of another file except keys already set. */
 void gguf_writer_copy_values(gguf_writer *w, const gguf_file *from);
+/* The same for the keys that begin with prefix. */
+void gguf_writer_copy_prefix(gguf_writer *w, const gguf_file *from, const char *prefix);
 void gguf_writer_add_tensor(gguf_writer *w, const char *name, tensor_type type, int n_dims, const uint64_t *dims);
 /* Writes header and padding to a temporary file, then takes the tensors' data in order, each whole or in parts. */
 aigc_status gguf_writer_begin(gguf_writer *w, const char *path, aigc_error *err);

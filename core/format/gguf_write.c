@@ -250,11 +250,16 @@ void gguf_writer_set_f32s(gguf_writer *w, const char *key, const float *items, s
 
 void gguf_writer_copy_values(gguf_writer *w, const gguf_file *from)
 {
+    gguf_writer_copy_prefix(w, from, "");
+}
+
+void gguf_writer_copy_prefix(gguf_writer *w, const gguf_file *from, const char *prefix)
+{
     for (uint64_t i = 0; i < gguf_n_values(from); i++) {
         const gguf_value *v = gguf_value_at(from, i);
 
         /* The new file is aligned in its own way. */
-        if (strcmp(v->key, "general.alignment") == 0 ||
+        if (strcmp(v->key, "general.alignment") == 0 || strncmp(v->key, prefix, strlen(prefix)) != 0 ||
             (w->keys.n && name_index_find(&w->keys.index, w->keys.items, sizeof w->keys.items[0], v->key)))
             continue;
         if (v->type == GGUF_ARRAY)

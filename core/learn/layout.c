@@ -1,0 +1,268 @@
+/* layout.c: see layout.h. */
+#include "learn/layout.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "model/kv.h"
+
+enum {
+    ALIGN_FLOATS = 16,
+    MAX_SIZE = 1 << 20, /* of any one dimension */
+    MAX_LAYERS = 1024,
+};
+
+static const float START_DEVIATION = 0.02f;
+
+static aigc_status check_size(const char *what, int value, int most, aigc_error *err)
+{
+    if (value >= 1 && value <= most)
+        return AIGC_OK;
+    return aigc_fail(err, AIGC_E_ARGUMENT, "%s must be from 1 to %d, not %d", what, most, value);
+}
+
+static aigc_status check_shape(const learn_shape *s, const arch *recipe, aigc_error *err)
+{
+    aigc_status status;
+    if ((status = check_size("layers", s->n_layers, MAX_LAYERS, err)) != AIGC_OK ||
+        (status = check_size("the width", s->n_embd, MAX_SIZE, err)) != AIGC_OK ||
+        (status = check_size("heads", s->n_heads, s->n_embd, err)) != AIGC_OK ||
+        (status = check_size("key-value heads", s->n_kv_heads, s->n_heads, err)) != AIGC_OK ||
+        (status = check_size("the feed-forward width", s->n_ff, MAX_SIZE, err)) != AIGC_OK ||
+        (status = check_size("the context", s->n_context, MAX_SIZE, err)) != AIGC_OK ||
+        (status = check_size("the vocabulary", s->n_vocab, MAX_SIZE, err)) != AIGC_OK)
+        return status;
+    int head_dim = s->n_embd / s->n_heads;
+    if (s->n_embd % s->n_heads != 0)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "a width of %d can't be shared by %d heads evenly", s->n_embd,
+                         s->n_heads);
+    if (s->n_heads % s->n_kv_heads != 0)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "%d heads can't share %d key-value heads evenly", s->n_heads,
+                         s->n_kv_heads);
+    if (recipe->weights >> ATTN_QKV & 1 && s->n_kv_heads != s->n_heads)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "%s has a key-value head for each head: %d, not %d", recipe->name,
+                         s->n_heads, s->n_kv_heads);
+    if (head_dim > KV_MAX_HEAD_DIM)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "heads of %d dimensions are wider than %d", head_dim, KV_MAX_HEAD_DIM);
+    if (recipe->position != POSITION_LEARNED && (head_dim % 2 != 0 || !(s->rope_base > 0) || !isfinite(s->rope_base)))
+        return aigc_fail(err, AIGC_E_ARGUMENT,
+                         "rotary positions need heads of even width and a base above 0, not %d and %g", head_dim,
+                         (double)s->rope_base);
+    if (!(s->norm_eps > 0) || !isfinite(s->norm_eps))
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the norm's epsilon must be above 0, not %g", (double)s->norm_eps);
+    return AIGC_OK;
+}
+
+static void set_hyperparameters(learn_layout *l, const learn_shape *s)
+{
+    hyperparameters *hp = &l->hp;
+    *hp = (hyperparameters){
+        .n_layers = (uint32_t)s->n_layers,
+        .n_embd = (uint32_t)s->n_embd,
+        .n_heads = (uint32_t)s->n_heads,
+        .n_kv_heads = (uint32_t)s->n_kv_heads,
+        .head_dim = (uint32_t)(s->n_embd / s->n_heads),
+        .n_ff = (uint32_t)s->n_ff,
+        .n_vocab = (uint32_t)s->n_vocab,
+        .n_context = (uint32_t)s->n_context,
+        .norm_eps = s->norm_eps,
+        .rope_base = s->rope_base,
+        .rope_scale = 1.0f,
+    };
+    size_t q = (size_t)hp->n_heads * hp->head_dim, kv = (size_t)hp->n_kv_heads * hp->head_dim;
+    hp->n_rot = hp->head_dim;
+    hp->dims[DIM_EMBD] = hp->n_embd;
+    hp->dims[DIM_Q] = q;
+    hp->dims[DIM_KV] = kv;
+    hp->dims[DIM_QKV] = q + 2 * kv;
+    hp->dims[DIM_FF] = hp->n_ff;
+}
+
+/* Appends a tensor; the table has room. Returns its number. */
+static int add(learn_layout *l, const char *name, size_t k, size_t rows, learn_tensor t)
+{
+    snprintf(t.name, sizeof t.name, "%s", name);
+    t.k = k;
+    t.rows = rows;
+    t.offset = l->n_floats;
+    l->tensors[l->n_tensors] = t;
+    l->n_params += k * rows;
+    l->n_floats += (k * rows + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+    return l->n_tensors++;
+}
+
+static const learn_tensor MATRIX = {.deviation = START_DEVIATION}, ONES = {.is_vector = true, .start = 1},
+                          ZEROS = {.is_vector = true};
+
+static void add_layer(learn_layout *l, uint32_t i)
+{
+    char name[48];
+    learn_tensor residual = MATRIX; /* ATTN_OUTPUT and FFN_DOWN add to the stream, 2 n_layers times in all */
+    residual.deviation = START_DEVIATION / sqrtf(2.0f * (float)l->hp.n_layers);
+    for (int role = 0; role < LAYER_ROLES; role++) {
+        const role_shape *shape = &layer_roles[role];
+        size_t rows = l->hp.dims[shape->rows];
+        bool is_norm = role >= LAYER_MATRICES, writes = role == ATTN_OUTPUT || role == FFN_DOWN;
+        l->layers[i].weight[role] = l->layers[i].bias[role] = NO_TENSOR;
+        if (!(l->recipe->weights >> role & 1))
+            continue;
+        snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.weight", i, shape->name);
+        if (is_norm)
+            l->layers[i].weight[role] = add(l, name, rows, 1, ONES);
+        else
+            l->layers[i].weight[role] = add(l, name, l->hp.dims[shape->k], rows, writes ? residual : MATRIX);
+        if (!(l->recipe->biases >> role & 1))
+            continue;
+        snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.bias", i, shape->name);
+        l->layers[i].bias[role] = add(l, name, rows, 1, ZEROS);
+    }
+}
+
+aigc_status layout_create(const learn_shape *shape, learn_layout *out, aigc_error *err)
+{
+    learn_layout l = {.tied = shape->tied, .position_embd = NO_TENSOR, .output_norm_bias = NO_TENSOR};
+    l.recipe = arch_find(shape->arch, strlen(shape->arch));
+    if (l.recipe == NULL)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "architecture '%s' is not known (%s are)", shape->arch, arch_names());
+    aigc_status status = check_shape(shape, l.recipe, err);
+    if (status != AIGC_OK)
+        return status;
+    set_hyperparameters(&l, shape);
+    l.capacity = 5 + shape->n_layers * LAYER_ROLES * 2;
+    l.tensors = aigc_calloc((size_t)l.capacity, sizeof *l.tensors);
+    l.layers = aigc_calloc((size_t)shape->n_layers, sizeof *l.layers);
+    if (l.tensors == NULL || l.layers == NULL) {
+        layout_free(&l);
+        return aigc_fail_memory(err, "the table of weights", (size_t)l.capacity * sizeof *l.tensors);
+    }
+    size_t n_embd = l.hp.n_embd;
+    l.token_embd = l.output = add(&l, "token_embd.weight", n_embd, l.hp.n_vocab, MATRIX);
+    if (l.recipe->position == POSITION_LEARNED)
+        l.position_embd = add(&l, "position_embd.weight", n_embd, l.hp.n_context, MATRIX);
+    for (uint32_t i = 0; i < l.hp.n_layers; i++)
+        add_layer(&l, i);
+    l.output_norm = add(&l, "output_norm.weight", n_embd, 1, ONES);
+    if (l.recipe->norm == NORM_LAYER)
+        l.output_norm_bias = add(&l, "output_norm.bias", n_embd, 1, ZEROS);
+    if (!l.tied)
+        l.output = add(&l, "output.weight", n_embd, l.hp.n_vocab, MATRIX);
+    *out = l;
+    return AIGC_OK;
+}
+
+void layout_free(learn_layout *l)
+{
+    free(l->tensors);
+    free(l->layers);
+    *l = (learn_layout){0};
+}
+
+void layout_start(const learn_layout *l, uint64_t seed, float *weights)
+{
+    for (int i = 0; i < l->n_tensors; i++) {
+        const learn_tensor *t = &l->tensors[i];
+        float *w = weights + t->offset;
+        random_state r;
+        random_seed(&r, seed, (uint64_t)i + 1);
+        for (size_t j = 0; j < t->k * t->rows; j++)
+            w[j] = t->deviation > 0 ? t->deviation * (float)random_normal(&r) : t->start;
+    }
+}
+
+/* ---- files ---- */
+
+static void set_u32(gguf_writer *w, const learn_layout *l, const char *suffix, uint32_t value)
+{
+    char key[96];
+    snprintf(key, sizeof key, "%s.%s", l->recipe->name, suffix);
+    gguf_writer_set_u32(w, key, value);
+}
+
+static void set_f32(gguf_writer *w, const learn_layout *l, const char *suffix, float value)
+{
+    char key[96];
+    snprintf(key, sizeof key, "%s.%s", l->recipe->name, suffix);
+    gguf_writer_set_f32(w, key, value);
+}
+
+static void set_metadata(gguf_writer *w, const learn_layout *l, const gguf_file *vocabulary, const char *name)
+{
+    const hyperparameters *hp = &l->hp;
+    gguf_writer_set_string(w, "general.architecture", l->recipe->name, strlen(l->recipe->name));
+    gguf_writer_set_string(w, "general.name", name, strlen(name));
+    set_u32(w, l, "block_count", hp->n_layers);
+    set_u32(w, l, "context_length", hp->n_context);
+    set_u32(w, l, "embedding_length", hp->n_embd);
+    set_u32(w, l, "feed_forward_length", hp->n_ff);
+    set_u32(w, l, "attention.head_count", hp->n_heads);
+    set_u32(w, l, "attention.head_count_kv", hp->n_kv_heads);
+    set_f32(w, l, l->recipe->norm == NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
+            hp->norm_eps);
+    if (l->recipe->position != POSITION_LEARNED) {
+        set_u32(w, l, "rope.dimension_count", hp->n_rot);
+        set_f32(w, l, "rope.freq_base", hp->rope_base);
+    }
+    if (vocabulary != NULL)
+        gguf_writer_copy_prefix(w, vocabulary, "tokenizer.");
+}
+
+static tensor_type type_of(const learn_layout *l, int i, tensor_type type)
+{
+    const learn_tensor *t = &l->tensors[i];
+    if (t->is_vector || i == l->position_embd)
+        return TYPE_F32;
+    return t->k % (size_t)tensor_type_describe(type)->block_elements == 0 ? type : TYPE_F16;
+}
+
+static aigc_status write_tensors(gguf_writer *w, const learn_layout *l, const float *weights, tensor_type type,
+                                 aigc_error *err)
+{
+    for (int i = 0; i < l->n_tensors; i++) {
+        const learn_tensor *t = &l->tensors[i];
+        tensor_type as = type_of(l, i, type);
+        size_t bytes = tensor_row_bytes(as, t->k);
+        unsigned char *row = aigc_calloc(bytes, 1);
+        if (row == NULL)
+            return aigc_fail_memory(err, t->name, bytes);
+        aigc_status status = AIGC_OK;
+        for (size_t r = 0; r < t->rows && status == AIGC_OK; r++) {
+            if (!tensor_row_from_float(as, weights + t->offset + r * t->k, row, t->k))
+                status =
+                    aigc_fail(err, AIGC_E_ARGUMENT, "weights can't be written as %s", tensor_type_describe(as)->name);
+            else
+                status = gguf_writer_data(w, row, bytes, err);
+        }
+        free(row);
+        if (status != AIGC_OK)
+            return status;
+    }
+    return AIGC_OK;
+}
+
+aigc_status layout_write_model(const learn_layout *l, const float *weights, tensor_type type,
+                               const gguf_file *vocabulary, const char *name, const char *path, aigc_error *err)
+{
+    gguf_writer *w;
+    aigc_status status = gguf_writer_create(&w, err);
+    if (status != AIGC_OK)
+        return status;
+    set_metadata(w, l, vocabulary, name);
+    for (int i = 0; i < l->n_tensors; i++) {
+        const learn_tensor *t = &l->tensors[i];
+        uint64_t dims[2] = {t->k, t->rows};
+        gguf_writer_add_tensor(w, t->name, type_of(l, i, type), t->is_vector ? 1 : 2, dims);
+    }
+    status = gguf_writer_begin(w, path, err);
+    if (status == AIGC_OK)
+        status = write_tensors(w, l, weights, type, err);
+    if (status != AIGC_OK) {
+        gguf_writer_abandon(w);
+        return status;
+    }
+    return gguf_writer_finish(w, err);
+}

@@ -1,0 +1,63 @@
+/*
+ * layout.h: which weights a model to be trained has, and where each stands in one long array of floats.
+ *
+ * Weights, gradients and the optimiser's moments are four arrays of this one layout. Names and shapes are those of the
+ * recipe's row in model/arch.c, so that a row is trained without code of its own where its pieces are known.
+ */
+#ifndef AIGC_LEARN_LAYOUT_H
+#define AIGC_LEARN_LAYOUT_H
+
+#include <stdint.h>
+
+#include "format/gguf.h"
+#include "model/model.h"
+
+/* What the caller chooses; layout_create() checks it. */
+typedef struct learn_shape {
+    const char *arch;
+    int n_layers, n_embd, n_heads, n_kv_heads, n_ff, n_context, n_vocab;
+    bool tied; /* the token embedding is the output matrix too */
+    float norm_eps, rope_base;
+} learn_shape;
+
+typedef struct learn_tensor {
+    char name[48];
+    size_t k, rows;  /* rows of k; a vector is one row */
+    size_t offset;   /* in floats, a multiple of 16 */
+    bool is_vector;  /* norms and biases: no weight decay, and one dimension in a file */
+    float start;     /* the constant that it begins with, if deviation is 0 */
+    float deviation; /* of the normal distribution that it begins with */
+} learn_tensor;
+
+enum { NO_TENSOR = -1 };
+
+typedef struct layer_tensors {
+    int weight[LAYER_ROLES], bias[LAYER_ROLES]; /* numbers of tensors, or NO_TENSOR */
+} layer_tensors;
+
+typedef struct learn_layout {
+    const arch *recipe;
+    hyperparameters hp;
+    bool tied;
+    learn_tensor *tensors; /* in the order of the file */
+    int n_tensors, capacity;
+    size_t n_floats; /* of an array that holds them all */
+    size_t n_params; /* without padding */
+    int token_embd, position_embd, output, output_norm, output_norm_bias;
+    layer_tensors *layers;
+} learn_layout;
+
+/* Errors: AIGC_E_ARGUMENT names the size that is out of range. */
+aigc_status layout_create(const learn_shape *shape, learn_layout *layout, aigc_error *err);
+void layout_free(learn_layout *layout);
+
+/* First weights: normal with deviation 0.02, less by sqrt(2 n_layers) for the matrices that write into the residual
+ * stream (Radford et al., 2019); norms 1, biases 0. The same seed gives the same bits. */
+void layout_start(const learn_layout *layout, uint64_t seed, float *weights);
+
+/* Writes a model file: matrices as `type` where their rows are whole blocks of it, else as F16; vectors and learned
+ * positions as F32. The vocabulary is copied from `vocabulary` (may be NULL: none). */
+aigc_status layout_write_model(const learn_layout *layout, const float *weights, tensor_type type,
+                               const gguf_file *vocabulary, const char *model_name, const char *path, aigc_error *err);
+
+#endif

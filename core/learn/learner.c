@@ -1,0 +1,356 @@
+/* learner.c: a learner's memory, and running its phases. See learner.h. */
+#include "learn/learner.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/real.h"
+#include "learn/learner_state.h"
+
+enum {
+    MAX_TOKENS = 1 << 20,   /* of a batch */
+    LOGIT_BYTES = 32 << 20, /* about: of the logits that are held at a time */
+    LEAST_LOGIT_ROWS = 64,
+};
+
+/* ---- memory ---- */
+
+/* Hands out pieces of one block; run twice, first without the block, to count. */
+typedef struct carver {
+    unsigned char *block;
+    size_t used;
+    bool overflow;
+} carver;
+
+static void *carve(carver *c, size_t n, size_t size)
+{
+    size_t bytes, end;
+    if (!aigc_mul(n, size, &bytes) || __builtin_add_overflow(c->used, bytes, &end) || end > SIZE_MAX / 2) {
+        c->overflow = true;
+        return NULL;
+    }
+    void *p = c->block != NULL ? c->block + c->used : NULL;
+    c->used = (end + 63) / 64 * 64;
+    return p;
+}
+
+static void carve_layer(learner *l, carver *c, layer_state *s)
+{
+    const hyperparameters *hp = &l->layout.hp;
+    size_t n = (size_t)l->n_tokens;
+    bool gated = l->layout.recipe->weights >> FFN_GATE & 1;
+    s->x = carve(c, n * hp->n_embd, sizeof(float));
+    s->qkv = carve(c, n * hp->dims[DIM_QKV], sizeof(float));
+    s->att = carve(c, n * hp->dims[DIM_Q], sizeof(float));
+    s->lse = carve(c, n * hp->n_heads, sizeof(float));
+    s->middle = carve(c, n * hp->n_embd, sizeof(float));
+    s->ffn[0] = carve(c, n * hp->n_ff, sizeof(float));
+    s->ffn[1] = gated ? carve(c, n * hp->n_ff, sizeof(float)) : NULL;
+    s->attn_stats = carve(c, n, sizeof(norm_stat));
+    s->ffn_stats = carve(c, n, sizeof(norm_stat));
+}
+
+static void carve_activations(learner *l, carver *c)
+{
+    const hyperparameters *hp = &l->layout.hp;
+    size_t n = (size_t)l->n_tokens;
+    for (uint32_t i = 0; i < hp->n_layers; i++)
+        carve_layer(l, c, &l->layers[i]);
+    l->x_end = carve(c, n * hp->n_embd, sizeof(float));
+    l->end_stats = carve(c, n, sizeof(norm_stat));
+}
+
+static void carve_scratch(learner *l, carver *c)
+{
+    const hyperparameters *hp = &l->layout.hp;
+    size_t n = (size_t)l->n_tokens, half = hp->head_dim / 2, angles = (size_t)hp->n_context * half;
+    bool gated = l->layout.recipe->weights >> FFN_GATE & 1;
+    l->ids = carve(c, n, sizeof *l->ids);
+    l->targets = carve(c, n, sizeof *l->targets);
+    l->first = carve(c, n, sizeof *l->first);
+    l->cosines = carve(c, angles, sizeof(float));
+    l->sines = carve(c, angles, sizeof(float));
+    l->minus_sines = carve(c, angles, sizeof(float));
+    l->y = carve(c, n * hp->n_embd, sizeof(float));
+    l->h = carve(c, n * hp->n_ff, sizeof(float));
+    l->dx = carve(c, n * hp->n_embd, sizeof(float));
+    l->dy = carve(c, n * hp->n_embd, sizeof(float)); /* also the gradient of attention's result, of n_embd too */
+    l->dqkv = carve(c, n * hp->dims[DIM_QKV], sizeof(float));
+    l->dffn[0] = carve(c, n * hp->n_ff, sizeof(float));
+    l->dffn[1] = gated ? carve(c, n * hp->n_ff, sizeof(float)) : NULL;
+    l->logits = carve(c, (size_t)l->logit_rows * hp->n_vocab, sizeof(float));
+    l->losses = carve(c, n, sizeof(float));
+    l->thread_scratch = carve(c, (size_t)l->n_threads * l->thread_floats, sizeof(float));
+}
+
+static aigc_status take_block(learner *l, aigc_error *err)
+{
+    carver count = {0};
+    carve_activations(l, &count);
+    l->memory.activations = count.used;
+    carve_scratch(l, &count);
+    l->memory.scratch = count.used - l->memory.activations;
+    if (count.overflow)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the activations of %d tokens are too large for this machine",
+                         l->n_tokens);
+    l->block = aigc_pages_alloc(count.used);
+    if (l->block == NULL)
+        return aigc_fail_memory(err, "training (activations)", count.used);
+    l->block_bytes = count.used;
+    carver c = {.block = l->block};
+    carve_activations(l, &c);
+    carve_scratch(l, &c);
+    return AIGC_OK;
+}
+
+static aigc_status take_weights(learner *l, aigc_error *err)
+{
+    size_t bytes = l->layout.n_floats * sizeof(float);
+    float **arrays[] = {&l->weights, &l->gradients, &l->moments[0], &l->moments[1]};
+    for (int i = 0; i < 4; i++) {
+        *arrays[i] = aigc_pages_alloc(bytes);
+        if (*arrays[i] == NULL)
+            return aigc_fail_memory(err, "training (weights, gradients and moments)", 4 * bytes);
+    }
+    l->memory.weights = l->memory.gradients = bytes;
+    l->memory.moments = 2 * bytes;
+    return AIGC_OK;
+}
+
+static aigc_status make_slices(learner *l, aigc_error *err)
+{
+    const learn_layout *layout = &l->layout;
+    size_t capacity = layout->n_floats / SLICE + (size_t)layout->n_tensors;
+    l->slices = aigc_calloc(capacity, sizeof *l->slices);
+    l->slice_squares = aigc_calloc(capacity, sizeof *l->slice_squares);
+    if (l->slices == NULL || l->slice_squares == NULL)
+        return aigc_fail_memory(err, "the optimiser's slices", capacity * sizeof *l->slices);
+    for (int i = 0; i < layout->n_tensors; i++) {
+        const learn_tensor *t = &layout->tensors[i];
+        size_t n = t->k * t->rows;
+        for (size_t at = 0; at < n; at += SLICE)
+            l->slices[l->n_slices++] = (slice){t->offset + at, n - at < SLICE ? n - at : SLICE, !t->is_vector};
+    }
+    return AIGC_OK;
+}
+
+/* The engine's angles: position * base^(-2i / n). */
+static void make_angles(learner *l)
+{
+    const hyperparameters *hp = &l->layout.hp;
+    size_t half = hp->head_dim / 2;
+    if (l->layout.recipe->position == POSITION_LEARNED)
+        return;
+    for (size_t i = 0; i < half; i++) {
+        double frequency = real_pow((double)hp->rope_base, -2.0 * (double)i / hp->head_dim);
+        for (size_t t = 0; t < hp->n_context; t++) {
+            double sine, cosine;
+            real_sincos((double)t * frequency, &sine, &cosine);
+            l->cosines[t * half + i] = (float)cosine;
+            l->sines[t * half + i] = (float)sine;
+            l->minus_sines[t * half + i] = -(float)sine;
+        }
+    }
+}
+
+static void set_sizes(learner *l)
+{
+    const hyperparameters *hp = &l->layout.hp;
+    size_t rows = LOGIT_BYTES / sizeof(float) / hp->n_vocab;
+    rows = rows < LEAST_LOGIT_ROWS ? LEAST_LOGIT_ROWS : rows;
+    l->logit_rows = rows < (size_t)l->n_tokens ? (int)rows : l->n_tokens;
+    l->attention = (attention){.sgemm = l->sgemm,
+                               .kernels = l->kernels,
+                               .n_heads = (int)hp->n_heads,
+                               .n_kv_heads = (int)hp->n_kv_heads,
+                               .head_dim = (int)hp->head_dim,
+                               .n_tokens = (int)hp->n_context};
+    size_t attend = attention_scratch(&l->attention), widest = attend > hp->n_ff ? attend : hp->n_ff;
+    l->thread_floats = (widest + 15) / 16 * 16;
+}
+
+static aigc_status set_up(learner *l, const learn_shape *shape, aigc_error *err)
+{
+    aigc_status status;
+    if ((status = layout_create(shape, &l->layout, err)) != AIGC_OK || (status = blas_open(&l->sgemm, err)) != AIGC_OK)
+        return status;
+    if (l->n_sequences < 1 || l->n_sequences > MAX_TOKENS / shape->n_context)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "a batch must be from 1 to %d sequences of %d tokens, not %d",
+                         MAX_TOKENS / shape->n_context, shape->n_context, l->n_sequences);
+    l->n_tokens = l->n_sequences * shape->n_context;
+    l->kernels = kernels_best();
+    l->layers = aigc_calloc(l->layout.hp.n_layers, sizeof *l->layers);
+    if (l->layers == NULL)
+        return aigc_fail_memory(err, "the table of layers", l->layout.hp.n_layers * sizeof *l->layers);
+    set_sizes(l);
+    if ((status = thread_pool_create(l->n_threads, &l->pool, err)) != AIGC_OK ||
+        (status = take_weights(l, err)) != AIGC_OK || (status = take_block(l, err)) != AIGC_OK ||
+        (status = make_slices(l, err)) != AIGC_OK)
+        return status;
+    make_angles(l);
+    return plan_phases(l) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
+}
+
+aigc_status learner_create(const learn_shape *shape, int n_sequences, int n_threads, learner **out, aigc_error *err)
+{
+    learner *l = aigc_calloc(1, sizeof *l);
+    if (l == NULL)
+        return aigc_fail_memory(err, "a learner", sizeof *l);
+    l->n_sequences = n_sequences;
+    l->n_threads = n_threads;
+    aigc_status status = set_up(l, shape, err);
+    if (status != AIGC_OK) {
+        learner_destroy(l);
+        return status;
+    }
+    *out = l;
+    return AIGC_OK;
+}
+
+void learner_destroy(learner *l)
+{
+    if (l == NULL)
+        return;
+    size_t bytes = l->layout.n_floats * sizeof(float);
+    thread_pool_destroy(l->pool);
+    aigc_pages_free(l->weights, bytes);
+    aigc_pages_free(l->gradients, bytes);
+    aigc_pages_free(l->moments[0], bytes);
+    aigc_pages_free(l->moments[1], bytes);
+    aigc_pages_free(l->block, l->block_bytes);
+    free(l->layers);
+    free(l->slices);
+    free(l->slice_squares);
+    free(l->forward.items);
+    free(l->backward.items);
+    free(l->norm.items);
+    free(l->update.items);
+    layout_free(&l->layout);
+    free(l);
+}
+
+size_t learn_memory_total(const learn_memory *m)
+{
+    return m->weights + m->gradients + m->moments + m->activations + m->scratch;
+}
+
+const learn_memory *learner_memory(const learner *l)
+{
+    return &l->memory;
+}
+
+const learn_layout *learner_layout(const learner *l)
+{
+    return &l->layout;
+}
+
+float *learner_weights(learner *l)
+{
+    return l->weights;
+}
+
+float *learner_gradients(learner *l)
+{
+    return l->gradients;
+}
+
+float *learner_moments(learner *l, int which)
+{
+    return l->moments[which];
+}
+
+/* ---- running ---- */
+
+static int next_phase(void *context)
+{
+    learner *l = context;
+    l->next_phase++;
+    return l->next_phase < l->running->n ? l->running->items[l->next_phase].n_chunks : 0;
+}
+
+static void work_chunk(void *context, int chunk, int thread)
+{
+    learner *l = context;
+    const phase *p = &l->running->items[l->next_phase];
+    p->work(l, p, chunk, thread);
+}
+
+static void run(learner *l, const phase_list *list)
+{
+    thread_program program = {next_phase, work_chunk, l};
+    l->running = list;
+    l->next_phase = -1;
+    thread_pool_run(l->pool, &program);
+}
+
+static aigc_status check_batch(const learner *l, const learn_batch *b, aigc_error *err)
+{
+    int32_t n_vocab = (int32_t)l->layout.hp.n_vocab, n_context = (int32_t)l->layout.hp.n_context;
+    for (int t = 0; t < l->n_tokens; t++) {
+        int32_t position = t % n_context;
+        if (b->ids[t] < 0 || b->ids[t] >= n_vocab || b->targets[t] < -1 || b->targets[t] >= n_vocab)
+            return aigc_fail(err, AIGC_E_TEXT, "token %d or its target %d is not in the vocabulary of %d", b->ids[t],
+                             b->targets[t], n_vocab);
+        if (b->first[t] < (position > 0 ? b->first[t - 1] : 0) || b->first[t] > position)
+            return aigc_fail(err, AIGC_E_ARGUMENT, "token %d of a sequence can't be of a document that begins at %d",
+                             position, b->first[t]);
+    }
+    return AIGC_OK;
+}
+
+static aigc_status run_batch(learner *l, const phase_list *list, const learn_batch *b, double *loss, aigc_error *err)
+{
+    aigc_status status = check_batch(l, b, err);
+    if (status != AIGC_OK)
+        return status;
+    for (int t = 0; t < l->n_tokens; t++) {
+        l->ids[t] = b->ids[t];
+        l->targets[t] = b->targets[t];
+        l->first[t] = b->first[t];
+    }
+    run(l, list);
+    *loss = 0;
+    for (int t = 0; t < l->n_tokens; t++)
+        *loss += (double)l->losses[t];
+    return AIGC_OK;
+}
+
+aigc_status learner_loss(learner *l, const learn_batch *batch, double *loss, aigc_error *err)
+{
+    l->scale = 0;
+    return run_batch(l, &l->forward, batch, loss, err);
+}
+
+aigc_status learner_backward(learner *l, const learn_batch *batch, float scale, double *loss, aigc_error *err)
+{
+    if (!(scale > 0))
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the scale of the loss must be above 0, not %g", (double)scale);
+    l->scale = scale;
+    memset(l->dx, 0, (size_t)l->n_tokens * l->layout.hp.n_embd * sizeof *l->dx);
+    return run_batch(l, &l->backward, batch, loss, err);
+}
+
+double learner_update(learner *l, const adamw_options *o, double rate, uint64_t step)
+{
+    double squares = 0;
+    run(l, &l->norm);
+    for (int i = 0; i < l->n_slices; i++)
+        squares += l->slice_squares[i];
+    double norm = sqrt(squares);
+    if (!isfinite(norm))
+        return norm;
+    for (int decays = 0; decays < 2; decays++)
+        l->adamw[decays] = (adamw_step){
+            .beta1 = (float)o->beta1,
+            .beta2 = (float)o->beta2,
+            .eps = (float)o->eps,
+            .rate = (float)(rate / (1 - real_pow(o->beta1, (double)step))),
+            .inverse_root = (float)(1 / sqrt(1 - real_pow(o->beta2, (double)step))),
+            .keep = (float)(1 - (decays ? rate * o->weight_decay : 0)),
+            .gradient_scale = o->clip > 0 && norm > o->clip ? (float)(o->clip / norm) : 1.0f,
+        };
+    run(l, &l->update);
+    return norm;
+}

@@ -1,0 +1,55 @@
+/*
+ * learner.h: a transformer's loss and its gradient, and the optimiser's step, in float32.
+ *
+ * A step is a row of phases (learner_plan.c makes it once, from the recipe), each cut into chunks that the thread pool
+ * shares out. The cut depends on sizes alone, so the same weights and tokens give the same bits on any number of
+ * threads. Called by trainer.c and, for its parts, by the tests.
+ */
+#ifndef AIGC_LEARN_LEARNER_H
+#define AIGC_LEARN_LEARNER_H
+
+#include "learn/layout.h"
+
+typedef struct learner learner;
+
+/* Sequences that go through the transformer together, each of the shape's context. */
+typedef struct learn_batch {
+    const int32_t *ids;     /* [n_sequences][n_context] */
+    const int32_t *targets; /* the token that follows each, or -1 where none is to be learned */
+    const int32_t *first; /* where the document of each token begins in its sequence: never falls, at most the token */
+} learn_batch;
+
+typedef struct learn_memory {
+    size_t weights, gradients, moments, activations, scratch; /* bytes */
+} learn_memory;
+
+size_t learn_memory_total(const learn_memory *m);
+
+/* Plans and takes all memory; memory (may be NULL) says how much. Weights are zero. Errors: AIGC_E_ARGUMENT,
+ * AIGC_E_MEMORY, AIGC_E_UNSUPPORTED (no OpenBLAS). */
+aigc_status learner_create(const learn_shape *shape, int n_sequences, int n_threads, learner **out, aigc_error *err);
+void learner_destroy(learner *l);
+
+const learn_memory *learner_memory(const learner *l);
+const learn_layout *learner_layout(const learner *l);
+float *learner_weights(learner *l);            /* [n_floats], as the layout says */
+float *learner_gradients(learner *l);          /* likewise */
+float *learner_moments(learner *l, int which); /* 0: mean of gradients, 1: of their squares */
+
+/* Sum of the losses (natural logarithm) of the targets. The batch is checked: AIGC_E_TEXT for ids out of range. */
+aigc_status learner_loss(learner *l, const learn_batch *batch, double *loss, aigc_error *err);
+
+/* The same, and adds the gradient of scale * loss. */
+aigc_status learner_backward(learner *l, const learn_batch *batch, float scale, double *loss, aigc_error *err);
+
+typedef struct adamw_options {
+    double beta1, beta2, eps;
+    double weight_decay; /* of matrices; norms and biases have none */
+    double clip;         /* largest norm of the whole gradient; 0: no bound */
+} adamw_options;
+
+/* Step number `step` (1 is the first) with this learning rate; gradients are zero afterwards. Returns the gradient's
+ * norm before clipping: where it is not finite, weights and moments are left as they were. */
+double learner_update(learner *l, const adamw_options *options, double rate, uint64_t step);
+
+#endif

@@ -1,0 +1,338 @@
+/* learner_plan.c: the phases of a step, in order, from the recipe. */
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "learn/learner_state.h"
+
+/* A list being filled. */
+typedef struct planner {
+    learner *l;
+    phase_list *list;
+    size_t n_tokens, n_embd, n_ff, q, qkv;
+} planner;
+
+static phase *add_phase(planner *p, phase_work *work, int n_chunks)
+{
+    static phase nowhere; /* takes what does not fit; the list is marked */
+    phase_list *list = p->list;
+    if (list->n == list->capacity) {
+        int capacity = list->capacity > 0 ? list->capacity * 2 : 64;
+        phase *items = aigc_realloc_array(list->items, (size_t)capacity, sizeof *items);
+        if (items == NULL) {
+            list->failed = true;
+            return &nowhere;
+        }
+        list->items = items;
+        list->capacity = capacity;
+    }
+    phase *added = &list->items[list->n++];
+    *added = (phase){.work = work, .n_chunks = n_chunks};
+    return added;
+}
+
+static const float *weight(const planner *p, int tensor)
+{
+    return tensor != NO_TENSOR ? p->l->weights + p->l->layout.tensors[tensor].offset : NULL;
+}
+
+static float *gradient(const planner *p, int tensor)
+{
+    return tensor != NO_TENSOR ? p->l->gradients + p->l->layout.tensors[tensor].offset : NULL;
+}
+
+static void add_product(planner *p, product gemm)
+{
+    choose_tiles(&gemm);
+    int n_chunks = chunks_of((size_t)gemm.m, (size_t)gemm.tile_m) * chunks_of((size_t)gemm.n, (size_t)gemm.tile_n);
+    add_phase(p, learn_product, n_chunks)->gemm = gemm;
+}
+
+static phase *add_token_phase(planner *p, phase_work *work, int i)
+{
+    phase *added = add_phase(p, work, chunks_of(p->n_tokens, TOKEN_CHUNK));
+    added->layer = i;
+    return added;
+}
+
+/* A matrix of the model at work: y [token][y_stride] = x [token][x_stride] W^T + bias. */
+typedef struct linear {
+    int weight, bias; /* numbers of tensors */
+    const float *x;
+    float *y;
+    size_t x_stride, y_stride;
+} linear;
+
+static void add_linear(planner *p, linear f, const float *residual)
+{
+    const learn_tensor *t = &p->l->layout.tensors[f.weight];
+    add_product(p, (product){.transpose_b = true,
+                             .m = (int)p->n_tokens,
+                             .n = (int)t->rows,
+                             .k = (int)t->k,
+                             .a = f.x,
+                             .lda = (int)f.x_stride,
+                             .b = weight(p, f.weight),
+                             .ldb = (int)t->k,
+                             .c = f.y,
+                             .ldc = (int)f.y_stride,
+                             .residual = residual,
+                             .bias = weight(p, f.bias)});
+}
+
+/* Gradients of the matrix and its bias; here f.y is the gradient of y. */
+static void add_weight_gradient(planner *p, linear f)
+{
+    const learn_tensor *t = &p->l->layout.tensors[f.weight];
+    add_product(p, (product){.transpose_a = true,
+                             .m = (int)t->rows,
+                             .n = (int)t->k,
+                             .k = (int)p->n_tokens,
+                             .a = f.y,
+                             .lda = (int)f.y_stride,
+                             .b = f.x,
+                             .ldb = (int)f.x_stride,
+                             .c = gradient(p, f.weight),
+                             .ldc = (int)t->k,
+                             .add = true});
+    if (f.bias == NO_TENSOR)
+        return;
+    phase *sums = add_phase(p, learn_column_sums, chunks_of(t->rows, COLUMN_CHUNK));
+    sums->x = f.y;
+    sums->stride = f.y_stride;
+    sums->gemm.n = (int)t->rows;
+    sums->out = gradient(p, f.bias);
+}
+
+/* dx [token][k] (+)= dy W; here f.y is the gradient of y. */
+static void add_input_gradient(planner *p, linear f, float *dx, bool add)
+{
+    const learn_tensor *t = &p->l->layout.tensors[f.weight];
+    add_product(p, (product){.m = (int)p->n_tokens,
+                             .n = (int)t->k,
+                             .k = (int)t->rows,
+                             .a = f.y,
+                             .lda = (int)f.y_stride,
+                             .b = weight(p, f.weight),
+                             .ldb = (int)t->k,
+                             .c = dx,
+                             .ldc = (int)t->k,
+                             .add = add});
+}
+
+/* y = norm of x */
+static void add_norm(planner *p, phase_work *work, const float *x, norm_stat *stats, int w, int b)
+{
+    phase *norm = add_token_phase(p, work, 0);
+    norm->x = x;
+    norm->stats = stats;
+    norm->w = weight(p, w);
+    norm->b = weight(p, b);
+    norm->out = p->l->y;
+}
+
+/* dx += norm backward of dy; gradients of the norm's own weights */
+static void add_norm_backward(planner *p, const float *x, norm_stat *stats, int w, int b)
+{
+    phase *columns = add_phase(p, learn_norm_columns, chunks_of(p->n_embd, COLUMN_CHUNK));
+    columns->x = x;
+    columns->y = p->l->dy;
+    columns->stats = stats;
+    columns->out = gradient(p, w);
+    columns->out2 = gradient(p, b);
+    phase *rows = add_token_phase(p, learn_norm_backward, 0);
+    rows->x = x;
+    rows->y = p->l->dy;
+    rows->stats = stats;
+    rows->w = weight(p, w);
+    rows->out = p->l->dx;
+}
+
+/* The matrices of layer i that make q, k and v, as one or as three; qkv is the result or its gradient. */
+static int qkv_linears(const planner *p, int i, float *qkv, linear out[3])
+{
+    const layer_tensors *t = &p->l->layout.layers[i];
+    const size_t *dims = p->l->layout.hp.dims;
+    const layer_role roles[] = {ATTN_QKV, ATTN_Q, ATTN_K, ATTN_V};
+    const size_t at[] = {0, 0, dims[DIM_Q], dims[DIM_Q] + dims[DIM_KV]};
+    int n = 0;
+    for (int r = 0; r < 4; r++)
+        if (t->weight[roles[r]] != NO_TENSOR)
+            out[n++] = (linear){t->weight[roles[r]], t->bias[roles[r]], p->l->y, qkv + at[r], p->n_embd, p->qkv};
+    return n;
+}
+
+/* The matrices that the activation works on: gate and up, or up alone. */
+static int ffn_linears(const planner *p, int i, float *const ffn[2], linear out[2])
+{
+    const layer_tensors *t = &p->l->layout.layers[i];
+    const layer_role roles[] = {FFN_GATE, FFN_UP};
+    int n = 0;
+    for (int r = 0; r < 2; r++)
+        if (t->weight[roles[r]] != NO_TENSOR) {
+            out[n] = (linear){t->weight[roles[r]], t->bias[roles[r]], p->l->y, ffn[n], p->n_embd, p->n_ff};
+            n++;
+        }
+    return n;
+}
+
+static linear attn_output(const planner *p, int i, float *y)
+{
+    const layer_tensors *t = &p->l->layout.layers[i];
+    return (linear){t->weight[ATTN_OUTPUT], t->bias[ATTN_OUTPUT], p->l->layers[i].att, y, p->q, p->n_embd};
+}
+
+static linear ffn_down(const planner *p, int i, float *y)
+{
+    const layer_tensors *t = &p->l->layout.layers[i];
+    return (linear){t->weight[FFN_DOWN], t->bias[FFN_DOWN], p->l->h, y, p->n_ff, p->n_embd};
+}
+
+static int attention_chunks(const learner *l)
+{
+    return l->n_sequences * (int)l->layout.hp.n_kv_heads;
+}
+
+static void add_layer_forward(planner *p, int i)
+{
+    learner *l = p->l;
+    const layer_tensors *t = &l->layout.layers[i];
+    layer_state *s = &l->layers[i];
+    float *next = i + 1 < (int)l->layout.hp.n_layers ? l->layers[i + 1].x : l->x_end;
+    linear parts[3];
+    add_norm(p, learn_norm, s->x, s->attn_stats, t->weight[ATTN_NORM], t->bias[ATTN_NORM]);
+    int n = qkv_linears(p, i, s->qkv, parts);
+    for (int j = 0; j < n; j++)
+        add_linear(p, parts[j], NULL);
+    if (l->layout.recipe->position != POSITION_LEARNED)
+        add_token_phase(p, learn_rope, i)->out = s->qkv;
+    add_phase(p, learn_attention, attention_chunks(l))->layer = i;
+    add_linear(p, attn_output(p, i, s->middle), s->x);
+    add_norm(p, learn_norm, s->middle, s->ffn_stats, t->weight[FFN_NORM], t->bias[FFN_NORM]);
+    n = ffn_linears(p, i, s->ffn, parts);
+    for (int j = 0; j < n; j++)
+        add_linear(p, parts[j], NULL);
+    add_token_phase(p, learn_activate, i);
+    add_linear(p, ffn_down(p, i, next), s->middle);
+}
+
+/* dx holds the gradient of what layer i puts out; leaves that of what it takes in. */
+static void add_layer_backward(planner *p, int i)
+{
+    learner *l = p->l;
+    const layer_tensors *t = &l->layout.layers[i];
+    layer_state *s = &l->layers[i];
+    linear parts[3];
+    add_token_phase(p, learn_activate, i);
+    add_weight_gradient(p, ffn_down(p, i, l->dx));
+    add_input_gradient(p, ffn_down(p, i, l->dx), l->h, false);
+    add_token_phase(p, learn_activate_backward, i);
+    add_norm(p, learn_norm_again, s->middle, s->ffn_stats, t->weight[FFN_NORM], t->bias[FFN_NORM]);
+    int n = ffn_linears(p, i, l->dffn, parts);
+    for (int j = 0; j < n; j++) {
+        add_weight_gradient(p, parts[j]);
+        add_input_gradient(p, parts[j], l->dy, j > 0);
+    }
+    add_norm_backward(p, s->middle, s->ffn_stats, t->weight[FFN_NORM], t->bias[FFN_NORM]);
+    add_weight_gradient(p, attn_output(p, i, l->dx));
+    add_input_gradient(p, attn_output(p, i, l->dx), l->dy, false);
+    phase *attend = add_phase(p, learn_attention_backward, attention_chunks(l));
+    attend->layer = i;
+    attend->y = l->dy;
+    attend->out = l->dqkv;
+    if (l->layout.recipe->position != POSITION_LEARNED)
+        add_token_phase(p, learn_rope_backward, i)->out = l->dqkv;
+    add_norm(p, learn_norm_again, s->x, s->attn_stats, t->weight[ATTN_NORM], t->bias[ATTN_NORM]);
+    n = qkv_linears(p, i, l->dqkv, parts);
+    for (int j = 0; j < n; j++) {
+        add_weight_gradient(p, parts[j]);
+        add_input_gradient(p, parts[j], l->dy, j > 0);
+    }
+    add_norm_backward(p, s->x, s->attn_stats, t->weight[ATTN_NORM], t->bias[ATTN_NORM]);
+}
+
+/* Logits and losses, logit_rows tokens at a time; with their gradients if backward. y is the last norm's result. */
+static void add_head(planner *p, bool backward)
+{
+    learner *l = p->l;
+    int output = l->layout.output, n_vocab = (int)l->layout.hp.n_vocab, n_embd = (int)p->n_embd;
+    const learn_layout *layout = &l->layout;
+    add_norm(p, learn_norm, l->x_end, l->end_stats, layout->output_norm, layout->output_norm_bias);
+    for (size_t t = 0; t < p->n_tokens; t += (size_t)l->logit_rows) {
+        int rows = (int)(p->n_tokens - t) < l->logit_rows ? (int)(p->n_tokens - t) : l->logit_rows;
+        float *y = l->y + t * p->n_embd, *dy = l->dy + t * p->n_embd;
+        add_product(p, (product){.transpose_b = true,
+                                 .m = rows,
+                                 .n = n_vocab,
+                                 .k = n_embd,
+                                 .a = y,
+                                 .lda = n_embd,
+                                 .b = weight(p, output),
+                                 .ldb = n_embd,
+                                 .c = l->logits,
+                                 .ldc = n_vocab});
+        phase *loss = add_phase(p, learn_loss, chunks_of((size_t)rows, LOGIT_CHUNK));
+        loss->stride = t;
+        loss->gemm.m = rows;
+        if (!backward)
+            continue;
+        add_product(p, (product){.transpose_a = true,
+                                 .m = n_vocab,
+                                 .n = n_embd,
+                                 .k = rows,
+                                 .a = l->logits,
+                                 .lda = n_vocab,
+                                 .b = y,
+                                 .ldb = n_embd,
+                                 .c = gradient(p, output),
+                                 .ldc = n_embd,
+                                 .add = true});
+        add_product(p, (product){.m = rows,
+                                 .n = n_embd,
+                                 .k = n_vocab,
+                                 .a = l->logits,
+                                 .lda = n_vocab,
+                                 .b = weight(p, output),
+                                 .ldb = n_embd,
+                                 .c = dy,
+                                 .ldc = n_embd});
+    }
+}
+
+static void plan_forward(planner *p, bool backward)
+{
+    learner *l = p->l;
+    const learn_layout *layout = &l->layout;
+    phase *embed = add_token_phase(p, learn_embed, 0);
+    embed->w = weight(p, layout->token_embd);
+    embed->b = weight(p, layout->position_embd);
+    embed->out = l->layers[0].x;
+    for (int i = 0; i < (int)layout->hp.n_layers; i++)
+        add_layer_forward(p, i);
+    add_head(p, backward);
+    if (!backward)
+        return;
+    add_norm_backward(p, l->x_end, l->end_stats, layout->output_norm, layout->output_norm_bias);
+    for (int i = (int)layout->hp.n_layers - 1; i >= 0; i--)
+        add_layer_backward(p, i);
+    embed = add_phase(p, learn_embed_backward, chunks_of(p->n_embd, COLUMN_CHUNK));
+    embed->x = l->dx;
+    embed->out = gradient(p, layout->token_embd);
+    embed->out2 = gradient(p, layout->position_embd);
+}
+
+bool plan_phases(learner *l)
+{
+    const hyperparameters *hp = &l->layout.hp;
+    planner p = {.l = l, .n_tokens = (size_t)l->n_tokens, .n_embd = hp->n_embd, .n_ff = hp->n_ff};
+    p.q = hp->dims[DIM_Q];
+    p.qkv = hp->dims[DIM_QKV];
+    p.list = &l->forward;
+    plan_forward(&p, false);
+    p.list = &l->backward;
+    plan_forward(&p, true);
+    p.list = &l->norm;
+    add_phase(&p, learn_squares, l->n_slices);
+    p.list = &l->update;
+    add_phase(&p, learn_adamw, l->n_slices);
+    return !l->forward.failed && !l->backward.failed && !l->norm.failed && !l->update.failed;
+}

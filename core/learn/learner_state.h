@@ -1,0 +1,114 @@
+/* learner_state.h: inside of a learner, shared by learner.c (memory, runs), learner_plan.c and learner_work.c. */
+#ifndef AIGC_LEARN_LEARNER_STATE_H
+#define AIGC_LEARN_LEARNER_STATE_H
+
+#include "base/threads.h"
+#include "learn/attention.h"
+#include "learn/learner.h"
+#include "learn/math.h"
+
+typedef struct phase phase;
+typedef void phase_work(learner *l, const phase *p, int chunk, int thread);
+
+/* One product c (+)= op(a) op(b), cut into tiles. */
+typedef struct product {
+    bool transpose_a, transpose_b;
+    int m, n, k, lda, ldb, ldc;
+    const float *a, *b;
+    float *c;
+    int tile_m, tile_n;
+    bool add;              /* to what c holds */
+    const float *residual; /* c begins as this, [m][ldc], if not NULL */
+    const float *bias;     /* [n], added to each row, if not NULL */
+} product;
+
+/* A phase of the step. What the pointers are is said where each kind is added, in learner_plan.c. */
+struct phase {
+    phase_work *work;
+    int n_chunks;
+    product gemm;
+    const float *x, *y, *w, *b;
+    float *out, *out2;
+    norm_stat *stats;
+    size_t stride;
+    int layer;
+};
+
+typedef struct phase_list {
+    phase *items;
+    int n, capacity;
+    bool failed; /* out of memory while growing */
+} phase_list;
+
+/* What forward leaves for backward. Tokens are those of all sequences, one after the other. */
+typedef struct layer_state {
+    float *x;      /* [token][embd] what comes in */
+    float *qkv;    /* [token][qkv], rotated */
+    float *att;    /* [token][q] attention's result */
+    float *lse;    /* [token][head] */
+    float *middle; /* [token][embd] after attention was added */
+    float *ffn[2]; /* [token][ff]: gate (or the only one) and up, before the activation */
+    norm_stat *attn_stats, *ffn_stats;
+} layer_state;
+
+enum { SLICE = 1 << 15 }; /* weights that one chunk of the optimiser works on */
+
+typedef struct slice {
+    size_t offset, n;
+    bool decays;
+} slice;
+
+struct learner {
+    learn_layout layout;
+    learn_memory memory;
+    blas_sgemm sgemm;
+    const aigc_kernels *kernels;
+    thread_pool *pool;
+    attention attention;
+    int n_threads, n_sequences, n_tokens; /* n_tokens: of all sequences */
+
+    float *weights, *gradients, *moments[2];
+    unsigned char *block; /* one piece of memory that all of the following lie in */
+    size_t block_bytes;
+    int32_t *ids, *targets;
+    int *first;
+    float *cosines, *sines, *minus_sines; /* [n_context][head_dim / 2] */
+    layer_state *layers;
+    float *x_end; /* [token][embd] after the last layer */
+    norm_stat *end_stats;
+    float *y, *h, *dx, *dy, *dqkv, *dffn[2]; /* of the layer at hand */
+    float *logits;                           /* [logit_rows][vocabulary] */
+    float *losses;                           /* [token] */
+    float *thread_scratch;                   /* [thread][thread_floats] */
+    size_t thread_floats;
+    int logit_rows;
+    float scale; /* of the loss, while backward runs; 0 in forward alone */
+    slice *slices;
+    double *slice_squares;
+    int n_slices;
+    adamw_step adamw[2]; /* without and with weight decay */
+
+    phase_list forward, backward, norm, update;
+    const phase_list *running;
+    int next_phase;
+};
+
+/* learner_plan.c: fills the four lists; false if memory ran out. */
+bool plan_phases(learner *l);
+
+/* Chunks of n items, each of size. */
+static inline int chunks_of(size_t n, size_t size)
+{
+    return (int)((n + size - 1) / size);
+}
+
+/* learner_work.c: what phases do. */
+enum { TOKEN_CHUNK = 32, COLUMN_CHUNK = 64, LOGIT_CHUNK = 8 };
+phase_work learn_product, learn_embed, learn_norm, learn_norm_again, learn_norm_backward, learn_norm_columns,
+    learn_column_sums, learn_rope, learn_rope_backward, learn_attention, learn_attention_backward, learn_activate,
+    learn_activate_backward, learn_loss, learn_embed_backward, learn_squares, learn_adamw;
+
+/* The tiles of a product of m x n: about 16 of them, by its sizes alone. */
+void choose_tiles(product *p);
+
+#endif
