@@ -4,7 +4,9 @@ Every method runs one process and returns tokens per second (or seconds), so tha
 """
 import json
 import os
+import re
 import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,16 +18,18 @@ class Failure(Exception):
     """The program could not do it; the text says why."""
 
 
-def output(command, limit=600, text=None):
-    """Standard output of a command; Failure with the end of its standard error otherwise."""
+def output(command, limit=600, text=None, messages=False):
+    """Standard output of a command (and standard error, if messages are asked for); Failure with what the command said
+    if it fails. Peers leave log files where they run: in the temporary directory."""
     try:
-        done = subprocess.run(command, capture_output=True, timeout=limit, input=text)
+        done = subprocess.run(command, capture_output=True, timeout=limit, input=text, cwd=tempfile.gettempdir())
     except subprocess.TimeoutExpired:
         raise Failure(f"no result within {limit} s")
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
-        raise Failure(next((line for line in lines if "error" in line.lower() or "ASSERT" in line), lines[-1]))
-    return done.stdout.decode(errors="replace")
+        line = next((line for line in lines if "error" in line.lower() or "ASSERT" in line), lines[-1])
+        raise Failure(re.sub(r"\S*/(?=[^/\s]+:\d)", "", line))  # no folders of this machine
+    return (done.stdout + (done.stderr if messages else b"")).decode(errors="replace")
 
 
 class Ours:
@@ -35,7 +39,7 @@ class Ours:
 
     def __init__(self, program):
         self.program = program
-        self.version = output([program, "--version"]).strip()
+        self.version = output([program, "--version"]).strip().removeprefix("aigc ")
 
     def bench(self, model, threads, prompt, decode, sequences, limit):
         command = [self.program, "bench", "--json", "-m", model, "--threads", str(threads), "--repeat", "1"]
@@ -66,14 +70,14 @@ class Ours:
 class Peer:
     """llama.cpp or ik_llama.cpp: a build folder's bin/."""
 
-    def __init__(self, name, folder, batched_arguments, completion):
+    def __init__(self, name, folder, completion):
         self.name = name
+        folder = os.path.abspath(folder)
         self.folder = next(
             (f for f in (folder, os.path.join(folder, "bin"), os.path.join(folder, "build/bin"))
              if os.access(os.path.join(f, "llama-bench"), os.X_OK)), None)
         if not self.folder:
             raise Failure(f"{name}: no llama-bench in {folder}, its bin/ or its build/bin/")
-        self.batched_arguments = batched_arguments
         self.completion = completion
         self.version = "unknown"
 
@@ -91,9 +95,11 @@ class Peer:
     def parallel(self, model, threads, prompt, decode, n, limit=600):
         command = [self.program("llama-batched-bench"), "-m", model, "-t", str(threads), "-b", "2048", "-ub", "512"]
         command += ["-c", str(n * (prompt + decode) + 512), "-npp", str(prompt), "-ntg", str(decode), "-npl", str(n)]
-        for line in output(command + self.batched_arguments, limit).splitlines():
-            if line.startswith("{"):
-                return json.loads(line)["speed_tg"]
+        # A table, on either output: PP TG B N_KV T_PP S_PP T_TG S_TG ...
+        for line in output(command, limit, messages=True).splitlines():
+            cells = line.strip("| \n").split("|")
+            if len(cells) == 10 and cells[2].strip() == str(n):
+                return float(cells[7])
         raise Failure("llama-batched-bench printed no result")
 
     def first_token(self, model, threads):
@@ -112,10 +118,9 @@ def peers():
     """The peers that the environment gives paths of."""
     found = []
     if os.environ.get("LLAMA_CPP"):
-        found.append(Peer("llama.cpp", os.environ["LLAMA_CPP"], ["--output-format", "jsonl"],
-                          ["llama-completion", "-no-cnv"]))
+        found.append(Peer("llama.cpp", os.environ["LLAMA_CPP"], ["llama-completion", "-no-cnv"]))
     if os.environ.get("IK_LLAMA"):
-        found.append(Peer("ik_llama.cpp", os.environ["IK_LLAMA"], ["--output-format", "jsonl"], ["llama-cli"]))
+        found.append(Peer("ik_llama.cpp", os.environ["IK_LLAMA"], ["llama-cli"]))
     return found
 
 
@@ -126,24 +131,11 @@ def wall_seconds(command, text=b""):
     return time.monotonic() - began
 
 
-def first_output_seconds(command):
-    """Seconds from the start of the process to the first byte on standard output."""
-    began = time.monotonic()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL) as process:
-        byte = process.stdout.read(1)
-        seconds = time.monotonic() - began
-        process.stdout.read()
-    if not byte or process.returncode != 0:
-        raise Failure(f"{command[0]} printed nothing")
-    return seconds
-
-
 def private_memory(command):
     """MiB of private dirty and of all resident memory, the most seen while the command runs."""
     dirty = resident = 0
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          cwd=tempfile.gettempdir()) as process:
         while process.poll() is None:
             try:
                 with open(f"/proc/{process.pid}/smaps_rollup") as lines:

@@ -9,6 +9,7 @@ class Cell:
         mine = [s for s in samples if (s["section"], s["case"], s["engine"]) == (section, case, engine)]
         self.values = [s["values"] for s in mine if "values" in s]
         self.bandwidths = [s["bandwidth"] for s in mine]
+        self.n = len(mine)
         self.failure = next((s["failure"] for s in mine if "failure" in s), None)
 
     def all(self, key):
@@ -35,6 +36,10 @@ class Results:
     def cases(self, section):
         return list(dict.fromkeys(s["case"] for s in self.samples if s["section"] == section))
 
+    def rounds(self, section):
+        n = max(self.cell(section, case, e).n for case in self.cases(section) for e in self.engines)
+        return f"{n} round{'s' if n > 1 else ''}"
+
     def ratio(self, section, case, peer, key):
         ours, theirs = self.cell(section, case, self.ours).median(key), self.cell(section, case, peer).median(key)
         return f"{ours / theirs:.2f}" if ours and theirs else "-"
@@ -53,7 +58,7 @@ def speed(r, key, title):
         bandwidths = [b for c in cells for b in c.bandwidths]
         rows.append([case] + [c.show(key) for c in cells] + [r.ratio("speed", case, p, key) for p in r.peers]
                     + [f"{min(bandwidths):.0f}-{max(bandwidths):.0f}"])
-    return f"## {title}\n\nTokens/s, median / best.\n\n" + table(head, rows)
+    return f"## {title}\n\nTokens/s, median / best of {r.rounds('speed')}.\n\n" + table(head, rows)
 
 
 def contention(r):
@@ -68,8 +73,8 @@ def contention(r):
                 text += " (" + " + ".join(f"{100 * p / quiet:.0f} %" for p in parts) + ")"
             row.append(text)
         rows.append(row)
-    return "## Neighbours\n\nDecoding qwen05 Q8_0, tokens/s (part of the quiet speed), medians.\n\n" + table(
-        ["situation"] + r.engines, rows)
+    about = f"Decoding qwen05 Q8_0, tokens/s (part of the quiet speed), medians of {r.rounds('contention')}."
+    return f"## Neighbours\n\n{about}\n\n" + table(["situation"] + r.engines, rows)
 
 
 def batching(r):
@@ -81,15 +86,15 @@ def batching(r):
             speed_of_all = many.median("decode")
             row.append(f"{speed_of_all:.1f} ({speed_of_all / one:.2f}x)" if one and speed_of_all else many.show("decode"))
         rows.append(row)
-    return "## Parallel sequences\n\nDecoding qwen05 Q8_0, tokens/s of all (times one), medians.\n\n" + table(
-        ["sequences"] + r.engines, rows)
+    about = f"Decoding qwen05 Q8_0, tokens/s of all (times one), medians of {r.rounds('batching')}."
+    return f"## Parallel sequences\n\n{about}\n\n" + table(["sequences"] + r.engines, rows)
 
 
 def start(r):
     rows = [[case] + [r.cell("start", case, e).show("seconds", "{:.3f}", min) for e in r.engines]
             for case in r.cases("start")]
-    return "## Start\n\nSeconds of the whole process, median / best; the file is in the page cache.\n\n" + table(
-        ["what"] + r.engines, rows)
+    about = f"Seconds of the whole process, median / best of {r.rounds('start')}; the file is in the page cache."
+    return f"## Start\n\n{about}\n\n" + table(["what"] + r.engines, rows)
 
 
 def memory(r):
@@ -107,7 +112,7 @@ def markdown(results):
     m = r.machine
     parts = [f"# Speed\n\nWritten by `{m['command']}` on {m['date']}; docs/speed.md explains.\n\n"
              + f"{m['cpu']}, {m['memory_gib']} GiB, {m['system']}; {m['threads']} threads; best memory bandwidth seen "
-             + f"{m['bandwidth']:.0f} GB/s; {m['rounds']} rounds. Revision {m['revision']}; "
+             + f"{m['bandwidth']:.0f} GB/s. Revision {m['revision']}; "
              + "; ".join(f"{name} {version}" for name, version in m["engines"].items()) + ".\n"]
     present = {s["section"] for s in r.samples}
     if "speed" in present:
