@@ -31,19 +31,25 @@ cmp_ok(quartile(@late), '<', 0.1, sprintf 'within 100 ms (median %.0f ms late)',
 # A thousand timeouts in one session, at every moment of prompt and decode, with flat memory. malloc keeps or gives back
 # a megabyte or two as it sees fit, so each request carries a long stop string: one that is not freed shows. First, as
 # many texts as fill the memory for keys and values, which finished texts keep until others need it.
-ask($main, q{SET statement_timeout = 0; SET aigc.context_size = 512;
-    SELECT count(generate('Once upon a time', max_tokens => 100000)) FROM generate_series(1, 50)});
-my $timeouts = 0;
-my (%early, %late);
+my $script = "SET aigc.context_size = 512;\n"
+  . "SELECT count(generate('Once upon a time', max_tokens => 100000)) FROM generate_series(1, 50);\n";
 for my $i (1 .. 1000) {
     my $limit = 1 + $i % 20;
-    my (undef, $err) = ask($main, "SET statement_timeout = '${limit}ms'; $many");
-    $timeouts++ if $err =~ /statement timeout/;
+    $script .= "SET statement_timeout = '${limit}ms';\n$many;\n";
     next if $i % 20 || ($i > 400 && $i <= 800);
-    my $now = backend_status($pid);
-    push @{ ($i <= 400 ? \%early : \%late)->{$_} }, $now->{$_} for qw(VmRSS VmData Threads);
+    $script .= "SET statement_timeout = 0;\nSELECT '$i:', pg_read_file('/proc/self/status', 0, 5000);\n";
 }
-is($timeouts, 1000, 'a thousand timeouts in one session');
+$script .= q{SELECT generate('Once upon a time', temperature => 0, max_tokens => 4);};
+my ($out, $err);
+$node->psql('postgres', $script, stdout => \$out, stderr => \$err, on_error_stop => 0);
+my $timeouts = () = $err =~ /canceling statement due to statement timeout/g;
+cmp_ok($timeouts, '>=', 1000, 'a thousand timeouts in one session');    # a SET may meet the limit before its own
+like($out, qr/^, there was a\z/m, 'which still generates');
+my (%early, %late);
+while ($out =~ /^(\d+):(.*?)^nonvoluntary/gms) {
+    my ($i, $status) = ($1, $2);
+    push @{ ($i <= 400 ? \%early : \%late)->{$1} }, $2 while $status =~ /^(VmRSS|VmData|Threads):\s*(\d+)/gm;
+}
 for my $field (qw(VmRSS VmData)) {
     my $growth = median(@{ $late{$field} }) - median(@{ $early{$field} });
     cmp_ok($growth, '<', 8192, "$field is flat: $growth kB more after 600 timeouts");
@@ -51,7 +57,7 @@ for my $field (qw(VmRSS VmData)) {
 is(median(@{ $late{Threads} }), median(@{ $early{Threads} }), 'and so is the number of threads');
 
 # Long texts are no exception, whether they are words or one word.
-for my $call (q{count_tokens(repeat('Once upon a time ', 2000000))}, q{cardinality(tokenize(repeat('x', 20000000)))},
+for my $call (q{count_tokens(repeat('Once upon a time ', 2000000))}, q{cardinality(tokenize(repeat('x', 16000000)))},
     q{generate(repeat('Once upon a time ', 2000000))}) {
     my $start = time;
     my (undef, $err) = ask($main, "SET statement_timeout = '200ms'; SELECT $call");
