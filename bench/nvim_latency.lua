@@ -1,9 +1,11 @@
--- nvim_latency: how long the plugin keeps Neovim's main loop busy, how soon text appears, how soon Neovim leaves.
+-- nvim_latency: how long the plugin keeps Neovim's main loop busy, how soon text appears, how soon
+-- Neovim leaves.
 --
 --   make nvim && AIGC_MODEL=model.gguf nvim --clean --headless -c 'luafile bench/nvim_latency.lua'
 --
--- From the repository's root. Drives a Neovim over RPC; prints a table in milliseconds. Without AIGC_MODEL it runs the
--- test model of ../shared/data. AIGC_RUNS: how often each is repeated (default 20).
+-- From the repository's root. Drives a Neovim over RPC; prints a table in milliseconds. Without
+-- AIGC_MODEL it runs the test model of ../shared/data. AIGC_RUNS: how often each is repeated
+-- (default 20).
 package.path = 'tests/nvim/?.lua;' .. package.path
 
 local child, probe = require('child'), require('probe')

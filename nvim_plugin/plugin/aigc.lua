@@ -1,4 +1,5 @@
--- The command and the maps. The rest is loaded at first use, or at leisure when insert mode has begun.
+-- The command and the maps. The rest is loaded at first use, or at leisure when insert mode has
+-- begun.
 if vim.g.loaded_aigc then
   return
 end
@@ -36,7 +37,8 @@ end, { desc = 'Insert the suggestion' })
 -- As a command, because a default link made so comes back after :highlight clear.
 vim.cmd('highlight default link AigcSuggestion Comment')
 
--- Loading all of it at the first completion would be felt (2 to 3 ms); in turns of the main loop it is not.
+-- Loading all of it at the first completion would be felt (2 to 3 ms); in turns of the main loop it
+-- is not.
 vim.api.nvim_create_autocmd('InsertEnter', {
   once = true,
   desc = 'Load aigc piece by piece',

@@ -53,6 +53,12 @@ static aigc_status fail(aigc_error *err, aigc_status code, const char *format, .
     return code;
 }
 
+/* The running step reads it without the lock. */
+static void set_interrupt(session *s, int on)
+{
+    __atomic_store_n(&s->interrupt, on, __ATOMIC_RELAXED);
+}
+
 /* ---- the pipe ----------------------------------------------------------------------------------------------- */
 
 static bool make_pipe(int fd[2])
@@ -166,7 +172,7 @@ static void *worker_main(void *context)
             break;
         job *j = s->running = s->waiting;
         s->waiting = NULL;
-        s->interrupt = 0;
+        set_interrupt(s, 0);
         j->state = JOB_RUNNING;
         pthread_mutex_unlock(&s->lock);
         run_on_worker(s, j);
@@ -245,7 +251,7 @@ void session_close(session *s)
     if (s->has_worker) {
         pthread_mutex_lock(&s->lock);
         s->stop = true;
-        s->interrupt = 1;
+        set_interrupt(s, 1);
         pthread_cond_signal(&s->wake);
         pthread_mutex_unlock(&s->lock);
         pthread_join(s->worker, NULL);
@@ -322,7 +328,7 @@ aigc_status session_enter(session *s, aigc_model **model, aigc_engine **engine, 
     if (id)
         return fail(err, AIGC_E_LIMIT, "the model is busy with request %lld: cancel it, or take its last event first",
                     id);
-    s->interrupt = 0;
+    set_interrupt(s, 0);
     aigc_status status = load_engine(s, model, engine, err);
     s->entered = status == AIGC_OK;
     return status;
@@ -347,7 +353,7 @@ static bool cancel_job(session *s, job *j)
         return false;
     j->cancelled = true;
     if (j == s->running) {
-        s->interrupt = 1;
+        set_interrupt(s, 1);
     } else {
         s->waiting = NULL;
         j->state = JOB_FINISHED;

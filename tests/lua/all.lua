@@ -2,8 +2,8 @@
 --
 --   lua5.4 tests/lua/all.lua [spec ...]        nvim --clean --headless -c 'luafile tests/lua/all.lua'
 --
--- From the repository's root; package.cpath or the runtime path leads to aigc.core. Specs are tests/lua/spec_*.lua: each
--- returns a function that gets the helper of tests/lua/tap.lua.
+-- From the repository's root; package.cpath or the runtime path leads to aigc.core. Specs are
+-- tests/lua/spec_*.lua: each returns a function that gets the helper of tests/lua/tap.lua.
 package.path = 'tests/lua/?.lua;' .. package.path
 
 local tap = require('tap')

@@ -1,4 +1,5 @@
--- tap: what the specs need: results in TAP, the test model, waiting for events as each host does it.
+-- tap: what the specs need: results in TAP, the test model, waiting for events as each host does
+-- it.
 local tap = {}
 
 tap.shared = os.getenv('AIGC_SHARED') or '../shared'
@@ -49,7 +50,8 @@ function tap.raises(text, name, f, ...)
   )
 end
 
--- That a call returned nil, a message with this text, and this code: fails('io', 'cannot', name, f(...)).
+-- That a call returned nil, a message with this text, and this code: fails('io', 'cannot', name,
+-- f(...)).
 function tap.fails(code, text, name, result, message, got_code)
   return tap.ok(
     result == nil and got_code == code and tostring(message):find(text, 1, true) ~= nil,
@@ -79,7 +81,7 @@ function tap.finish()
   end
 end
 
--- ---- files ----------------------------------------------------------------------------------------------------------
+-- ---- files ---------------------------------------------------------------------------------------
 
 function tap.slurp(path)
   local file = assert(io.open(path, 'rb'))
@@ -102,9 +104,10 @@ function tap.temporary(content)
   return path
 end
 
--- ---- models ---------------------------------------------------------------------------------------------------------
+-- ---- models --------------------------------------------------------------------------------------
 
--- AIGC_TEST_THREADS: valgrind runs one thread at a time, and those that wait by spinning cost it a time slice each.
+-- AIGC_TEST_THREADS: valgrind runs one thread at a time, and those that wait by spinning cost it a
+-- time slice each.
 function tap.open(options)
   options = options or {}
   options.threads = options.threads or tonumber(os.getenv('AIGC_TEST_THREADS'))
@@ -120,7 +123,8 @@ tap.ROOM = 120000 -- context for it; the model's positions allow any
 
 local LIMIT_MS = 60000
 
--- Calls f with each event until it returns true. In Neovim the descriptor is watched by libuv, as the plugin does it.
+-- Calls f with each event until it returns true. In Neovim the descriptor is watched by libuv, as
+-- the plugin does it.
 function tap.each_event(model, f)
   local finished = false
   local function take()

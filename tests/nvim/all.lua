@@ -1,4 +1,5 @@
--- all: runs the plugin's specs and prints TAP. Run by tests/nvim/*.t in a Neovim of its own, from the repository's root.
+-- all: runs the plugin's specs and prints TAP. Run by tests/nvim/*.t in a Neovim of its own, from
+-- the repository's root.
 package.path = 'tests/nvim/?.lua;tests/lua/?.lua;' .. package.path
 
 local tap = require('tap')

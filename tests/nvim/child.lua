@@ -121,7 +121,8 @@ function child:keys(keys)
   self:settle()
 end
 
--- Requests are answered when the child waits for keys: after two, what was scheduled before has run.
+-- Requests are answered when the child waits for keys: after two, what was scheduled before has
+-- run.
 function child:settle()
   for _ = 1, 3 do
     self:request('nvim_get_mode')
@@ -152,7 +153,8 @@ function child:buffer()
   return table.concat(self:request('nvim_buf_get_lines', 0, 0, -1, true), '\n')
 end
 
--- Rows of the screen from the first to the last with text in the window, without the empty ones' tilde.
+-- Rows of the screen from the first to the last with text in the window, without the empty ones'
+-- tilde.
 function child:screen()
   self:request('nvim_command', 'redraw')
   local rows = self:lua([[

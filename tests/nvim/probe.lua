@@ -1,9 +1,10 @@
--- probe: Lua for a child Neovim, that measures how long ours holds its main loop. Used by spec_engine.lua and
--- bench/nvim_latency.lua. Results are in the child's global `holds`.
+-- probe: Lua for a child Neovim, that measures how long ours holds its main loop. Used by
+-- spec_engine.lua and bench/nvim_latency.lua. Results are in the child's global `holds`.
 local probe = {}
 
--- To be run before the plugin is loaded. Times every callback of ours on the main loop, by the clock and by the processor
--- time of the thread, which does not count while another process has the core. Milliseconds.
+-- To be run before the plugin is loaded. Times every callback of ours on the main loop, by the
+-- clock and by the processor time of the thread, which does not count while another process has the
+-- core. Milliseconds.
 probe.WATCH = [[
 local uv, ffi = vim.loop, require('ffi')
 ffi.cdef('typedef struct { long s, ns; } aigc_time; int clock_gettime(int clock, aigc_time *t);')
@@ -42,7 +43,8 @@ end
 
 probe.RESET = 'holds.clock, holds.processor, holds.gap = {}, {}, 0'
 
--- From now on `holds.gap` is the longest time between ticks of a timer of 1 ms: what anything keeps the main loop busy.
+-- From now on `holds.gap` is the longest time between ticks of a timer of 1 ms: what anything keeps
+-- the main loop busy.
 probe.TICK = [[
 local timer, last = vim.loop.new_timer(), vim.loop.hrtime()
 timer:start(1, 1, function()

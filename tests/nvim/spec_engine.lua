@@ -1,4 +1,5 @@
--- With the real engine and model: the reference text, a responsive editor while it streams, a quick exit.
+-- With the real engine and model: the reference text, a responsive editor while it streams, a quick
+-- exit.
 
 local probe = require('probe')
 
@@ -46,7 +47,8 @@ return function(t, child)
   t.is(c:buffer(), t.slurp(t.data .. 'stories260K.prompted.txt'), 'the prompted reference, byte for byte')
   c:stop()
 
-  -- the main loop while text streams in and keys are typed. Figures are shown, not judged: the machine may be busy.
+  -- the main loop while text streams in and keys are typed. Figures are shown, not judged: the
+  -- machine may be busy.
   c = start(LONG)
   c:lua(probe.WATCH)
   c:keys('iOnce upon a time<C-k>')

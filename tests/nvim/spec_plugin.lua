@@ -102,7 +102,8 @@ return function(t, child)
   c:lua("require('aigc').setup({ max_tokens = 9, seed = 5, kv = 'f32', context = 100, threads = 2 })")
   local said = notes(c)
   t.ok(said:find("vim.g.aigc has an unknown option 'temperatur'", 1, true), 'an unknown option is reported', said)
-  t.ok(said:find("vim.g.aigc: option 'top_p' must be a number above 0 and at most 1, got 3", 1, true), 'a wrong value too')
+  local wrong = "vim.g.aigc: option 'top_p' must be a number above 0 and at most 1, got 3"
+  t.ok(said:find(wrong, 1, true), 'a wrong value too', said)
   c:keys('ix<C-k>')
   request = last_request(c)
   t.is(request.max_tokens, 9, 'setup() comes after vim.g.aigc')
@@ -216,8 +217,9 @@ return function(t, child)
     t.ok(tags:find(tag .. '\taigc.txt', 1, true), 'help has ' .. tag)
   end
   local help = t.slurp('nvim_plugin/doc/aigc.txt')
-  for _, option in ipairs({ 'model', 'max_tokens', 'stop', 'temperature', 'top_p', 'top_k', 'min_p', 'repetition_penalty',
-    'frequency_penalty', 'presence_penalty', 'seed', 'prompt_bytes', 'context', 'threads', 'kv' }) do
+  local options = 'model max_tokens stop temperature top_p top_k min_p repetition_penalty seed kv '
+    .. 'frequency_penalty presence_penalty prompt_bytes context threads'
+  for option in options:gmatch('%S+') do
     t.ok(help:find('\n' .. option .. '\t', 1, true), 'help has the option ' .. option)
   end
 end

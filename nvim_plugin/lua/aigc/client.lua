@@ -1,7 +1,7 @@
 --- The editor's end of the model: one handle, one request at a time, events from its worker thread.
 ---
---- The C module loads the model and generates on a thread of its own and makes a pipe readable when there is text. The
---- main loop only takes that text, at most once a frame:
+--- The C module loads the model and generates on a thread of its own and makes a pipe readable when
+--- there is text. The main loop only takes that text, at most once a frame:
 ---
 ---     worker  --token--token--token------token--token--done-->
 ---     pipe    __|~~~~~~~~~~~~~~~~~|__________|~~~~~~~~~~~~~|__
@@ -90,7 +90,8 @@ local function on_readable()
   end)
 end
 
---- Stops what runs, joins the worker, gives everything back. Waits for at most one check of the interrupt flag.
+--- Stops what runs, joins the worker, gives everything back. Waits for at most one check of the
+--- interrupt flag.
 function M.close()
   request = nil
   if not open then
@@ -144,7 +145,8 @@ local function get_model(config)
   return model
 end
 
---- Starts a request in place of the one that runs. on_event is called on the main loop, with its events only.
+--- Starts a request in place of the one that runs. on_event is called on the main loop, with its
+--- events only.
 ---@param config aigc.Config
 ---@param prompt string
 ---@param on_event fun(event: aigc.Event)

@@ -111,15 +111,16 @@ local defaults = {
 
 local FILE = 'aigc-base.gguf'
 
---- The default model: what the environment names, or the one that comes with the plugin (beside it in the repository,
---- inside it when installed).
+--- The default model: what the environment names, or the one that comes with the plugin (beside it
+--- in the repository, inside it when installed).
 ---@return string
 function M.default_model()
   local named = os.getenv('AIGC_MODEL')
   if named and named ~= '' then
     return named
   end
-  local file = vim.fn.resolve(debug.getinfo(1, 'S').source:sub(2)) -- the plugin may be a link into a clone
+  -- Resolved, because the plugin may be a link into a clone.
+  local file = vim.fn.resolve(debug.getinfo(1, 'S').source:sub(2))
   local plugin = vim.fn.fnamemodify(file, ':p:h:h:h')
   local installed = plugin .. '/models/' .. FILE
   local repository = vim.fn.fnamemodify(plugin, ':h') .. '/models/' .. FILE
@@ -170,7 +171,8 @@ function M.setup(opts)
   M.report(problems)
 end
 
---- The options in force: defaults, then vim.g.aigc, then what setup() was given. Wrong ones are left out.
+--- The options in force: defaults, then vim.g.aigc, then what setup() was given. Wrong ones are
+--- left out.
 ---@return aigc.Config config
 ---@return string[] problems
 function M.get()

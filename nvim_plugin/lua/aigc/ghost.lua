@@ -1,8 +1,9 @@
 --- Draws a suggestion: text that is on the screen but not in the buffer.
 ---
---- What fits behind the cursor lies over the line (overlay), the rest in virtual lines below, broken at words, because an
---- overlay is cut at the window's edge. With text behind the cursor: `inline` where Neovim has it (found by trying, not
---- by version); before that the overlay repeats the text behind the cursor after the suggestion.
+--- What fits behind the cursor lies over the line (overlay), the rest in virtual lines below,
+--- broken at words, because an overlay is cut at the window's edge. With text behind the cursor:
+--- `inline` where Neovim has it (found by trying, not by version); before that the overlay repeats
+--- the text behind the cursor after the suggestion.
 local M = {}
 
 local wrap = require('aigc.wrap')
@@ -96,7 +97,8 @@ local function chunks_of(text, row, border, column, tabstop)
   return chunks
 end
 
---- Rows of `text` for this place; those of the last drawing are used again if the text has only grown.
+--- Rows of `text` for this place; those of the last drawing are used again if the text has only
+--- grown.
 local function rows_of(buf, text, place, first, column, tabstop)
   local key = table.concat({ first, column, place.width, place.height, tabstop }, ' ')
   local options = {
@@ -118,7 +120,7 @@ local function overlay_mark(buf, text, after, place, tabstop)
   local column, first = place.column, place.width - place.column
   local after_width = wrap.width(after, column, tabstop)
   local below_only = after_width > first
-  if below_only then -- the rest of the line goes on in further rows, which an overlay does not reach
+  if below_only then -- the rest of the line takes further rows, which an overlay does not reach
     column, first = 0, place.width
   else
     text = text .. after
@@ -161,7 +163,8 @@ local function inline_mark(buf, text, place, tabstop)
   return mark, #lines
 end
 
---- Virtual lines below the window's last row are not seen: scroll, but never the cursor's line out of the window.
+--- Virtual lines below the window's last row are not seen: scroll, but never the cursor's line out
+--- of the window.
 local function make_room(place, line_rows, n_lines)
   local missing = math.min(place.line + line_rows - 1 + n_lines - place.height, place.line - 1)
   if missing > 0 then
@@ -196,7 +199,8 @@ function M.draw(row, col, text)
   mark.strict = false
   vim.api.nvim_buf_set_extmark(buf, NAMESPACE, row, col, mark)
   if n_lines > 0 then
-    local after_rows = math.floor((place.column + wrap.width(after, place.column, tabstop)) / place.width)
+    local end_column = place.column + wrap.width(after, place.column, tabstop)
+    local after_rows = math.floor(end_column / place.width)
     make_room(place, 1 + (vim.wo[win].wrap and after_rows or 0), n_lines)
   end
 end

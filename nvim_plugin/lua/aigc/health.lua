@@ -9,7 +9,7 @@ local info = health.info or health.report_info
 local warn = health.warn or health.report_warn
 local error_ = health.error or health.report_error
 
-local BUILD = 'Run `make nvim` in the repository (the plugin manager\'s build step), then restart Neovim.'
+local BUILD = 'Run `make nvim` in the repository, then restart Neovim.'
 
 local function check_module()
   start('aigc: module')
@@ -21,7 +21,8 @@ local function check_module()
   end
   local version = require('aigc.client').VERSION
   if core.version() ~= version then
-    error_(('core.so is version %s, the Lua side is %s.'):format(core.version(), version), { BUILD })
+    local both = 'core.so is version %s, the Lua side is %s.'
+    error_(both:format(core.version(), version), { BUILD })
   else
     ok('core.so ' .. core.version())
   end
@@ -72,7 +73,7 @@ local function check_model(core, config)
   local model, message = core.open(config.model, { parts = 'description' })
   if not model then
     error_(message, {
-      "Set the path of a GGUF file: vim.g.aigc = { model = '...' }, or AIGC_MODEL in the environment.",
+      "Set the path of a GGUF file: vim.g.aigc = { model = '...' }, or the environment's AIGC_MODEL.",
     })
     return
   end
@@ -93,8 +94,9 @@ local function check_editor(config)
   else
     ok(text)
   end
-  local inline = require('aigc.ghost').has_inline()
-  info('text behind the cursor is ' .. (inline and 'pushed aside (inline)' or 'repeated behind the suggestion'))
+  local how = require('aigc.ghost').has_inline() and 'pushed aside (inline)'
+    or 'repeated behind the suggestion'
+  info('text behind the cursor is ' .. how)
   info('state: ' .. require('aigc').status().state)
 end
 

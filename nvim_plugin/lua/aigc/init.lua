@@ -14,7 +14,8 @@ function M.complete()
   return require('aigc.suggestion').start()
 end
 
---- Inserts what is shown. In insert mode map it through <Plug>(aigc-accept), which makes it an undo step of its own.
+--- Inserts what is shown. In insert mode map it through <Plug>(aigc-accept), which makes it an undo
+--- step of its own.
 ---@return boolean accepted false if nothing is shown
 function M.accept()
   return require('aigc.suggestion').accept()

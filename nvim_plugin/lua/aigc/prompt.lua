@@ -1,7 +1,8 @@
 --- The text before the cursor, as much of it as the model shall see.
 local M = {}
 
---- Row of the line that holds a byte of the buffer, found by halving: O(log n) calls whatever the buffer's size.
+--- Row of the line that holds a byte of the buffer, found by halving: O(log n) calls whatever the
+--- buffer's size.
 local function row_of(buf, offset, last_row)
   local low, high = 0, last_row
   while low < high do
@@ -15,7 +16,8 @@ local function row_of(buf, offset, last_row)
   return low
 end
 
---- Where a line too long for the budget is cut: after a space if one is near, never inside a character.
+--- Where a line too long for the budget is cut: after a space if one is near, never inside a
+--- character.
 local function cut_line(buf, row, col, end_col)
   local text = vim.api.nvim_buf_get_text(buf, row, col, row, math.min(col + 64, end_col), {})[1]
   local space = text:find(' ', 1, true)
@@ -26,8 +28,9 @@ local function cut_line(buf, row, col, end_col)
   return col + #continuation
 end
 
---- Text from at most `budget` bytes before (row, col) up to there. Its beginning moves in steps of a quarter of the
---- budget: while one writes, most requests begin like the one before, and what the model has computed of them holds.
+--- Text from at most `budget` bytes before (row, col) up to there. Its beginning moves in steps of
+--- a quarter of the budget: while one writes, most requests begin like the one before, and what the
+--- model has computed of them holds.
 ---@param buf integer
 ---@param row integer from 0
 ---@param col integer in bytes
@@ -56,8 +59,8 @@ function M.before(buf, row, col, budget)
   return table.concat(lines, '\n')
 end
 
---- Models learn words with the space before them: after "upon a " they expect no further word. So a space at the end
---- stays out of the prompt and is taken off the answer.
+--- Models learn words with the space before them: after "upon a " they expect no further word. So a
+--- space at the end stays out of the prompt and is taken off the answer.
 ---@param text string
 ---@return string prompt
 ---@return string left_out '' or ' '

@@ -2,7 +2,7 @@
 ---
 ---     start --> (text comes) --> shown --> accepted
 ---                  |               |
----                  +---------------+--> dismissed: by a key, by typing something else, by moving or leaving
+---                  +---------------+--> dismissed: by a key, by typing something else, by moving
 ---
 --- Typing what the suggestion says keeps it: the typed part is taken off its beginning.
 local M = {}
@@ -39,7 +39,8 @@ local function announce(event)
   vim.api.nvim_exec_autocmds('User', { pattern = event, modeline = false })
 end
 
---- 'i' for insert mode and a command from it (<C-o>), 'n' for normal mode, 'c' for a command line, else ''.
+--- 'i' for insert mode and a command from it (<C-o>), 'n' for normal mode, 'c' for a command line,
+--- else ''.
 local function kind_of(mode)
   if mode == 'niI' or mode:sub(1, 1) == 'i' then
     return 'i'
@@ -64,7 +65,8 @@ local function reason_against()
   end
 end
 
---- Where text would go: at the cursor in insert mode, behind the character under it in normal mode (as with `a`).
+--- Where text would go: at the cursor in insert mode, behind the character under it in normal mode
+--- (as with `a`).
 ---@return integer row, integer col, string line
 local function insertion_point(is_normal)
   local cursor = vim.api.nvim_win_get_cursor(0)
@@ -77,8 +79,9 @@ local function insertion_point(is_normal)
   return row, math.min(col, #line), line
 end
 
---- Appends what the model says: line ends as a buffer has them, no other control characters, and no second space.
---- Only the new piece is looked at: the whole of a long text would take too long at each.
+--- Appends what the model says: line ends as a buffer has them, no other control characters, and no
+--- second space. Only the new piece is looked at: the whole of a long text would take too long at
+--- each.
 local function append(s, piece)
   if not s.has_begun and piece:sub(1, #s.left_out) == s.left_out then
     piece = piece:sub(#s.left_out + 1)
@@ -123,7 +126,8 @@ function M.dismiss()
   return finish()
 end
 
---- Whether the cursor and the line are as the suggestion needs them; notes what has been typed of it.
+--- Whether the cursor and the line are as the suggestion needs them; notes what has been typed of
+--- it.
 local function still_fits(s)
   if vim.api.nvim_get_current_buf() ~= s.buf then
     return false
@@ -145,7 +149,8 @@ local function is_on_leave()
   return vim.api.nvim_get_mode().mode == 'niI'
 end
 
---- Ends the suggestion if it does not fit any more. Autocommands do not tell of each change: not while keys are waiting.
+--- Ends the suggestion if it does not fit any more. Autocommands do not tell of each change: not
+--- while keys are waiting.
 local function check()
   if current and not is_on_leave() and not still_fits(current) then
     finish()
@@ -323,7 +328,8 @@ function M.insert_pending()
   end
 end
 
---- Inserts what is shown. In normal mode it is appended behind the cursor, by `a`, so that `.` repeats it.
+--- Inserts what is shown. In normal mode it is appended behind the cursor, by `a`, so that `.`
+--- repeats it.
 ---@return boolean accepted
 function M.accept()
   if not M.visible() then

@@ -1,7 +1,8 @@
 --- Breaks text into rows of a width, as an editor with 'linebreak' would show it.
 local M = {}
 
-local widths = {} -- of characters seen so far; asking Neovim for each again would cost more than all the rest
+-- Of characters seen so far: asking Neovim for each again would cost more than all the rest.
+local widths = {}
 
 local function width_of(char)
   local width = widths[char]
@@ -28,7 +29,8 @@ function M.width(text, column, tabstop)
   return at - column
 end
 
---- A row is text:sub(first, last), at most as wide as asked; `last` leaves out a line feed and spaces at a break.
+--- A row is text:sub(first, last), at most as wide as asked; `last` leaves out a line feed and
+--- spaces at a break.
 ---@class aigc.Row
 ---@field first integer
 ---@field last integer
@@ -41,7 +43,8 @@ end
 ---@field max_rows integer
 
 --- Rows of text:sub(from), the first of which is as wide as `room`.
---- A row breaks after its last space; where there is none, and around wide characters (CJK), anywhere.
+--- A row breaks after its last space; where there is none, and around wide characters (CJK),
+--- anywhere.
 ---@param text string
 ---@param from integer
 ---@param room integer
@@ -49,7 +52,8 @@ end
 ---@param rows aigc.Row[] they are appended here
 local function wrap_from(text, from, room, o, rows)
   local row_first, at, column = from, 0, #rows == 0 and o.column or 0
-  local break_last, break_next -- last byte of the row if broken at the last opportunity, first byte of the next row
+  -- The last opportunity to break: last byte of the row then, first byte of the next one.
+  local break_last, break_next
   local position = from
   local function end_row(last, next_first)
     rows[#rows + 1] = { first = row_first, last = last }
@@ -57,7 +61,8 @@ local function wrap_from(text, from, room, o, rows)
     break_last, break_next = nil, nil
   end
   local function step()
-    local char = text:match('^[%z\1-\127\192-\255][\128-\191]*', position) or text:sub(position, position)
+    local char = text:match('^[%z\1-\127\192-\255][\128-\191]*', position)
+      or text:sub(position, position)
     local after = position + #char
     local width = char == '\t' and o.tabstop - (column + at) % o.tabstop or width_of(char)
     if char == '\n' then
@@ -83,7 +88,8 @@ local function wrap_from(text, from, room, o, rows)
   while position <= #text and #rows < o.max_rows do
     local _, word_last = text:find('^[!-~]+', position)
     if word_last and at + word_last - position < room then
-      at, position = at + word_last - position + 1, word_last + 1 -- a word that fits needs no look at its letters
+      -- A word that fits needs no look at its letters.
+      at, position = at + word_last - position + 1, word_last + 1
     else
       step()
     end
@@ -93,8 +99,9 @@ local function wrap_from(text, from, room, o, rows)
   end
 end
 
---- Breaks text into rows. `before` may be what the last call returned for a beginning of this text with the same
---- options: then only its last row is broken again, so that a stream costs no more the longer it gets.
+--- Breaks text into rows. `before` may be what the last call returned for a beginning of this text
+--- with the same options: then only its last row is broken again, so that a stream costs no more
+--- the longer it gets.
 ---@param text string
 ---@param o aigc.WrapOptions
 ---@param before? aigc.Row[]
