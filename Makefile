@@ -75,7 +75,11 @@ all: core tool pg nvim
 
 core: $(LIB)
 
+# Beside the tool lies the model that it uses when none is named: the embedded one, or else the best at hand.
+BASE_MODEL = $(firstword $(wildcard models/aigc-base.gguf $(or $(AIGC_SHARED),../shared)/data/models/stories260K.gguf))
+
 tool: $(BUILD)/aigc
+	@$(if $(BASE_MODEL),mkdir -p $(BUILD)/models && ln -sfn $(abspath $(BASE_MODEL)) $(BUILD)/models/aigc-base.gguf)
 
 # A program whose source is gone must not go on being run.
 unit: $(TESTS)
@@ -84,7 +88,7 @@ unit: $(TESTS)
 bench-programs: tool $(BUILD)/make-model $(BUILD)/bandwidth
 
 asan:
-	+@$(MAKE) --no-print-directory unit $(BUILD)/asan/fuzz_gguf BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
+	+@$(MAKE) --no-print-directory unit tool $(BUILD)/asan/fuzz_gguf BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
 
 # build/asan/fuzz_gguf -n 100000 tries so many damaged model files; tests/fuzz/gguf.t tries fewer.
 fuzz:

@@ -65,11 +65,11 @@ int read_text(const settings *s, char **text, size_t *len)
     return status;
 }
 
-/* The embedded default model: in models/ beside build/ when this program runs from a clone, in share/aigc/models/ when
- * it is installed in bin/. False if there is none. */
+/* The default model: in models/ beside this program where the Makefile puts it, in share/aigc/models/ when the program
+ * is installed in bin/. False if there is none. */
 static bool default_model(char path[PATH_MAX])
 {
-    static const char *const places[] = {"../models", "../share/aigc/models"};
+    static const char *const places[] = {"models", "../share/aigc/models"};
     char self[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (len <= 0)

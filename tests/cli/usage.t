@@ -85,6 +85,9 @@ SKIP: {
     check('id out of the vocabulary', 1, qr/99999/, 'tokenize', '-m', $model, '--decode', '-p', '5 99999');
     ($out, $err, $status) = aigc({ env => { AIGC_MODEL => $model } }, 'generate', '-p', '', '--max-tokens', 5);
     is($status, 0, 'AIGC_MODEL names the model');
+    ($out, $err, $status) = aigc({ env => { AIGC_MODEL => '/nonexistent/m' } }, 'generate', '-m', $model, '-p', '');
+    is($status, 0, '--model goes before AIGC_MODEL');
+    is(scalar(aigc('generate', '-p', '', '--max-tokens', 5)) ne '', 1, 'there is a default model');
 }
 
 done_testing();
