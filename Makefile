@@ -186,7 +186,7 @@ check: setup
 
 $(CHECKS): check-%:
 	+@$(MAKE) --no-print-directory $(JOBS) $(if $(filter unit asan fuzz,$*),$*,all)
-	@tests/run $*
+	@tests/run $* $(if $(filter asan,$*),asan-cli)
 
 demo: setup
 	+@$(MAKE) --no-print-directory $(JOBS) all
