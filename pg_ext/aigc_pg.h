@@ -46,6 +46,7 @@ extern char *setting_model_directory;
 extern int setting_threads;
 extern int setting_context_size;
 extern int setting_kv_memory; /* MB */
+extern int setting_kv_type;   /* aigc_kv_type */
 extern int setting_max_tokens;
 extern int setting_seed; /* -1: a new one for each call */
 
@@ -99,11 +100,11 @@ typedef struct SessionModel {
     char *name; /* UTF-8, without ".gguf" */
     struct stat file;
     aigc_model *model;
-    bool has_weights;                     /* opened with weights, not for its tokenizer alone */
-    aigc_engine *engine;                  /* NULL until a request needs it */
-    int threads, context_size, kv_memory; /* the settings that the engine was opened with */
-    int n_requests;                       /* live requests of this session */
-    bool retired;                         /* out of date: closes with its last request */
+    bool has_weights;                              /* opened with weights, not for its tokenizer alone */
+    aigc_engine *engine;                           /* NULL until a request needs it */
+    int threads, context_size, kv_memory, kv_type; /* the settings that the engine was opened with */
+    int n_requests;                                /* live requests of this session */
+    bool retired;                                  /* out of date: closes with its last request */
     uint64 last_use;
     aigc_error failure; /* the error of the last step that failed */
 } SessionModel;

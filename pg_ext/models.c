@@ -152,7 +152,7 @@ SessionModel *session_model(const text *name)
 static bool same_settings(const SessionModel *model)
 {
     return model->threads == setting_threads && model->context_size == setting_context_size &&
-           model->kv_memory == setting_kv_memory;
+           model->kv_memory == setting_kv_memory && model->kv_type == setting_kv_type;
 }
 
 /* Opens the engine with the settings of now. */
@@ -165,6 +165,7 @@ static void open_engine(SessionModel *model)
     options.n_context = setting_context_size;
     options.n_sequences = MAX_ALTERNATIVES;
     options.kv_bytes = (size_t)setting_kv_memory * 1024 * 1024;
+    options.kv = (aigc_kv_type)setting_kv_type;
     /* Set by PostgreSQL's handlers of cancel, timeout and termination, like the model's: a step then returns at once.
      */
     options.interrupt = &InterruptPending;
@@ -174,6 +175,7 @@ static void open_engine(SessionModel *model)
     model->threads = setting_threads;
     model->context_size = setting_context_size;
     model->kv_memory = setting_kv_memory;
+    model->kv_type = setting_kv_type;
 }
 
 SessionModel *session_engine(const text *given)

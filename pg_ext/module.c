@@ -27,6 +27,7 @@ char *setting_model_directory;
 int setting_threads;
 int setting_context_size;
 int setting_kv_memory;
+int setting_kv_type = AIGC_KV_F16;
 int setting_max_tokens;
 int setting_seed;
 
@@ -74,6 +75,9 @@ static void define_model_settings(void)
                                check_model_directory, NULL, NULL);
 }
 
+static const struct config_enum_entry kv_types[] = {
+    {"f16", AIGC_KV_F16, false}, {"f32", AIGC_KV_F32, false}, {NULL, 0, false}};
+
 static void define_engine_settings(void)
 {
     DefineCustomIntVariable("aigc.threads", "Sets the number of threads that compute.",
@@ -86,6 +90,9 @@ static void define_engine_settings(void)
     DefineCustomIntVariable("aigc.kv_memory", "Sets the most memory for keys and values that a model may use.",
                             "For each model that a session has open. Memory is taken as it is used.",
                             &setting_kv_memory, 1024, 1, 1 << 20, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+    DefineCustomEnumVariable("aigc.kv_type", "Sets the type of keys and values.",
+                             "f32 takes twice the memory of f16 and is nearer to exact arithmetic.", &setting_kv_type,
+                             AIGC_KV_F16, kv_types, PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
 static void define_sampling_settings(void)

@@ -14,6 +14,7 @@ SET aigc.max_tokens = -1;
 SET aigc.seed = -2;
 SET aigc.kv_memory = 0;
 SET aigc.kv_memory = '10 tokens';
+SET aigc.kv_type = 'f64';
 SET aigc.model = '../other';
 SET aigc.model = '/etc/passwd';
 SET aigc.model = '.hidden';

@@ -33,7 +33,7 @@ sub run_in_stage
     die "tools/pg-stage failed\n" if $? != 0;
     system("mkdir -p '$stage/work/tests' '$stage/models' && cp -R '$root/sql' '$root/expected' '$stage/work/' && "
           . "cp -R '$root/tests/tap' '$stage/work/tests/'") == 0 or die "cannot copy the tests to $stage\n";
-    for my $file (qw(models/stories260K.gguf models/stories260K.greedy.txt tokenizers/ggml-vocab-gpt-2.gguf)) {
+    for my $file (qw(models/stories260K.gguf models/stories260K.greedy.txt models/stories260K.prompted.txt tokenizers/ggml-vocab-gpt-2.gguf)) {
         next if !-r "$data/$file";
         system('cp', "$data/$file", "$stage/models/") == 0 or die "cannot copy $data/$file\n";
     }
