@@ -95,8 +95,8 @@ cmp_ok(abs($narrow->{logprob} - $score->{logprob}), '<', 0.5 * abs $score->{logp
 
 # bench: the shape of its report. Speed is not judged.
 my $bench = decode_json(
-    scalar aigc('bench', '-m', $model, '--json', '--threads', '1,2', '--sequences', '1,3', '--repeat', 2, '--prompt-tokens',
-        64, '--decode-tokens', 16));
+    scalar aigc('bench', '-m', $model, '--json', '--threads', '1,2', '--sequences', '1,3', '--repeat', 2,
+        '--prompt-tokens', 64, '--decode-tokens', 16));
 is_deeply([ map { $_->{threads} } @{ $bench->{threads} } ],     [ 1, 2 ], 'bench: threads');
 is_deeply([ map { $_->{sequences} } @{ $bench->{sequences} } ], [ 1, 3 ], 'bench: sequences');
 my @speeds = map { @$_{ grep { /per_second/ } keys %$_ } } @{ $bench->{threads} }, @{ $bench->{sequences} };

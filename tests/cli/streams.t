@@ -26,7 +26,8 @@ is(scalar(aigc({ stdin => '' }, @args)), scalar(aigc(@args, '-p', '')), 'empty s
 
 my ($out, $err, $status) = aigc(@args, '-p', $prompt, '--stats');
 is($out, $text, '--stats leaves standard output alone');
-like($err, qr/^$_/m, "--stats: $_") for 'load: +[\d.]+ ms', 'prompt: +\d+ tokens .* tokens/s', 'decode: +30 tokens, .* tokens/s',
+like($err, qr/^$_/m, "--stats: $_")
+  for 'load: +[\d.]+ ms', 'prompt: +\d+ tokens .* tokens/s', 'decode: +30 tokens, .* tokens/s',
   'memory: .* keys and values', 'threads: \d+';
 
 SKIP: {

@@ -65,8 +65,10 @@ for (
 check('bench: bad list', 2, qr/--threads: '1,,2'/, 'bench', '--threads', '1,,2');
 check('two models',      2, qr/more than one model/, 'inspect', 'a.gguf', 'b.gguf');
 
-check('missing model',   1, qr{/nonexistent/m\.gguf},    $_, '-m', '/nonexistent/m.gguf', $_ =~ /inspect|bench/ ? () : ('-p', 'x'))
-  for @commands;
+for my $command (@commands) {
+    my @text = $command =~ /inspect|bench/ ? () : ('-p', 'x');
+    check("$command: missing model", 1, qr{/nonexistent/m\.gguf}, $command, '-m', '/nonexistent/m.gguf', @text);
+}
 check('missing file',    1, qr{cannot open /nonexistent/t}, 'score', '-m', 'x', '-f', '/nonexistent/t');
 my $dir = File::Temp->newdir;
 check('a directory',     1, qr/\Q$dir\E/, 'inspect', $dir);
@@ -80,7 +82,8 @@ SKIP: {
     skip 'no ../shared/data/models/stories260K.gguf here', 21 unless $model;
     check('prompt is not UTF-8', 1, qr/UTF-8/, 'generate', '-m', $model, '-p', "abc\xff");
     check('prompt too long', 1, qr/context/, 'generate', '-m', $model, '-p', 'word ' x 2000);
-    check('context too long', 1, qr/context.*2000000000|2000000000.*context/, 'generate', '-m', $model, '-p', 'x', '--context', 2000000000);
+    check('context too long', 1, qr/context.*2000000000|2000000000.*context/,
+        'generate', '-m', $model, '-p', 'x', '--context', 2000000000);
     check('bias out of the vocabulary', 1, qr/99999/, 'generate', '-m', $model, '-p', 'x', '--logit-bias', '99999:1');
     check('id out of the vocabulary', 1, qr/99999/, 'tokenize', '-m', $model, '--decode', '-p', '5 99999');
     ($out, $err, $status) = aigc({ env => { AIGC_MODEL => $model } }, 'generate', '-p', '', '--max-tokens', 5);
