@@ -19,7 +19,7 @@ return function(t, child)
   ]])
   t.is(#loaded, 0, 'start-up loads no module')
   t.is(c:lua("return vim.fn.maparg('<Tab>', 'i') .. vim.fn.maparg('<C-l>', 'i')"), '', 'and maps no key')
-  t.is(c:lua("return vim.fn.exists('#aigc_suggestion') + vim.fn.exists('#aigc_client')"), 0, 'and watches nothing')
+  t.is(c:lua("return vim.fn.exists('#aigc')"), 0, 'and watches nothing')
 
   c:keys('i')
   t.ok(

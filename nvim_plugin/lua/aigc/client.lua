@@ -106,6 +106,11 @@ function M.close()
   closing.model:close()
 end
 
+vim.api.nvim_create_autocmd('VimLeavePre', {
+  group = vim.api.nvim_create_augroup('aigc', { clear = false }),
+  callback = M.close,
+})
+
 ---@param config aigc.Config
 ---@return table? model
 ---@return string? message
@@ -138,10 +143,6 @@ local function get_model(config)
     timer = uv.new_timer(),
   }
   open.poll:start('r', on_readable)
-  vim.api.nvim_create_autocmd('VimLeavePre', {
-    group = vim.api.nvim_create_augroup('aigc_client', { clear = true }),
-    callback = M.close,
-  })
   return model
 end
 

@@ -165,6 +165,9 @@ end
 
 --- Shows what there is to show, after a movement, a change or more text.
 local function update()
+  if not current then
+    return
+  end
   check()
   local s = current
   if not s or is_on_leave() then
@@ -206,27 +209,22 @@ local function on_mode_changed()
   end
 end
 
-local watching = false
+-- Not cleared: there is nothing to clear, and Neovim looks through all autocommands for it.
+local group = vim.api.nvim_create_augroup('aigc', { clear = false })
 
-local function watch()
-  if watching then
-    return
-  end
-  watching = true
-  local group = vim.api.nvim_create_augroup('aigc_suggestion', { clear = true })
-  local function on(events, callback)
-    vim.api.nvim_create_autocmd(events, {
-      group = group,
-      callback = function()
-        callback() -- and not what it returns: true would delete the autocommand
-      end,
-    })
-  end
-  on({ 'CursorMoved', 'CursorMovedI', 'TextChanged', 'TextChangedI', 'TextChangedP' }, update)
-  on('ModeChanged', on_mode_changed)
-  on({ 'BufLeave', 'WinLeave' }, finish)
-  on({ 'VimResized', 'WinScrolled' }, redraw)
+local function on(events, callback)
+  vim.api.nvim_create_autocmd(events, {
+    group = group,
+    callback = function()
+      callback() -- and not what it returns: true would delete the autocommand
+    end,
+  })
 end
+
+on({ 'CursorMoved', 'CursorMovedI', 'TextChanged', 'TextChangedI', 'TextChangedP' }, update)
+on('ModeChanged', on_mode_changed)
+on({ 'BufLeave', 'WinLeave' }, finish)
+on({ 'VimResized', 'WinScrolled' }, redraw)
 
 local told = {}
 
@@ -302,7 +300,6 @@ function M.start()
     return false, message, true
   end
   current = s
-  watch()
   announce('AigcStart')
   return true
 end
