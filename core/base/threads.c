@@ -28,7 +28,7 @@ static const uint64_t FIELD = (1u << NEXT_BITS) - 1;
  * to spin across the serial work between phases; on a busy one spinning keeps a core from the thread that is waited
  * for. So each thread learns: a spin in vain halves its patience, a spin that ends with work lets it grow.
  */
-enum { SPIN_LEAST = 2000, SPIN_MOST = 50000, SPINS_BETWEEN_CLOCKS = 16, WORKER_STACK_BYTES = 512 << 10 };
+enum { SPIN_LEAST = 10000, SPIN_MOST = 50000, SPINS_BETWEEN_CLOCKS = 16, WORKER_STACK_BYTES = 512 << 10 };
 
 typedef struct worker {
     struct thread_pool *pool;

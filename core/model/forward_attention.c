@@ -71,6 +71,7 @@ int begin_attend(forward *f)
 {
     const hyperparameters *hp = &f->model->hp;
     int group = (int)(hp->n_heads / hp->n_kv_heads), longest = 1;
+    size_t work = 0; /* multiply-adds, about */
     f->tile_tokens = group < ATTN_TILE_ROWS ? ATTN_TILE_ROWS / group : 1;
     f->n_tiles = 0;
     for (int s = 0; s < f->n_spans; s++) {
@@ -79,13 +80,13 @@ int begin_attend(forward *f)
         f->n_tiles += (span->n + f->tile_tokens - 1) / f->tile_tokens;
         int chunks = chunks_to(span->position + span->n - 1);
         longest = chunks > longest ? chunks : longest;
+        work += 2 * hp->dims[DIM_Q] * (size_t)span->n * (size_t)(span->position + span->n);
     }
     f->span_tile[f->n_spans] = f->n_tiles;
     int n_tasks = f->n_tiles * (int)hp->n_kv_heads;
     bool split = f->n_tokens <= SPLIT_TOKENS && f->n_threads > 1 && n_tasks < SPLIT_TASKS_PER_THREAD * f->n_threads;
     f->n_splits = split ? longest : 1;
-    size_t work = (size_t)longest * ATTN_CHUNK * hp->dims[DIM_Q] * (size_t)f->n_tokens;
-    f->serial = work < SERIAL_WORK;
+    f->serial = work < SERIAL_WORK / 4; /* softmax and merging weigh more than the products */
     return f->serial ? 1 : n_tasks * f->n_splits;
 }
 
