@@ -94,7 +94,8 @@ asan:
 fuzz:
 	+@$(MAKE) --no-print-directory $(BUILD)/asan/fuzz_gguf BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
 
-# The same for libFuzzer, which looks for new paths by itself: build/libfuzzer/fuzz_gguf CORPUS_FOLDER
+# The same for libFuzzer, which looks for new paths by itself, from what build/asan/fuzz_gguf -c FOLDER wrote:
+# build/libfuzzer/fuzz_gguf -max_len=500000 FOLDER
 libfuzzer:
 	+@$(MAKE) --no-print-directory $(BUILD)/libfuzzer/fuzz_gguf BUILD=$(BUILD)/libfuzzer CC=clang \
 		CFLAGS="$(ASAN) -Wno-error -fsanitize=fuzzer-no-link -DAIGC_LIBFUZZER" LDFLAGS="$(ASAN) -fsanitize=fuzzer"

@@ -2,6 +2,7 @@
  * fuzz_gguf: opens damaged model files, and uses those that open: describes them, tokenizes, generates.
  *
  *     fuzz_gguf [-n INPUTS] [-s SEED] [-j PROCESSES] [-i FIRST] [-o FOLDER]
+ *     fuzz_gguf -c FOLDER    writes the undamaged files there, as libFuzzer's corpus
  *
  * Built by `make fuzz` with AddressSanitizer and UndefinedBehaviorSanitizer, which end the process at the first fault.
  * What was being tried is then saved as FOLDER/fuzz-SEED-NUMBER.gguf; -i NUMBER -n 1 tries it again. Input number i
@@ -57,7 +58,7 @@ enum { SECONDS_PER_INPUT = 20, MAX_PROCESSES = 64 };
 typedef struct options {
     uint64_t n, first, seed;
     int n_processes;
-    const char *folder;
+    const char *folder, *corpus;
 } options;
 
 /* The input that is being tried, for when the process dies of it. */
@@ -68,23 +69,43 @@ static struct {
     size_t size;
 } current;
 
+static bool save(const char *path, const unsigned char *data, size_t size)
+{
+    FILE *out = fopen(path, "w");
+    bool written = out && fwrite(data, 1, size, out) == size;
+
+    if (out && fclose(out) != 0)
+        written = false;
+    if (!written)
+        fprintf(stderr, "fuzz_gguf: can't write %s: %s\n", path, strerror(errno));
+    return written;
+}
+
 static void save_current(void)
 {
     char path[4096];
-    FILE *out;
 
     if (!current.data)
         return;
     snprintf(path, sizeof path, "%s/fuzz-%llu-%llu.gguf", current.o->folder, (unsigned long long)current.o->seed,
              (unsigned long long)current.number);
-    out = fopen(path, "w");
-    if (out) {
-        fwrite(current.data, 1, current.size, out);
-        fclose(out);
-    }
-    fprintf(stderr, "fuzz_gguf: input %llu of seed %llu, saved as %s\n", (unsigned long long)current.number,
-            (unsigned long long)current.o->seed, path);
+    fprintf(stderr, "fuzz_gguf: input %llu of seed %llu\n", (unsigned long long)current.number,
+            (unsigned long long)current.o->seed);
+    if (save(path, current.data, current.size))
+        fprintf(stderr, "fuzz_gguf: saved as %s\n", path);
     current.data = NULL;
+}
+
+static bool save_corpus(const char *folder, const seed_set *seeds)
+{
+    for (size_t i = 0; i < seeds->n; i++) {
+        char path[4096];
+
+        snprintf(path, sizeof path, "%s/%s", folder, seeds->seeds[i].name);
+        if (!save(path, seeds->seeds[i].data, seeds->seeds[i].size))
+            return false;
+    }
+    return true;
 }
 
 static void out_of_time(int signal_number)
@@ -181,8 +202,8 @@ static bool parse(int argc, char **argv, options *o)
 {
     int c;
 
-    while ((c = getopt(argc, argv, "n:s:j:i:o:")) != -1) {
-        uint64_t value = optarg && c != 'o' ? strtoull(optarg, NULL, 10) : 0;
+    while ((c = getopt(argc, argv, "n:s:j:i:o:c:")) != -1) {
+        uint64_t value = optarg ? strtoull(optarg, NULL, 10) : 0;
 
         if (c == 'n')
             o->n = value;
@@ -194,42 +215,60 @@ static bool parse(int argc, char **argv, options *o)
             o->first = value;
         else if (c == 'o')
             o->folder = optarg;
+        else if (c == 'c')
+            o->corpus = optarg;
         else
             return false;
     }
     return optind == argc && o->n_processes >= 1 && o->n_processes <= MAX_PROCESSES;
 }
 
+/* Undamaged files go all the way. */
+static bool try_seeds(const seed_set *seeds)
+{
+    for (size_t i = 0; i < seeds->n; i++) {
+        depth reached = exercise(seeds->seeds[i].data, seeds->seeds[i].size, i);
+
+        if (reached < seeds->expected[i]) {
+            fprintf(stderr, "fuzz_gguf: of undamaged files, %s only %s\n", seeds->seeds[i].name, depth_name(reached));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool fuzz(const options *o, const seed_set *seeds)
+{
+    size_t size = (size_t)o->n_processes * sizeof(depth_counts);
+    depth_counts *counts = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    bool ok;
+
+    if (counts == MAP_FAILED || !try_seeds(seeds))
+        return false;
+    ok = report(o, seeds, run_all(o, seeds, counts), counts) == 0;
+    munmap(counts, size);
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
     options o = {.n = 20000, .seed = 1, .n_processes = 2, .folder = "."};
-    depth_counts *counts;
     seed_set seeds;
-    int failed;
+    bool ok;
 
     if (!parse(argc, argv, &o)) {
-        fprintf(stderr, "usage: fuzz_gguf [-n INPUTS] [-s SEED] [-j PROCESSES, 1 to %d] [-i FIRST] [-o FOLDER]\n",
+        fprintf(stderr,
+                "usage: fuzz_gguf [-n INPUTS] [-s SEED] [-j PROCESSES, 1 to %d] [-i FIRST] [-o FOLDER] | -c FOLDER\n",
                 MAX_PROCESSES);
         return 2;
     }
-    counts =
-        mmap(NULL, (size_t)o.n_processes * sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (counts == MAP_FAILED || !seeds_make(&seeds)) {
-        fprintf(stderr, "fuzz_gguf: can't make the seed files: %s\n", strerror(errno));
+    if (!seeds_make(&seeds)) {
+        fprintf(stderr, "fuzz_gguf: can't make the undamaged files: %s\n", strerror(errno));
         return 1;
     }
-    for (size_t i = 0; i < seeds.n; i++) {
-        depth reached = exercise(seeds.seeds[i].data, seeds.seeds[i].size, i);
-
-        if (reached < seeds.expected[i]) {
-            fprintf(stderr, "fuzz_gguf: the good file %s only %s\n", seeds.seeds[i].name, depth_name(reached));
-            return 1;
-        }
-    }
-    failed = run_all(&o, &seeds, counts);
-    failed = report(&o, &seeds, failed, counts);
+    ok = o.corpus ? save_corpus(o.corpus, &seeds) : fuzz(&o, &seeds);
     seeds_free(&seeds);
-    return failed ? 1 : 0;
+    return ok ? 0 : 1;
 }
 
 #endif
