@@ -10,7 +10,10 @@
 #include "tensor/kernel_acts.h"
 
 /* Tokens from which converting a panel to float costs less than converting in every tile. */
-enum { FLOAT_CONVERT_TOKENS = 2 * FLOAT_TOKENS };
+enum { FLOAT_CONVERT_TOKENS = 8 };
+
+/* Most tokens that go with one row at a time; FLOAT_TOKENS is not more. */
+enum { FLOAT_STREAM_TOKENS = 4 };
 
 typedef struct float_job {
     const char *w; /* first row */
@@ -50,12 +53,12 @@ static inline __attribute__((always_inline)) void float_tile(tensor_type type, i
                                                              const float_job *job, int r, int t)
 {
     const char *w = job->w + r * job->row_bytes, *acts = job->acts + t * job->act_bytes;
-    vf acc[FLOAT_ROWS][FLOAT_TOKENS];
+    vf acc[FLOAT_ROWS][FLOAT_STREAM_TOKENS];
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < tokens; j++)
             acc[i][j] = v_set(0);
     for (size_t p = 0; p < job->k; p += 16) {
-        vf x[FLOAT_TOKENS];
+        vf x[FLOAT_STREAM_TOKENS];
         for (int j = 0; j < tokens; j++)
             x[j] = v_load((const float *)(acts + j * job->act_bytes) + p);
         for (int i = 0; i < rows; i++) {
@@ -70,9 +73,31 @@ static inline __attribute__((always_inline)) void float_tile(tensor_type type, i
             job->out[(t + j) * job->out_stride + r + i] = v_tree(acc[i][j]);
 }
 
+/* Few tokens, a constant: one row at a time, which reads it as one stream. */
+static inline __attribute__((always_inline)) void float_rows(tensor_type type, const float_job *job, int rows,
+                                                             int tokens)
+{
+    for (int r = 0; r < rows; r++)
+        float_tile(type, 1, tokens, job, r, 0);
+}
+
 static inline __attribute__((always_inline)) void float_panel(tensor_type type, const float_job *job, int rows,
                                                               int n_tokens)
 {
+    switch (n_tokens) {
+    case 1:
+        float_rows(type, job, rows, 1);
+        return;
+    case 2:
+        float_rows(type, job, rows, 2);
+        return;
+    case 3:
+        float_rows(type, job, rows, 3);
+        return;
+    case 4:
+        float_rows(type, job, rows, 4);
+        return;
+    }
     for (int t = 0; t < n_tokens;) {
         int tokens = t + FLOAT_TOKENS <= n_tokens ? FLOAT_TOKENS : 1, r = 0;
         for (; r + FLOAT_ROWS <= rows; r += FLOAT_ROWS) {

@@ -380,12 +380,18 @@ INLINE void finish_tile(int panels, int tokens, const panel *from, float *out, s
     }
 }
 
+/* Into the second-level cache. Panels are read 16 rows at a time, which is too many streams for the processor to guess. */
+INLINE void fetch(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)p + i, _MM_HINT_T1);
+}
+
 /* What is fetched of the next panel while one block of this one is worked on. */
 INLINE void fetch_ahead(const panel *from, size_t b, size_t n_blocks)
 {
     size_t begin = from->next_bytes * b / n_blocks, end = from->next_bytes * (b + 1) / n_blocks;
-    for (size_t i = begin; i < end; i += 64)
-        _mm_prefetch((const char *)from->next + i, _MM_HINT_T1);
+    fetch(from->next + begin, end - begin);
 }
 
 INLINE void tile(tensor_type type, int panels, int tokens, const quant_job *job, const panel *from, int first_token,
@@ -491,6 +497,8 @@ void panels_avx512(const quant_job *job)
         int after = left - p.rows < 32 ? left - p.rows : 32;
         p.next = job->w + (size_t)(r + p.rows) * job->row_bytes;
         p.next_bytes = (size_t)after * job->row_bytes;
+        if (r == 0)
+            fetch(p.next - (size_t)p.rows * job->row_bytes, (size_t)p.rows * job->row_bytes);
         pack(job, r, &p);
         all_tokens(job, &p, job->out + r);
     }

@@ -9,7 +9,7 @@
 
 #include "tensor/kernel_quant.h"
 
-enum { MAX_ROW_TOKENS = 2 };
+enum { MAX_ROW_TOKENS = 4 };
 
 /* The tree over 8 lanes. */
 INLINE float tree8(__m256 v)
@@ -359,8 +359,17 @@ void rows_avx512(const quant_job *job)
     int t = 0;
     for (; t + MAX_ROW_TOKENS <= job->n_tokens; t += MAX_ROW_TOKENS)
         rows_typed(job, t, MAX_ROW_TOKENS);
-    for (; t < job->n_tokens; t++)
+    switch (job->n_tokens - t) {
+    case 1:
         rows_typed(job, t, 1);
+        break;
+    case 2:
+        rows_typed(job, t, 2);
+        break;
+    case 3:
+        rows_typed(job, t, 3);
+        break;
+    }
 }
 
 #endif
