@@ -10,7 +10,7 @@
 #include "tensor/kernel_float.h"
 
 /* Tokens from which interleaving a panel pays. */
-enum { PANEL_TOKENS = 3 };
+enum { PANEL_TOKENS = 4 };
 
 static void matmul(tensor_type type, const void *weights, size_t row_bytes, size_t k, int row_begin, int row_end,
                    const void *acts, int n_tokens, float *out, size_t out_stride, void *scratch)
