@@ -9,8 +9,9 @@
 #include "tensor/kernel_elementwise.h"
 #include "tensor/kernel_float.h"
 
-/* Tokens from which interleaving a panel pays. */
-enum { PANEL_TOKENS = 9 };
+/* Tokens from which interleaving a panel pays; earlier where the activations of long rows crowd the first-level cache.
+ */
+enum { PANEL_TOKENS = 9, PANEL_TOKENS_LONG = 3, LONG_ROW = 6144 };
 
 static void matmul(tensor_type type, const void *weights, size_t row_bytes, size_t k, int row_begin, int row_end,
                    const void *acts, int n_tokens, float *out, size_t out_stride, void *scratch)
@@ -24,7 +25,7 @@ static void matmul(tensor_type type, const void *weights, size_t row_bytes, size
         return;
     }
     quant_job job = {type, w, row_bytes, k, rows, acts, act_bytes, n_tokens, out, out_stride, scratch};
-    if (n_tokens < PANEL_TOKENS)
+    if (n_tokens < (k > LONG_ROW ? PANEL_TOKENS_LONG : PANEL_TOKENS))
         rows_avx512(&job);
     else
         panels_avx512(&job);
