@@ -346,4 +346,101 @@ uint64_t aigc_bpe_trainer_n_words(const aigc_bpe_trainer *t); /* different ones 
 /* Writes tokenizer.ggml.* to a GGUF file without tensors, under a temporary name until it is complete. */
 aigc_status aigc_bpe_trainer_write(const aigc_bpe_trainer *t, const char *path, const char *name, aigc_error *err);
 
+/* ---- training models ---------------------------------------------------------------------------------------- */
+
+/*
+ * A model from text alone, on the processor. docs/training.md tells more.
+ *
+ *     aigc_trainer_create("tok.gguf", &options, &trainer, err);
+ *     aigc_trainer_feed(trainer, AIGC_TEXT_TRAIN, text, len, err);   any number of times; also AIGC_TEXT_VALID
+ *     aigc_trainer_start(trainer, n_steps, err);                     or aigc_trainer_load(trainer, path, err)
+ *     while (aigc_trainer_step(trainer, &progress, err) == AIGC_OK && progress.step < progress.n_steps)
+ *         aigc_trainer_save(trainer, path, err);                     now and then
+ *     aigc_trainer_write(trainer, path, "F32", name, err);
+ *
+ * The same text, options and seed give the same weights on any number of threads, also when the run is cut into parts
+ * by aigc_trainer_save() and aigc_trainer_load() (on the same processor and OpenBLAS: its sums are its own).
+ */
+typedef struct aigc_trainer aigc_trainer;
+
+typedef enum aigc_train_schedule {
+    AIGC_SCHEDULE_COSINE, /* half a cosine from the end of the warm-up to the last step */
+    AIGC_SCHEDULE_STABLE  /* the highest rate until the last fifth of the steps, then a straight fall */
+} aigc_train_schedule;
+
+typedef enum aigc_train_text { AIGC_TEXT_TRAIN, AIGC_TEXT_VALID } aigc_train_text;
+
+typedef struct aigc_train_options {
+    const char *architecture; /* "llama", "qwen2" or "gpt2" */
+    int n_layers, n_embd, n_heads;
+    int n_kv_heads; /* 0: n_heads */
+    int n_ff;       /* 0: 4 n_embd, or 8/3 n_embd rounded up to 32 if the feed-forward is gated */
+    int n_context;
+    bool tied;        /* the token embedding is the output matrix too */
+    int n_sequences;  /* of n_context tokens, that go through the model together */
+    int n_accumulate; /* such batches in a step */
+    aigc_train_schedule schedule;
+    double rate;       /* the highest learning rate */
+    double least_rate; /* the last one, as a part of rate */
+    int n_warmup;      /* steps of a straight rise; -1: a twentieth of all, at most 1000 */
+    double beta1, beta2, weight_decay;
+    double clip; /* largest norm of the gradient; 0: no bound */
+    uint64_t seed;
+    int n_threads;                          /* 0: one per core, at most 8 */
+    size_t valid_tokens;                    /* most tokens that an evaluation looks at */
+    const volatile sig_atomic_t *interrupt; /* ends aigc_trainer_feed() with AIGC_INTERRUPTED; may be NULL */
+} aigc_train_options;
+
+aigc_train_options aigc_train_defaults(void);
+
+/* Opens the vocabulary (of a GGUF file with one) and takes all memory. Errors: AIGC_E_ARGUMENT names the option;
+ * AIGC_E_UNSUPPORTED also if OpenBLAS is missing. */
+aigc_status aigc_trainer_create(const char *tokenizer_path, const aigc_train_options *options, aigc_trainer **out,
+                                aigc_error *err);
+void aigc_trainer_destroy(aigc_trainer *t); /* NULL is allowed */
+
+typedef struct aigc_trainer_info {
+    uint64_t n_params, n_train_tokens, n_valid_tokens;
+    uint64_t step_tokens; /* that a step reads */
+    int n_threads;
+    size_t weight_bytes, gradient_bytes, moment_bytes, activation_bytes, scratch_bytes;
+    uint64_t step, n_steps;
+} aigc_trainer_info;
+
+void aigc_trainer_describe(const aigc_trainer *t, aigc_trainer_info *info);
+
+/* Adds text (UTF-8): documents, each ended by a line "<|endoftext|>" or the end of the text. */
+aigc_status aigc_trainer_feed(aigc_trainer *t, aigc_train_text kind, const char *text, size_t len, aigc_error *err);
+
+/* First weights from the seed; n_steps is the length of the run. May be called again to begin anew. */
+aigc_status aigc_trainer_start(aigc_trainer *t, uint64_t n_steps, aigc_error *err);
+
+/* Goes on where aigc_trainer_save() was called. Text and options must be those of that run. */
+aigc_status aigc_trainer_load(aigc_trainer *t, const char *path, aigc_error *err);
+aigc_status aigc_trainer_save(const aigc_trainer *t, const char *path, aigc_error *err);
+
+typedef struct aigc_train_progress {
+    uint64_t step, n_steps;
+    double loss;          /* of the step's tokens, before the step; natural logarithm */
+    double gradient_norm; /* before clipping */
+    double rate;
+} aigc_train_progress;
+
+/* One step. Errors: AIGC_E_ARGUMENT if the run is over, AIGC_E_LIMIT if the loss or its gradient is not finite. */
+aigc_status aigc_trainer_step(aigc_trainer *t, aigc_train_progress *progress, aigc_error *err);
+
+typedef struct aigc_train_score {
+    double loss; /* mean over the tokens */
+    double bits_per_byte;
+    uint64_t n_tokens, n_bytes;
+} aigc_train_score;
+
+/* How well the model does on the AIGC_TEXT_VALID text: windows of a context, spread evenly over the text. */
+aigc_status aigc_trainer_evaluate(aigc_trainer *t, aigc_train_score *score, aigc_error *err);
+
+/* Writes the model as a GGUF file whose matrices have this type ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K";
+ * F16 where rows are not whole blocks of it). */
+aigc_status aigc_trainer_write(const aigc_trainer *t, const char *path, const char *type, const char *name,
+                               aigc_error *err);
+
 #endif

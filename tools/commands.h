@@ -10,5 +10,6 @@ extern const command command_inspect;
 extern const command command_score;
 extern const command command_bench;
 extern const command command_train_tokenizer;
+extern const command command_train;
 
 #endif

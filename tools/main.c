@@ -6,6 +6,7 @@
 
 static const command *const commands[] = {
     &command_generate, &command_tokenize, &command_inspect, &command_score, &command_bench, &command_train_tokenizer,
+    &command_train,
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };

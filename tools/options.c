@@ -9,17 +9,18 @@
 #include <string.h>
 
 typedef enum option_kind {
-    KIND_TRUE,  /* bool, no argument */
-    KIND_FALSE, /* bool, no argument, clears it */
-    KIND_TEXT,  /* const char * */
-    KIND_INT,   /* int, min to max */
-    KIND_REAL,  /* double, min to max */
-    KIND_U64,   /* uint64_t */
-    KIND_KV,    /* aigc_kv_type */
-    KIND_TEXTS, /* text_list, given several times */
-    KIND_INTS,  /* int_list, separated by commas, each min to max */
-    KIND_BIAS,  /* bias_list, ID:BIAS given several times */
-    KIND_MIB,   /* size_t, in MiB on the command line */
+    KIND_TRUE,     /* bool, no argument */
+    KIND_FALSE,    /* bool, no argument, clears it */
+    KIND_TEXT,     /* const char * */
+    KIND_INT,      /* int, min to max */
+    KIND_REAL,     /* double, min to max */
+    KIND_U64,      /* uint64_t */
+    KIND_KV,       /* aigc_kv_type */
+    KIND_TEXTS,    /* text_list, given several times */
+    KIND_INTS,     /* int_list, separated by commas, each min to max */
+    KIND_BIAS,     /* bias_list, ID:BIAS given several times */
+    KIND_MIB,      /* size_t, in MiB on the command line */
+    KIND_SCHEDULE, /* aigc_train_schedule */
 } option_kind;
 
 typedef struct option_spec {
@@ -37,7 +38,7 @@ typedef struct option_spec {
 #define WITH_ENGINE   (FOR_GENERATE | FOR_SCORE)
 #define WITH_TEXT     (FOR_GENERATE | FOR_TOKENIZE | FOR_SCORE)
 #define WITH_MODEL    (WITH_TEXT | FOR_INSPECT | FOR_BENCH)
-#define ALL_COMMANDS  (WITH_MODEL | FOR_TRAIN_TOKENIZER)
+#define ALL_COMMANDS  (WITH_MODEL | FOR_TRAIN_TOKENIZER | FOR_TRAIN)
 #define ANY_INT       0, 2147483647
 #define SAMPLING_REAL KIND_REAL, FOR_GENERATE
 
@@ -98,7 +99,7 @@ static const option_spec specs[] = {
     {"no-prefix-cache", 0, KIND_FALSE, FOR_GENERATE, AT(engine.prefix_cache), 0, 0, NULL,
      "do not look for known beginnings of the prompt"},
 
-    {"output", 'o', KIND_TEXT, FOR_TRAIN_TOKENIZER, AT(output), 0, 0, "FILE", "the GGUF file to write"},
+    {"output", 'o', KIND_TEXT, FOR_TRAIN_TOKENIZER | FOR_TRAIN, AT(output), 0, 0, "FILE", "the GGUF file to write"},
     {"vocab", 0, KIND_INT, FOR_TRAIN_TOKENIZER, AT(vocab_size), 257, 1 << 24, "N", "tokens of the vocabulary [8192]"},
     {"pre", 0, KIND_TEXT, FOR_TRAIN_TOKENIZER, AT(pre), 0, 0, "NAME",
      "how text is cut into words: gpt-2, llama-bpe or qwen2 [gpt-2]"},
@@ -106,6 +107,44 @@ static const option_spec specs[] = {
      "leave pairs seen less often apart [2]"},
     {"special", 0, KIND_TEXTS, FOR_TRAIN_TOKENIZER, AT(special), 0, 0, "TEXT",
      "a control token; repeatable, the first begins and ends documents [<|endoftext|>]"},
+
+    {"tokenizer", 't', KIND_TEXT, FOR_TRAIN, AT(tokenizer), 0, 0, "FILE", "a GGUF file with the vocabulary"},
+    {"valid", 0, KIND_TEXT, FOR_TRAIN, AT(valid), 0, 0, "FILE", "text to evaluate on, held out"},
+    {"arch", 0, KIND_TEXT, FOR_TRAIN, AT(train.architecture), 0, 0, "NAME", "llama, qwen2 or gpt2 [llama]"},
+    {"layers", 0, KIND_INT, FOR_TRAIN, AT(train.n_layers), 1, 1024, "N", "layers [6]"},
+    {"width", 0, KIND_INT, FOR_TRAIN, AT(train.n_embd), 1, 1 << 20, "N", "width of the residual stream [256]"},
+    {"heads", 0, KIND_INT, FOR_TRAIN, AT(train.n_heads), 1, 1 << 20, "N", "heads of attention [8]"},
+    {"kv-heads", 0, KIND_INT, FOR_TRAIN, AT(train.n_kv_heads), 1, 1 << 20, "N", "key-value heads [as many as heads]"},
+    {"ff", 0, KIND_INT, FOR_TRAIN, AT(train.n_ff), 1, 1 << 20, "N",
+     "width of the feed-forward layer [4 times the width; 8/3 if gated]"},
+    {"context", 0, KIND_INT, FOR_TRAIN, AT(train.n_context), 2, 1 << 20, "N", "tokens of a sequence [256]"},
+    {"untied", 0, KIND_FALSE, FOR_TRAIN, AT(train.tied), 0, 0, NULL,
+     "an output matrix of its own instead of the embedding"},
+    {"batch", 0, KIND_INT, FOR_TRAIN, AT(train.n_sequences), 1, 1 << 20, "N", "sequences computed together [16]"},
+    {"accumulate", 0, KIND_INT, FOR_TRAIN, AT(train.n_accumulate), 1, 1 << 16, "N", "batches in a step [1]"},
+    {"steps", 0, KIND_INT, FOR_TRAIN, AT(steps), 1, 2147483647, "N", "length of the run"},
+    {"minutes", 0, KIND_REAL, FOR_TRAIN, AT(minutes), 0.01, 1e6, "M",
+     "instead: as many steps as fit, by the speed of the first"},
+    {"lr", 0, KIND_REAL, FOR_TRAIN, AT(train.rate), 1e-9, 10, "X", "the highest learning rate [0.001]"},
+    {"lr-end", 0, KIND_REAL, FOR_TRAIN, AT(train.least_rate), 0, 1, "X", "the last one, as a part of it [0.1]"},
+    {"schedule", 0, KIND_SCHEDULE, FOR_TRAIN, AT(train.schedule), 0, 0, "cosine|stable",
+     "how it falls: from the warm-up on, or in the last fifth [cosine]"},
+    {"warmup", 0, KIND_INT, FOR_TRAIN, AT(train.n_warmup), ANY_INT, "N",
+     "steps in which it rises [a twentieth of the run, at most 1000]"},
+    {"weight-decay", 0, KIND_REAL, FOR_TRAIN, AT(train.weight_decay), 0, 10, "X", "of matrices [0.1]"},
+    {"clip", 0, KIND_REAL, FOR_TRAIN, AT(train.clip), 0, 1e9, "X", "largest norm of the gradient; 0 is off [1]"},
+    {"seed", 0, KIND_U64, FOR_TRAIN, AT(train.seed), 0, 0, "N", "of the first weights and the text's order [0]"},
+    {"threads", 0, KIND_INT, FOR_TRAIN, AT(train.n_threads), 1, 64, "N",
+     "threads that compute [one a core, at most 8]"},
+    {"type", 0, KIND_TEXT, FOR_TRAIN, AT(type), 0, 0, "TYPE",
+     "of the matrices in the model: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K [F32]"},
+    {"name", 0, KIND_TEXT, FOR_TRAIN, AT(name), 0, 0, "TEXT", "the model's name [that of the file]"},
+    {"log", 0, KIND_TEXT, FOR_TRAIN, AT(log), 0, 0, "FILE", "append a line of CSV for each step"},
+    {"checkpoint", 0, KIND_TEXT, FOR_TRAIN, AT(checkpoint), 0, 0, "FILE",
+     "where the run's state is kept [the output's name and .checkpoint]"},
+    {"save-every", 0, KIND_INT, FOR_TRAIN, AT(save_every), 1, 2147483647, "N", "steps between checkpoints [200]"},
+    {"valid-every", 0, KIND_INT, FOR_TRAIN, AT(valid_every), 1, 2147483647, "N", "steps between evaluations [200]"},
+    {"resume", 0, KIND_TRUE, FOR_TRAIN, AT(resume), 0, 0, NULL, "go on from the checkpoint"},
 
     {"verbose", 'v', KIND_TRUE, FOR_INSPECT, AT(verbose), 0, 0, NULL, "the metadata too"},
     {"json", 0, KIND_TRUE, FOR_INSPECT | FOR_SCORE | FOR_BENCH, AT(json), 0, 0, NULL, "one JSON object"},
@@ -197,6 +236,17 @@ static bool parse_kv(const char *text, aigc_kv_type *kv)
     return true;
 }
 
+static bool parse_schedule(const char *text, aigc_train_schedule *schedule)
+{
+    if (strcmp(text, "cosine") == 0)
+        *schedule = AIGC_SCHEDULE_COSINE;
+    else if (strcmp(text, "stable") == 0)
+        *schedule = AIGC_SCHEDULE_STABLE;
+    else
+        return false;
+    return true;
+}
+
 static bool append_text(const char *text, text_list *list)
 {
     if (list->n == LIST_MAX || *text == '\0')
@@ -236,6 +286,8 @@ static bool store(const option_spec *spec, const char *text, void *field)
         return parse_u64(text, field);
     case KIND_KV:
         return parse_kv(text, field);
+    case KIND_SCHEDULE:
+        return parse_schedule(text, field);
     case KIND_TEXTS:
         return append_text(text, field);
     case KIND_INTS:
@@ -325,6 +377,10 @@ static void set_defaults(settings *s)
         .vocab_size = 8192,
         .pre = "gpt-2",
         .min_frequency = 2,
+        .train = aigc_train_defaults(),
+        .type = "F32",
+        .save_every = 200,
+        .valid_every = 200,
     };
 }
 

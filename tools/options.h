@@ -20,6 +20,7 @@ enum {
     FOR_SCORE = 1 << 3,
     FOR_BENCH = 1 << 4,
     FOR_TRAIN_TOKENIZER = 1 << 5,
+    FOR_TRAIN = 1 << 6,
 };
 
 enum { LIST_MAX = 64 };
@@ -53,10 +54,15 @@ typedef struct settings {
     bool tokens;                                /* score */
     int_list threads, sequences;                /* bench */
     int prompt_tokens, decode_tokens, repeat;
-    text_list files; /* train-tokenizer */
+    text_list files; /* train-tokenizer, train */
     const char *output, *pre;
     int vocab_size, min_frequency;
     text_list special;
+    aigc_train_options train;
+    const char *tokenizer, *valid, *log, *checkpoint, *type, *name;
+    int steps, save_every, valid_every;
+    double minutes;
+    bool resume;
 } settings;
 
 typedef struct command {

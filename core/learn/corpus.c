@@ -1,0 +1,177 @@
+/* corpus.c: see corpus.h. */
+#include "learn/corpus.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/random.h"
+
+static const char SEPARATOR[] = "<|endoftext|>";
+
+enum { ORDER_STREAM = 1 << 20 }; /* random streams from here on are those of epochs */
+
+static const uint64_t FNV_START = 0xcbf29ce484222325u, FNV_PRIME = 0x100000001b3u;
+
+aigc_status corpus_create(corpus *c, const tokenizer *tokens, aigc_error *err)
+{
+    int32_t bos = tokenizer_bos(tokens), eos = tokenizer_eos(tokens);
+    if (!tokenizer_adds_bos(tokens) && bos != eos)
+        bos = -1; /* prompts will not have it either */
+    if (bos < 0 && eos < 0)
+        return aigc_fail(err, AIGC_E_UNSUPPORTED, "the vocabulary has no token that could set documents apart");
+    *c = (corpus){.tokens = tokens, .bos = bos, .eos = eos, .hash = FNV_START};
+    return AIGC_OK;
+}
+
+void corpus_free(corpus *c)
+{
+    free(c->ids);
+    *c = (corpus){0};
+}
+
+static aigc_status append(corpus *c, const int32_t *ids, size_t n, aigc_error *err)
+{
+    if (n > c->capacity - c->n) {
+        size_t capacity = c->capacity + c->capacity / 2 + n + 1024;
+        int32_t *larger = aigc_realloc_array(c->ids, capacity, sizeof *larger);
+        if (larger == NULL)
+            return aigc_fail_memory(err, "the tokens of the text", capacity * sizeof *larger);
+        c->ids = larger;
+        c->capacity = capacity;
+    }
+    for (size_t i = 0; i < n; i++) {
+        c->ids[c->n++] = ids[i];
+        c->hash = (c->hash ^ (uint32_t)ids[i]) * FNV_PRIME;
+    }
+    return AIGC_OK;
+}
+
+static aigc_status add_document(corpus *c, const char *text, size_t len, aigc_error *err)
+{
+    int32_t *ids;
+    size_t n;
+    if (len == 0)
+        return AIGC_OK;
+    aigc_status status = tokenizer_encode(c->tokens, text, len, AIGC_TEXT_PLAIN, &ids, &n, err);
+    if (status != AIGC_OK)
+        return status;
+    /* One token that is both comes between two documents once. */
+    if (c->bos >= 0 && !(c->bos == c->eos && c->n > 0))
+        status = append(c, &c->bos, 1, err);
+    if (status == AIGC_OK)
+        status = append(c, ids, n, err);
+    if (status == AIGC_OK && c->eos >= 0)
+        status = append(c, &c->eos, 1, err);
+    free(ids);
+    return status;
+}
+
+/* The next line that is the separator and nothing else, or the text's end; *after is where the text goes on. */
+static const char *find_separator(const char *text, const char *end, const char **after)
+{
+    const size_t len = sizeof SEPARATOR - 1;
+    for (const char *line = text; line < end;) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+        const char *next = newline != NULL ? newline + 1 : end;
+        size_t n = (size_t)((newline != NULL ? newline : end) - line);
+        if (n > 0 && line[n - 1] == '\r')
+            n--;
+        if (n == len && memcmp(line, SEPARATOR, len) == 0) {
+            *after = next;
+            return line;
+        }
+        line = next;
+    }
+    *after = end;
+    return end;
+}
+
+aigc_status corpus_add(corpus *c, const char *text, size_t len, aigc_error *err)
+{
+    const char *end = text + len, *after;
+    for (const char *at = text; at < end; at = after) {
+        const char *stop = find_separator(at, end, &after);
+        /* The newline before a separator is the separator's. */
+        size_t n = (size_t)(stop - at);
+        if (stop < end && n > 0 && at[n - 1] == '\n')
+            n--;
+        aigc_error inner;
+        aigc_status status = add_document(c, at, n, &inner);
+        if (status != AIGC_OK)
+            return aigc_fail(err, status, "document at byte %zu: %s", (size_t)(at - text), inner.message);
+    }
+    return AIGC_OK;
+}
+
+/* Whether a document begins with id number i. */
+static bool begins(const corpus *c, size_t i)
+{
+    return c->bos >= 0 ? c->ids[i] == c->bos : i > 0 && c->ids[i - 1] == c->eos;
+}
+
+size_t corpus_window(const corpus *c, size_t start, size_t n_context, int32_t *ids, int32_t *targets, int32_t *first)
+{
+    size_t n_targets = 0;
+    int32_t document = 0;
+    for (size_t t = 0; t < n_context; t++) {
+        size_t i = start + t;
+        bool inside = i < c->n, learned = i + 1 < c->n;
+        if (inside && begins(c, i))
+            document = (int32_t)t;
+        /* The first token of the next document follows from nothing, unless it is this one's EOS too. */
+        if (learned && begins(c, i + 1) && c->bos != c->eos)
+            learned = false;
+        ids[t] = inside ? c->ids[i] : 0;
+        targets[t] = learned ? c->ids[i + 1] : -1;
+        first[t] = document;
+        n_targets += learned;
+    }
+    return n_targets;
+}
+
+/* ---- order ---- */
+
+static void shuffle(window_order *o, uint64_t epoch)
+{
+    random_state r;
+    random_seed(&r, o->seed, ORDER_STREAM + epoch);
+    o->epoch = epoch;
+    o->shift = (size_t)(random_unit(&r) * (double)o->n_context);
+    for (size_t i = 0; i < o->n_windows; i++)
+        o->order[i] = (uint32_t)i;
+    for (size_t i = o->n_windows - 1; i > 0; i--) {
+        size_t j = (size_t)(random_unit(&r) * (double)(i + 1));
+        uint32_t swap = o->order[i];
+        o->order[i] = o->order[j];
+        o->order[j] = swap;
+    }
+}
+
+aigc_status window_order_create(window_order *o, uint64_t seed, size_t n_ids, size_t n_context, aigc_error *err)
+{
+    if (n_ids < 2 * n_context + 1)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the text has %zu tokens, less than two contexts of %zu", n_ids,
+                         n_context);
+    *o = (window_order){.seed = seed, .n_context = n_context, .n_windows = (n_ids - n_context) / n_context};
+    if (o->n_windows > UINT32_MAX)
+        return aigc_fail(err, AIGC_E_LIMIT, "%zu windows of text are too many", o->n_windows);
+    o->order = aigc_calloc(o->n_windows, sizeof *o->order);
+    if (o->order == NULL)
+        return aigc_fail_memory(err, "the order of the windows", o->n_windows * sizeof *o->order);
+    shuffle(o, 0);
+    return AIGC_OK;
+}
+
+void window_order_free(window_order *o)
+{
+    free(o->order);
+    *o = (window_order){0};
+}
+
+size_t window_start(window_order *o, uint64_t number)
+{
+    if (number / o->n_windows != o->epoch)
+        shuffle(o, number / o->n_windows);
+    return o->shift + (size_t)o->order[number % o->n_windows] * o->n_context;
+}

@@ -1,0 +1,47 @@
+/*
+ * corpus.h: text as one long row of token ids, and the windows of it that are trained on.
+ *
+ * Documents follow each other with the vocabulary's own tokens between them: BOS before each if the tokenizer adds it
+ * or it is EOS too, EOS after each. A window may begin anywhere in a document; what it shows of each document is set
+ * apart from the others. Called by trainer.c.
+ */
+#ifndef AIGC_LEARN_CORPUS_H
+#define AIGC_LEARN_CORPUS_H
+
+#include "text/tokenizer.h"
+
+typedef struct corpus {
+    const tokenizer *tokens;
+    int32_t bos, eos; /* that set documents apart; -1 if not used. They may be one token. */
+    int32_t *ids;
+    size_t n, capacity;
+    uint64_t hash; /* of all ids: tells one text from another */
+} corpus;
+
+/* Errors: AIGC_E_UNSUPPORTED if the vocabulary has no token that could set documents apart. */
+aigc_status corpus_create(corpus *c, const tokenizer *tokens, aigc_error *err);
+void corpus_free(corpus *c);
+
+aigc_status corpus_add(corpus *c, const char *text, size_t len, aigc_error *err);
+
+/* Window of n_context tokens from id number `start` on: ids, targets, borders of documents (learner.h, learn_batch).
+ * What lies behind the end has no targets. Returns the number of targets. */
+size_t corpus_window(const corpus *c, size_t start, size_t n_context, int32_t *ids, int32_t *targets, int32_t *first);
+
+/* The order in which windows come: each epoch all windows once, shuffled, and cut at other places than before. */
+typedef struct window_order {
+    uint64_t seed;
+    size_t n_context, n_windows;
+    uint64_t epoch; /* that `order` and `shift` are of */
+    size_t shift;
+    uint32_t *order; /* [n_windows] */
+} window_order;
+
+/* Errors: AIGC_E_ARGUMENT if the text is shorter than two contexts. */
+aigc_status window_order_create(window_order *o, uint64_t seed, size_t n_ids, size_t n_context, aigc_error *err);
+void window_order_free(window_order *o);
+
+/* Where window number `number` of the whole run (0 is the first) begins. */
+size_t window_start(window_order *o, uint64_t number);
+
+#endif

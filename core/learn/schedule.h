@@ -1,0 +1,21 @@
+/* schedule.h: the learning rate of each step. Called by trainer.c. */
+#ifndef AIGC_LEARN_SCHEDULE_H
+#define AIGC_LEARN_SCHEDULE_H
+
+#include "aigc.h"
+
+typedef struct learn_schedule {
+    aigc_train_schedule kind;
+    double rate;      /* the highest */
+    double least;     /* where it ends, as a part of rate */
+    uint64_t warmup;  /* steps of a straight rise at the beginning */
+    uint64_t n_steps; /* in all */
+} learn_schedule;
+
+/*
+ * The rate of step 1 to n_steps. Cosine: half a cosine from the end of the warm-up to the last step. Stable: the
+ * highest rate until the last fifth of all steps, then a straight fall ("warm-up, stable, decay", Hu et al., 2024).
+ */
+double schedule_rate(const learn_schedule *s, uint64_t step);
+
+#endif

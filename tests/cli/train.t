@@ -1,0 +1,118 @@
+#!/usr/bin/perl
+# `aigc train`: a run is the same on any number of threads and when it is stopped or killed and resumed; the model is
+# what the engine scores; what is refused.
+use strict;
+use warnings;
+use lib 'tests/cli';
+use File::Temp;
+use JSON::PP;
+use Test::More;
+use Time::HiRes 'sleep';
+use Tool;
+
+my $dir  = File::Temp->newdir;
+my $text = 'tests/reference/bpe_corpus.txt';
+my $tok  = "$dir/tok.gguf";
+my ($out, $err, $status) = aigc('train-tokenizer', '--vocab', 400, '-o', $tok, $text);
+is($status, 0, 'a vocabulary to train with') or diag $err;
+open my $valid, '>:raw', "$dir/valid.txt" or die;
+print $valid "The rain had stopped, and she went out into the garden to look at the roses.";
+close $valid;
+
+my @shape = ('-t', $tok, '--layers', 2, '--width', 32, '--heads', 4, '--kv-heads', 2, '--context', 64, '--batch', 4,
+    '--name', 'tiny', '--seed', 3);
+my @run = (@shape, '--steps', 60, '--lr', '0.01', '--save-every', 5, '--valid', "$dir/valid.txt", '--valid-every', 30);
+
+# An undisturbed run.
+($out, $err, $status) = aigc('train', @run, '--threads', 1, '--log', "$dir/a.csv", '-o', "$dir/a.gguf", $text);
+is($status, 0, 'a run') or diag $err;
+like($err, qr/^memory .*weights and gradients .*\nrun .*steps 1 to 60/ms, 'memory is printed before the first step');
+like($err, qr{^step 60 of 60  loss [\d.]+  \d+ tokens/s  0:00:00 left  lr 0.001  held out [\d.]+ bits/byte$}m,
+    'progress');
+my @log = split /\n/, slurp("$dir/a.csv");
+is(scalar @log, 61, 'a line of CSV for each step, and the heading');
+my ($first, $last) = map { (split /,/)[1] } @log[1, -1];
+cmp_ok($last, '<', $first - 1, "the loss falls ($first, $last)");
+my $model = slurp("$dir/a.gguf");
+
+# The engine finds the same loss. Its window is the text and the tokens around it, as the trainer's is.
+my ($loss) = $out =~ /^held out: loss ([\d.]+), [\d.]+ bits per byte, \d+ tokens of 76 bytes$/m;
+my ($json) = aigc({ stdin => slurp("$dir/valid.txt") . '<|endoftext|>' },
+    'score', '-m', "$dir/a.gguf", '--json', '--tokens', '--kv', 'f32');
+my $score = decode_json($json);
+cmp_ok(abs($loss + $score->{logprob} / $score->{tokens}), '<', 1e-4, 'held-out loss is the score of the engine')
+  or diag "$loss, $json";
+my ($plan) = $err =~ /, (\d+) held out$/m;
+is($score->{tokens}, $plan - 1, 'of the same tokens');
+
+# Other numbers of threads; stopped by a signal, killed.
+aigc('train', @run, '--threads', 3, '-o', "$dir/b.gguf", $text);
+ok($model eq slurp("$dir/b.gguf"), 'three threads give the same bytes as one');
+
+sub disturb
+{
+    my ($signal, $file) = @_;
+    my %how;
+    my $pid = aigc_start(\%how, 'train', @run, '--threads', 2, '-o', $file, $text);
+    for (1 .. 6000) {
+        last if -e "$file.checkpoint" || waitpid($pid, 1) != 0;
+        sleep 0.005;
+    }
+    kill $signal, $pid;
+    waitpid $pid, 0;
+    my $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+    ok(!-e $file, "$signal: the run was not over");
+    return ($code, slurp($how{err}));
+}
+
+for my $signal ('TERM', 'KILL') {
+    my $file = "$dir/$signal.gguf";
+    my ($code, $said) = disturb($signal, $file);
+    is($code, $signal eq 'TERM' ? 130 : 137, "$signal: exit status");
+    like($said, qr/stopped after step \d+; --resume goes on from/, 'and what is left') if $signal eq 'TERM';
+    ($out, $err, $status) = aigc('train', @run, '--resume', '-o', $file, $text);
+    is($status, 0, "$signal: resumed") or diag $err;
+    unlike($err, qr/steps 1 to/, 'not from the beginning');
+    ok($model eq slurp($file), 'and it ends with the same bytes');
+}
+
+# Minutes, other rows and types.
+for my $row (['gpt2', 'Q8_0'], ['qwen2', 'F16']) {
+    my ($row_arch, $type) = @$row;
+    ($out, $err, $status) = aigc('train', '-t', $tok, '--arch', $row_arch, '--layers', 1, '--width', 32, '--heads', 2,
+        '--context', 32, '--batch', 2, '--minutes', '0.01', '--type', $type, '--untied', '--schedule', 'stable', '-o',
+        "$dir/$row_arch.gguf", $text);
+    is($status, 0, "$row_arch as $type for a moment") or diag $err;
+    my ($inspected) = aigc('inspect', '-m', "$dir/$row_arch.gguf");
+    like($inspected, qr/\b$row_arch\b.*\b$type\b/s, 'is what was asked for');
+    (undef, $err, $status) = aigc('generate', '-m', "$dir/$row_arch.gguf", '-p', 'The', '--max-tokens', 5);
+    is($status, 0, 'and generates') or diag $err;
+}
+
+# What is refused.
+sub refused
+{
+    my ($want, $pattern, @arguments) = @_;
+    my (undef, $said, $code) = aigc('train', @arguments);
+    is($code, $want, "exit status of: $pattern");
+    like($said, qr/$pattern/, 'and the message');
+}
+refused(2, 'no --output given',            '-t', $tok, '--steps', 1, $text);
+refused(2, 'no --tokenizer given',         '-o', "$dir/x.gguf", '--steps', 1, $text);
+refused(2, 'no text files given',          '-t', $tok, '-o', "$dir/x.gguf", '--steps', 1);
+refused(2, 'either --steps or --minutes',  '-t', $tok, '-o', "$dir/x.gguf", $text);
+refused(2, 'bad value for --schedule',     '--schedule', 'x');
+refused(1, "'bert' is not known",          '-t', $tok, '-o', "$dir/x.gguf", '--arch', 'bert', '--steps', 1, $text);
+refused(1, '33 can.t be shared by 4',      @shape, '--width', 33, '--steps', 1, '-o', "$dir/x.gguf", $text);
+refused(1, 'less than two contexts',       @shape, '--steps', 1, '-o', "$dir/x.gguf", "$dir/valid.txt");
+refused(1, 'another run: it has seed=3, this one seed=4',
+    @run, '--seed', 4, '--resume', '-o', "$dir/a.gguf", $text);
+refused(1, 'of a run of 60 steps, not 61', @run, '--steps', 61, '--resume', '-o', "$dir/a.gguf", $text);
+refused(1, 'the metadata lack train.step', @run, '--checkpoint', $tok, '--resume', '-o', "$dir/x.gguf", $text);
+(undef, $err, $status) =
+  aigc({ env => { AIGC_OPENBLAS => '/nonexistent.so' } }, 'train', @run, '-o', "$dir/x.gguf", $text);
+is($status, 1, 'without OpenBLAS it fails');
+like($err, qr/libopenblas0-pthread/, 'and says what to install');
+ok(!-e "$dir/x.gguf", 'and nothing is written');
+
+done_testing;
