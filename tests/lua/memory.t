@@ -2,6 +2,8 @@
 # The Lua module in lua5.4 under valgrind: no leak, no access out of bounds, whatever the specs do.
 cd "$(dirname "$0")/../.." || exit 1
 command -v valgrind >/dev/null || { echo '1..0 # SKIP valgrind is not installed'; exit 0; }
+model="${AIGC_SHARED:-../shared}/data/models/stories260K.gguf"
+[ -f "$model" ] || { echo "1..0 # SKIP no $model"; exit 0; }
 log=build/logs/valgrind-lua.log
 mkdir -p build/logs
 AIGC_TEST_THREADS=1 AIGC_TEST_RACES=6 LUA_CPATH='build/lua54/?.so' valgrind -q --leak-check=full --show-leak-kinds=definite,indirect,possible \
