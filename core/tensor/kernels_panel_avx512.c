@@ -380,7 +380,8 @@ INLINE void finish_tile(int panels, int tokens, const panel *from, float *out, s
     }
 }
 
-/* Into the second-level cache. Panels are read 16 rows at a time, which is too many streams for the processor to guess. */
+/* Into the second-level cache. Panels are read 16 rows at a time, which is too many streams for the processor to guess.
+ */
 INLINE void fetch(const uint8_t *p, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 64)
