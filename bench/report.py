@@ -66,14 +66,14 @@ def contention(r):
     for case in r.cases("contention"):
         row = [case]
         for engine in r.engines:
-            cell, quiet = r.cell("contention", case, engine), r.cell("contention", "quiet", engine).median("decode")
+            cell, alone = r.cell("contention", case, engine), r.cell("contention", "alone", engine).median("decode")
             parts = [cell.median(k) for k in ("decode", "first", "second") if cell.median(k) is not None]
             text = " + ".join(f"{p:.1f}" for p in parts) or (cell.failure or "-")
-            if case != "quiet" and quiet and parts:
-                text += " (" + " + ".join(f"{100 * p / quiet:.0f} %" for p in parts) + ")"
+            if case != "alone" and alone and parts:
+                text += " (" + " + ".join(f"{100 * p / alone:.0f} %" for p in parts) + ")"
             row.append(text)
         rows.append(row)
-    about = f"Decoding qwen05 Q8_0, tokens/s (part of the quiet speed), medians of {r.rounds('contention')}."
+    about = f"Decoding qwen05 Q8_0, tokens/s (part of the speed alone), medians of {r.rounds('contention')}."
     return f"## Neighbours\n\n{about}\n\n" + table(["situation"] + r.engines, rows)
 
 
