@@ -43,7 +43,7 @@ vim.api.nvim_create_autocmd('InsertEnter', {
   once = true,
   desc = 'Load aigc piece by piece',
   callback = function()
-    local pieces = { 'core', 'config', 'wrap', 'ghost', 'prompt', 'client', 'suggestion' }
+    local pieces = { 'core', 'config', 'wrap', 'ghost', 'prompt', 'context', 'client', 'suggestion' }
     local function load_next()
       local name = table.remove(pieces, 1)
       if name and pcall(require, 'aigc.' .. name) then -- what fails is told when it is asked for

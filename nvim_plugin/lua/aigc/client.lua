@@ -56,6 +56,7 @@ local function deliver(event)
   local on_event = request.on_event
   if event.kind ~= 'token' then
     if event.kind == 'done' then
+      require('aigc.context').note(event)
       last = {
         tokens = event.n_generated,
         first_ms = request.first and (request.first - request.started) / 1e6,

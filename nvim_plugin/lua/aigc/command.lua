@@ -24,6 +24,7 @@ local function status_line()
       parts[#parts + 1] = ('%.0f tokens/s'):format(status.last.tokens_per_second)
     end
   end
+  parts[#parts + 1] = require('aigc.context').status_line()
   return table.concat(parts, ', ')
 end
 

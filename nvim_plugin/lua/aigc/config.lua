@@ -15,6 +15,8 @@ local M = {}
 ---@field presence_penalty? number
 ---@field seed? integer
 ---@field prompt_bytes? integer
+---@field suffix_bytes? integer
+---@field ring_bytes? integer
 ---@field context? integer
 ---@field threads? integer
 ---@field kv? 'f16'|'f32'
@@ -25,6 +27,8 @@ local M = {}
 ---@field max_tokens integer
 ---@field stop string[]
 ---@field prompt_bytes integer
+---@field suffix_bytes integer
+---@field ring_bytes integer
 
 local function number(min, max)
   local range = max and ('a number from %g to %g'):format(min, max)
@@ -89,6 +93,8 @@ local kinds = {
   presence_penalty = number(-2, 2),
   seed = integer(0, 2 ^ 53),
   prompt_bytes = integer(256, 2 ^ 24),
+  suffix_bytes = integer(0, 2 ^ 20),
+  ring_bytes = integer(0, 2 ^ 20),
   context = integer(0, 2 ^ 31 - 1),
   threads = integer(0, 64),
   kv = {
@@ -104,6 +110,8 @@ local defaults = {
   stop = { '\n\n' },
   temperature = 0,
   prompt_bytes = 4096,
+  suffix_bytes = 1024,
+  ring_bytes = 0,
   context = 0,
   threads = 0,
   kv = 'f16',

@@ -3,7 +3,11 @@ local M = {}
 
 --- Row of the line that holds a byte of the buffer, found by halving: O(log n) calls whatever the
 --- buffer's size.
-local function row_of(buf, offset, last_row)
+---@param buf integer
+---@param offset integer
+---@param last_row integer
+---@return integer
+function M.row_of(buf, offset, last_row)
   local low, high = 0, last_row
   while low < high do
     local middle = math.floor((low + high + 1) / 2)
@@ -28,6 +32,17 @@ local function cut_line(buf, row, col, end_col)
   return col + #continuation
 end
 
+--- Bytes of a line before the character that the given byte (from 0) belongs to.
+---@param line string
+---@param at integer
+---@return integer
+function M.char_start(line, at)
+  while at > 0 and (line:byte(at + 1) or 0) >= 128 and (line:byte(at + 1) or 0) < 192 do
+    at = at - 1
+  end
+  return at
+end
+
 --- Text from at most `budget` bytes before (row, col) up to there. Its beginning moves in steps of
 --- a quarter of the budget: while one writes, most requests begin like the one before, and what the
 --- model has computed of them holds.
@@ -35,14 +50,16 @@ end
 ---@param row integer from 0
 ---@param col integer in bytes
 ---@param budget integer in bytes
----@return string
+---@return string text
+---@return integer row where it begins
+---@return integer col
 function M.before(buf, row, col, budget)
   local position = vim.api.nvim_buf_get_offset(buf, row) + col
   local start_row, start_col = 0, 0
   if position > budget then
     local step = math.floor(budget / 4)
     local offset = math.ceil((position - budget) / step) * step
-    start_row = row_of(buf, offset, row)
+    start_row = M.row_of(buf, offset, row)
     start_col = offset - vim.api.nvim_buf_get_offset(buf, start_row)
     if start_col > 0 then
       local next_line = start_row < row and vim.api.nvim_buf_get_offset(buf, start_row + 1)
@@ -56,7 +73,7 @@ function M.before(buf, row, col, budget)
     end
   end
   local lines = vim.api.nvim_buf_get_text(buf, start_row, start_col, row, col, {})
-  return table.concat(lines, '\n')
+  return table.concat(lines, '\n'), start_row, start_col
 end
 
 --- Models learn words with the space before them: after "upon a " they expect no further word. So a

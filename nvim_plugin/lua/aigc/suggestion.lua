@@ -9,8 +9,8 @@ local M = {}
 
 local client = require('aigc.client')
 local config = require('aigc.config')
+local context = require('aigc.context')
 local ghost = require('aigc.ghost')
-local prompt = require('aigc.prompt')
 
 ---@class aigc.Suggestion
 ---@field buf integer
@@ -279,20 +279,20 @@ function M.start()
   config.report(problems)
   local buf = vim.api.nvim_get_current_buf()
   local row, col, line = insertion_point(kind == 'n')
-  local text, left_out = prompt.split_space(prompt.before(buf, row, col, options.prompt_bytes))
+  local around = context.build(buf, row, col, options)
   local s = {
     buf = buf,
     row = row,
     col = col,
     before = line:sub(1, col),
     after = line:sub(col + 1),
-    left_out = left_out,
+    left_out = around.left_out,
     text = '',
     typed = 0,
     normal = kind == 'n',
     running = true,
   }
-  local id, message = client.request(options, text, function(event)
+  local id, message = client.request(options, around.prompt, function(event)
     on_event(s, event)
   end)
   if not id then
