@@ -118,3 +118,38 @@ LANGUAGE C STABLE PARALLEL SAFE;
 
 COMMENT ON FUNCTION aigc_version() IS
 'version of the aigc library that the server has loaded';
+
+-- ---- training: train_model(), finetune_model(), aigc_progress -------------------------------------------------------
+
+CREATE FUNCTION aigc_get_progress(OUT pid int, OUT datid oid, OUT usesysid oid, OUT command text, OUT target text,
+    OUT phase text, OUT done bigint, OUT total bigint, OUT loss float8, OUT tokens_per_second float8,
+    OUT started timestamptz, OUT estimated_end timestamptz) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sql_progress'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+
+COMMENT ON FUNCTION aigc_get_progress() IS
+'what the view aigc_progress shows';
+
+CREATE VIEW aigc_progress AS
+    SELECT p.pid, d.datname, pg_catalog.pg_get_userbyid(p.usesysid) AS usename, p.command, p.target, p.phase, p.done,
+        p.total, p.loss, p.tokens_per_second, p.started, p.estimated_end
+    FROM aigc_get_progress() AS p LEFT JOIN pg_catalog.pg_database AS d ON d.oid = p.datid;
+
+GRANT SELECT ON aigc_progress TO PUBLIC;
+
+COMMENT ON VIEW aigc_progress IS
+'sessions that train a model or refresh a recommender, and how far they are; NULL where one may not see it';
+COMMENT ON COLUMN aigc_progress.pid IS 'process of the session, as in pg_stat_activity';
+COMMENT ON COLUMN aigc_progress.datname IS 'its database';
+COMMENT ON COLUMN aigc_progress.usename IS 'its user';
+COMMENT ON COLUMN aigc_progress.command IS 'the function that runs';
+COMMENT ON COLUMN aigc_progress.target IS 'the model or recommender that is made, cut to 63 bytes';
+COMMENT ON COLUMN aigc_progress.phase IS 'what it is doing';
+COMMENT ON COLUMN aigc_progress.done IS 'steps of the phase that are done, or rows read';
+COMMENT ON COLUMN aigc_progress.total IS 'steps of the phase in all; NULL if not known';
+COMMENT ON COLUMN aigc_progress.loss IS 'loss of the last step, natural logarithm per token';
+COMMENT ON COLUMN aigc_progress.tokens_per_second IS 'speed of the phase: tokens that are learned per second, or events';
+COMMENT ON COLUMN aigc_progress.started IS 'when the function began';
+COMMENT ON COLUMN aigc_progress.estimated_end IS 'when the phase will end at this speed; NULL if not known';
+
+-- ---- end of training ------------------------------------------------------------------------------------------------

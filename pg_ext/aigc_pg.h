@@ -10,6 +10,7 @@
  *     requests.c   a request's life: submit, wait for a piece, free, also after an error
  *     text.c       tokenize(), detokenize(), count_tokens(), score_text(), aigc_version()
  *     generate.c   generate(), generate_alternatives(), generate_stream()
+ *     progress.c   the view aigc_progress, and what it shows (progress.h)
  *
  * Whatever core allocates is invisible to PostgreSQL's memory contexts, and any PostgreSQL call may leave by longjmp.
  * So what lives across such a call hangs on a memory context's reset callback (requests) or in a static list (models).

@@ -32,7 +32,7 @@ SELECT obj_description(oid, 'pg_extension') FROM pg_extension WHERE extname = 'a
 SELECT classid::regclass, count(*) FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
     AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'aigc')
-GROUP BY 1;
+GROUP BY 1 ORDER BY 1::text;
 SELECT DISTINCT lanname FROM pg_proc p JOIN pg_language l ON l.oid = prolang
 JOIN pg_depend d ON d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'aigc');
