@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_BUFFER_FIRST = 256 };
+enum { TEXT_BUFFER_FIRST = 256, MARK_BUFFER_FIRST = 64 };
 
 bool text_buffer_append(text_buffer *b, const char *text, size_t len)
 {
@@ -32,6 +32,37 @@ void text_buffer_free(text_buffer *b)
 {
     free(b->data);
     *b = (text_buffer){0};
+}
+
+static bool mark_buffer_append(mark_buffer *b, piece_mark mark)
+{
+    if (b->len == b->size) {
+        size_t size = b->size ? 2 * b->size : MARK_BUFFER_FIRST;
+        piece_mark *data = size > SIZE_MAX / sizeof *data ? NULL : realloc(b->data, size * sizeof *data);
+        if (!data)
+            return false;
+        b->data = data;
+        b->size = size;
+    }
+    b->data[b->len++] = mark;
+    return true;
+}
+
+bool job_add_fresh(job *j, const aigc_piece *piece)
+{
+    job_alternative *a = &j->alternatives[piece->alternative];
+    const aigc_token *tokens;
+    size_t n = aigc_request_tokens(j->request, piece->alternative, &tokens);
+    double logprob = 0;
+    for (size_t t = a->n_marked; t < n; t++)
+        logprob += tokens[t].logprob;
+    piece_mark mark = {.n_tokens = (int)(n - a->n_marked), .logprob = logprob};
+    if (!text_buffer_append(&a->fresh, piece->text, piece->text_len))
+        return false;
+    mark.end = a->fresh.len;
+    a->n_marked = n;
+    j->has_fresh = true;
+    return mark_buffer_append(&a->fresh_marks, mark);
 }
 
 job *job_new(void)
@@ -62,6 +93,8 @@ void job_free(job *j)
         text_buffer_free(&a->text);
         text_buffer_free(&a->fresh);
         text_buffer_free(&a->out);
+        free(a->fresh_marks.data);
+        free(a->out_marks.data);
         free(a->tokens);
         free(a->top);
     }

@@ -15,6 +15,19 @@ typedef struct text_buffer {
 bool text_buffer_append(text_buffer *b, const char *text, size_t len);
 void text_buffer_free(text_buffer *b);
 
+/* What a piece of text was made of: its end in a text_buffer, and the tokens that it took. */
+typedef struct piece_mark {
+    size_t end;
+    int n_tokens;
+    double logprob; /* their sum */
+} piece_mark;
+
+/* Grows like a text_buffer. */
+typedef struct mark_buffer {
+    piece_mark *data;
+    size_t len, size;
+} mark_buffer;
+
 /* A request's options together with the memory that they point to. */
 typedef struct job_spec {
     aigc_request_options options; /* prompt, tokens, stop and bias point to the members below */
@@ -32,6 +45,8 @@ typedef struct job_alternative {
     text_buffer text;  /* all of it */
     text_buffer fresh; /* not yet handed to the taker */
     text_buffer out;   /* being handed out: swapped with fresh, so that nothing is copied or allocated under the lock */
+    mark_buffer fresh_marks, out_marks; /* one for each piece in them */
+    size_t n_marked;                    /* tokens that a mark has told of */
     aigc_finish finish;
     double logprob;
     aigc_token *tokens; /* [n_tokens] */
@@ -65,6 +80,9 @@ job *job_new(void);
 
 /* To be called when the options are complete: makes room for options.n alternatives. */
 bool job_prepare(job *j);
+
+/* Adds a piece to an alternative's `fresh`, with a mark. The request must be live. False when memory is out. */
+bool job_add_fresh(job *j, const aigc_piece *piece);
 
 /* Frees the job and a request that is still in the engine. NULL is allowed. */
 void job_free(job *j);

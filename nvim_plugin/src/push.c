@@ -221,6 +221,23 @@ void push_score(lua_State *L, const job *j, size_t n_bytes)
         set_number(L, "bits_per_byte", -sum / log(2.0) / (double)n_bytes);
 }
 
+/* What the pieces of a token event's text were made of: { { last byte, tokens, sum of their logprobs }, ... } */
+static void push_marks(lua_State *L, const mark_buffer *marks)
+{
+    lua_createtable(L, (int)marks->len, 0);
+    for (size_t i = 0; i < marks->len; i++) {
+        const piece_mark *mark = &marks->data[i];
+        lua_createtable(L, 3, 0);
+        lua_pushinteger(L, (lua_Integer)mark->end);
+        lua_rawseti(L, -2, 1);
+        lua_pushinteger(L, mark->n_tokens);
+        lua_rawseti(L, -2, 2);
+        lua_pushnumber(L, mark->logprob);
+        lua_rawseti(L, -2, 3);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
 /* A new event {id, kind} on top of the stack. */
 static void begin_event(lua_State *L, const job *j, const char *kind)
 {
@@ -254,6 +271,8 @@ int push_events(lua_State *L, const job *j, bool finished, int n)
         set_integer(L, "alternative", (uint64_t)i + 1);
         push_buffer(L, &a->out);
         lua_setfield(L, -2, "text");
+        push_marks(L, &a->out_marks);
+        lua_setfield(L, -2, "marks");
         lua_rawseti(L, -2, ++n);
     }
     if (finished) {

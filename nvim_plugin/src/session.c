@@ -9,10 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-/* The engine computes on this stack too; some systems' default is 128 KiB. */
-enum { WORKER_STACK = 2 << 20 };
+/* The engine computes on this stack too; some systems' default is 128 KiB. NICENESS: whoever types comes first. */
+enum { WORKER_STACK = 2 << 20, NICENESS = 10 };
 
 struct session {
     char *path;
@@ -139,12 +140,9 @@ static bool on_piece(void *context, const aigc_piece *piece)
 {
     worker_sink *w = context;
     pthread_mutex_lock(&w->s->lock);
-    text_buffer *fresh = &w->j->alternatives[piece->alternative].fresh;
-    w->lost = !text_buffer_append(fresh, piece->text, piece->text_len);
-    if (!w->lost) {
-        w->j->has_fresh = true;
+    w->lost = !job_add_fresh(w->j, piece);
+    if (!w->lost)
         notify(w->s);
-    }
     pthread_mutex_unlock(&w->s->lock);
     return !w->lost;
 }
@@ -161,9 +159,19 @@ static void run_on_worker(session *s, job *j)
         j->status = fail(&j->error, AIGC_E_MEMORY, "out of memory: no room for the generated text");
 }
 
+/* Lowers the priority of the calling thread and of those that it starts, which on Linux have one of their own. */
+static void yield_to_neighbours(void)
+{
+#ifdef __linux__
+    int own = getpriority(PRIO_PROCESS, 0);
+    setpriority(PRIO_PROCESS, 0, own + NICENESS); /* less priority may always be asked for */
+#endif
+}
+
 static void *worker_main(void *context)
 {
     session *s = context;
+    yield_to_neighbours();
     pthread_mutex_lock(&s->lock);
     for (;;) {
         while (!s->stop && !s->waiting)
@@ -417,6 +425,10 @@ static void hand_out(job *j)
         read.len = 0;
         a->out = a->fresh;
         a->fresh = read;
+        mark_buffer read_marks = a->out_marks;
+        read_marks.len = 0;
+        a->out_marks = a->fresh_marks;
+        a->fresh_marks = read_marks;
     }
     j->has_fresh = false;
 }

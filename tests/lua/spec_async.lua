@@ -95,6 +95,24 @@ return function(t)
   end
   t.ok(same, 'events of three alternatives')
 
+  -- what the pieces were made of
+  local tokens, logprobs, ends_well = { 0, 0, 0 }, { 0, 0, 0 }, true
+  for _, event in ipairs(events) do
+    if event.kind == 'token' then
+      for _, mark in ipairs(event.marks) do
+        tokens[event.alternative] = tokens[event.alternative] + mark[2]
+        logprobs[event.alternative] = logprobs[event.alternative] + mark[3]
+      end
+      ends_well = ends_well and event.marks[#event.marks][1] == #event.text
+    end
+  end
+  t.ok(ends_well, "the last piece's mark is the end of the text")
+  for _, alternative in ipairs(last.alternatives) do
+    local i = alternative.alternative
+    t.is(tokens[i], #alternative.tokens, 'marks count the tokens of alternative ' .. i)
+    t.near(logprobs[i], alternative.logprob, 1e-4, 'and add up their log-probabilities')
+  end
+
   -- errors are events
   id = assert(model:submit({ prompt = 'a\xff' }))
   last = select(2, t.until_end(model, id))

@@ -1,5 +1,18 @@
---- :Aigc and its sub-commands.
+--- :Aigc, its sub-commands and their completion.
 local M = {}
+
+---@class aigc.Command
+---@field run fun(args: string[]) words behind the sub-command's name
+---@field complete? fun(lead: string, args: string[]): string[] words that may stand there
+
+--- Sub-commands by name. Modules add theirs; see `providers`.
+---@type table<string, aigc.Command>
+M.commands = {}
+
+--- Modules that are loaded when one of their sub-commands is used, completed or listed, if they are
+--- there. Such a module has a field `commands`, a table like the one above.
+---@type table<string, string>
+M.providers = { memory = 'aigc.memory' }
 
 local function warn(message)
   vim.notify('aigc: ' .. message, vim.log.levels.WARN)
@@ -28,34 +41,58 @@ local function status_line()
   return table.concat(parts, ', ')
 end
 
-local commands = {
-  complete = function()
+M.commands.complete = {
+  run = function()
     local started, reason, told = require('aigc').complete()
     if not started and not told then
       warn(reason)
     end
   end,
-  accept = function()
+}
+
+M.commands.accept = {
+  run = function()
     if not require('aigc').accept() then
       warn('there is no suggestion')
     end
   end,
-  dismiss = function()
+}
+
+M.commands.dismiss = {
+  run = function()
     require('aigc').dismiss()
   end,
-  status = function()
+}
+
+M.commands.status = {
+  run = function()
     vim.api.nvim_echo({ { 'aigc ' .. status_line() } }, false, {})
   end,
-  stop = function()
+}
+
+M.commands.stop = {
+  run = function()
     require('aigc').stop()
   end,
 }
 
 ---@param name string
-function M.run(name)
-  local command = commands[vim.trim(name)]
+---@return aigc.Command?
+local function find(name)
+  local provider = M.providers[name]
+  if not M.commands[name] and provider and require('aigc.hooks').exists(provider) then
+    M.commands[name] = require(provider).commands[name]
+  end
+  return M.commands[name]
+end
+
+---@param line string
+function M.run(line)
+  local args = vim.split(vim.trim(line), '%s+')
+  local name = table.remove(args, 1)
+  local command = find(name)
   if command then
-    command()
+    command.run(args)
   else
     vim.notify(
       ("aigc: no sub-command '%s', there are: %s"):format(name, table.concat(M.names(), ', ')),
@@ -66,22 +103,32 @@ end
 
 ---@return string[]
 function M.names()
-  local names = vim.tbl_keys(commands)
+  for name in pairs(M.providers) do
+    find(name)
+  end
+  local names = vim.tbl_keys(M.commands)
   table.sort(names)
   return names
 end
 
---- For the command line: sub-commands that begin with what is there.
+--- For the command line: what may stand where the cursor is, and begins with what is there.
 ---@param lead string
----@param line string
+---@param line string up to the cursor
 ---@return string[]
 function M.complete(lead, line)
-  if not line:match('^%s*Aigc%s+%S*$') then
-    return {}
+  local words = vim.split(line:match('Aigc%s+(.*)$') or '', '%s+')
+  local found = {}
+  if #words == 1 then
+    found = M.names()
+  else
+    local command = find(words[1])
+    if command and command.complete then
+      found = command.complete(lead, vim.list_slice(words, 2, #words - 1))
+    end
   end
   return vim.tbl_filter(function(name)
     return vim.startswith(name, lead)
-  end, M.names())
+  end, found)
 end
 
 return M
