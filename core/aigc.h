@@ -443,4 +443,8 @@ aigc_status aigc_trainer_evaluate(aigc_trainer *t, aigc_train_score *score, aigc
 aigc_status aigc_trainer_write(const aigc_trainer *t, const char *path, const char *type, const char *name,
                                aigc_error *err);
 
+/* ---- recommendation ------------------------------------------------------------------------------------------ */
+
+#include "aigc_recommend.h"
+
 #endif
