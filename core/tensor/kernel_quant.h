@@ -46,6 +46,17 @@ INLINE uint16_t load16(const uint8_t *p)
     return v;
 }
 
+/* Bytes by which decoding asks for weights ahead: the processor's own prefetch stops at each page of 4 KiB, and the pages
+ * of a mapped file lie anywhere, so that the next page's address has to be looked up early too. */
+enum { PREFETCH_AHEAD = 4608, CACHE_LINE = 64 };
+
+/* Asks for what follows the `bytes` at w by PREFETCH_AHEAD. Addresses behind the mapping's end do no harm. */
+INLINE void prefetch_ahead(const uint8_t *w, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += CACHE_LINE)
+        _mm_prefetch((const char *)w + PREFETCH_AHEAD + i, _MM_HINT_T0);
+}
+
 /* The 8 scales, and the 8 minima, of 6 bits each, as bytes. */
 INLINE void q4_k_unpack(const uint8_t packed[12], uint64_t *scales, uint64_t *minima)
 {

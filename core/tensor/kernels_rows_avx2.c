@@ -209,10 +209,14 @@ INLINE float row(tensor_type type, const uint8_t *w, const char *acts, const act
                                              : sizeof(block_q6_k);
     __m256 acc = _mm256_setzero_ps();
     size_t g = 0;
-    for (; g < n_groups; g++, w += 8 * bytes)
+    for (; g < n_groups; g++, w += 8 * bytes) {
+        prefetch_ahead(w, 8 * bytes);
         acc = group(type, w, acts, parts, g, 8, acc);
-    if (n_last)
+    }
+    if (n_last) {
+        prefetch_ahead(w, (size_t)n_last * bytes);
         acc = group(type, w, acts, parts, g, n_last, acc);
+    }
     return tree8(acc);
 }
 

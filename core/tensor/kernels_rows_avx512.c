@@ -116,10 +116,13 @@ INLINE void row_q8(tensor_type type, const quant_job *job, const uint8_t *w, con
     for (int t = 0; t < tokens; t++)
         acc[t] = _mm256_setzero_ps();
     size_t g = 0;
-    for (; g < n_blocks / 8; g++, w += 8 * bytes)
+    for (; g < n_blocks / 8; g++, w += 8 * bytes) {
+        prefetch_ahead(w, 8 * bytes);
         group_q8(type, w, 0xFF, g, tokens, x, acc);
+    }
     size_t left = n_blocks % 8;
     if (left) {
+        prefetch_ahead(w, left * bytes);
         uint8_t copy[8 * sizeof(block_q8_0)];
         if ((size_t)(end - w) < 8 * bytes) {
             memset(copy, 0, sizeof copy);
@@ -292,8 +295,11 @@ INLINE void row_k(tensor_type type, const quant_job *job, const uint8_t *w, int 
     for (int t = 0; t < tokens; t++)
         acc[t] = _mm256_setzero_ps();
     size_t b = 0;
-    for (; b + 8 <= n_blocks; b += 8, w += 8 * bytes)
+    for (; b + 8 <= n_blocks; b += 8, w += 8 * bytes) {
+        prefetch_ahead(w, 8 * bytes);
         group_k(type, w, b, 8, x, d_x, tokens, acc);
+    }
+    prefetch_ahead(w, (n_blocks - b) * bytes);
     switch (n_blocks - b) {
     case 1:
         group_k(type, w, b, 1, x, d_x, tokens, acc);
