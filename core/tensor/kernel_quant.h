@@ -46,8 +46,8 @@ INLINE uint16_t load16(const uint8_t *p)
     return v;
 }
 
-/* Bytes by which decoding asks for weights ahead: the processor's own prefetch stops at each page of 4 KiB, and the pages
- * of a mapped file lie anywhere, so that the next page's address has to be looked up early too. */
+/* Bytes by which decoding asks for weights ahead: the processor's own prefetch stops at each page of 4 KiB, and the
+ * pages of a mapped file lie anywhere, so that the next page's address has to be looked up early too. */
 enum { PREFETCH_AHEAD = 4608, CACHE_LINE = 64 };
 
 /* Asks for what follows the `bytes` at w by PREFETCH_AHEAD. Addresses behind the mapping's end do no harm. */
