@@ -274,7 +274,10 @@ static void work_chunk(void *context, int chunk, int thread)
 {
     learner *l = context;
     const phase *p = &l->running->items[l->next_phase];
-    p->work(l, p, chunk, thread);
+    if (l->may_stop && *l->interrupt)
+        l->stopped = true;
+    if (!l->stopped)
+        p->work(l, p, chunk, thread);
 }
 
 static void run(learner *l, const phase_list *list)
@@ -282,6 +285,7 @@ static void run(learner *l, const phase_list *list)
     thread_program program = {next_phase, work_chunk, l};
     l->running = list;
     l->next_phase = -1;
+    l->stopped = false;
     thread_pool_run(l->pool, &program);
 }
 
@@ -300,6 +304,11 @@ static aigc_status check_batch(const learner *l, const learn_batch *b, aigc_erro
     return AIGC_OK;
 }
 
+void learner_set_interrupt(learner *l, const volatile sig_atomic_t *flag)
+{
+    l->interrupt = flag;
+}
+
 static aigc_status run_batch(learner *l, const phase_list *list, const learn_batch *b, double *loss, aigc_error *err)
 {
     aigc_status status = check_batch(l, b, err);
@@ -310,7 +319,13 @@ static aigc_status run_batch(learner *l, const phase_list *list, const learn_bat
         l->targets[t] = b->targets[t];
         l->first[t] = b->first[t];
     }
+    l->may_stop = l->interrupt != NULL;
     run(l, list);
+    l->may_stop = false;
+    if (l->stopped) {
+        memset(l->gradients, 0, l->layout.n_floats * sizeof *l->gradients);
+        return aigc_fail(err, AIGC_INTERRUPTED, "the step was interrupted");
+    }
     *loss = 0;
     for (int t = 0; t < l->n_tokens; t++)
         *loss += (double)l->losses[t];

@@ -91,6 +91,9 @@ struct learner {
     phase_list forward, backward, norm, update;
     const phase_list *running;
     int next_phase;
+    const volatile sig_atomic_t *interrupt; /* NULL: none */
+    bool may_stop;                          /* there is an interrupt, and forward or backward run */
+    _Atomic bool stopped;                   /* the interrupt was seen: no chunk has worked since */
 };
 
 /* learner_plan.c: fills the four lists; false if memory ran out. */

@@ -107,6 +107,8 @@ static aigc_status open_parts(aigc_trainer *t, const char *tokenizer_path, aigc_
         (status = corpus_create(&t->text[AIGC_TEXT_TRAIN], t->tokens, err)) != AIGC_OK ||
         (status = corpus_create(&t->text[AIGC_TEXT_VALID], t->tokens, err)) != AIGC_OK)
         return status;
+    if (o->interrupt_steps)
+        learner_set_interrupt(t->core, o->interrupt);
     o->architecture = learner_layout(t->core)->recipe->name; /* lives as long as the program */
     return take_batches(t, err);
 }
