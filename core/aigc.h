@@ -353,7 +353,7 @@ aigc_status aigc_bpe_trainer_write(const aigc_bpe_trainer *t, const char *path, 
  *
  *     aigc_trainer_create("tok.gguf", &options, &trainer, err);
  *     aigc_trainer_feed(trainer, AIGC_TEXT_TRAIN, text, len, err);   any number of times; also AIGC_TEXT_VALID
- *     aigc_trainer_start(trainer, n_steps, err);                     or aigc_trainer_load(trainer, path, err)
+ *     aigc_trainer_start(trainer, n_steps, err);                     or aigc_trainer_load(), aigc_trainer_branch()
  *     while (aigc_trainer_step(trainer, &progress, err) == AIGC_OK && progress.step < progress.n_steps)
  *         aigc_trainer_save(trainer, path, err);                     now and then
  *     aigc_trainer_write(trainer, path, "F32", name, err);
@@ -365,24 +365,28 @@ typedef struct aigc_trainer aigc_trainer;
 
 typedef enum aigc_train_schedule {
     AIGC_SCHEDULE_COSINE, /* half a cosine from the end of the warm-up to the last step */
-    AIGC_SCHEDULE_STABLE  /* the highest rate until the last fifth of the steps, then a straight fall */
+    AIGC_SCHEDULE_STABLE  /* the highest rate until the last `decay` steps, then a straight fall */
 } aigc_train_schedule;
 
 typedef enum aigc_train_text { AIGC_TEXT_TRAIN, AIGC_TEXT_VALID } aigc_train_text;
 
 typedef struct aigc_train_options {
-    const char *architecture; /* "llama", "qwen2" or "gpt2" */
-    int n_layers, n_embd, n_heads;
-    int n_kv_heads; /* 0: n_heads */
-    int n_ff;       /* 0: 4 n_embd, or 8/3 n_embd rounded up to 32 if the feed-forward is gated */
-    int n_context;
-    bool tied;        /* the token embedding is the output matrix too */
-    int n_sequences;  /* of n_context tokens, that go through the model together */
-    int n_accumulate; /* such batches in a step */
+    const char *init; /* a model file to begin from: its vocabulary, its shape, its weights; NULL: random weights */
+    /* The shape. What is NULL or 0 is that of init, or the default in brackets; what contradicts init is refused, but
+     * for another n_context where positions are rotary. */
+    const char *architecture;      /* "llama", "qwen2" or "gpt2" ["llama"] */
+    int n_layers, n_embd, n_heads; /* [6, 256, 8] */
+    int n_kv_heads;                /* [n_heads] */
+    int n_ff;                      /* [4 n_embd, or 8/3 n_embd rounded up to 32 if the feed-forward is gated] */
+    int n_context;                 /* [256] */
+    bool untied;                   /* an output matrix of its own, not the token embedding */
+    int n_sequences;               /* of n_context tokens, that go through the model together */
+    int n_accumulate;              /* such batches in a step */
     aigc_train_schedule schedule;
     double rate;       /* the highest learning rate */
     double least_rate; /* the last one, as a part of rate */
     int n_warmup;      /* steps of a straight rise; -1: a twentieth of all, at most 1000 */
+    double decay;      /* AIGC_SCHEDULE_STABLE: steps of the last fall, or below 1 a part of all; 0: the rate stays */
     double beta1, beta2, weight_decay;
     double clip; /* largest norm of the gradient; 0: no bound */
     uint64_t seed;
@@ -394,8 +398,8 @@ typedef struct aigc_train_options {
 
 aigc_train_options aigc_train_defaults(void);
 
-/* Opens the vocabulary (of a GGUF file with one) and takes all memory. Errors: AIGC_E_ARGUMENT names the option;
- * AIGC_E_UNSUPPORTED also if OpenBLAS is missing. */
+/* Opens the vocabulary (of a GGUF file with one; NULL if options->init has it) and takes all memory. Errors:
+ * AIGC_E_ARGUMENT names the option; AIGC_E_UNSUPPORTED also if OpenBLAS is missing. */
 aigc_status aigc_trainer_create(const char *tokenizer_path, const aigc_train_options *options, aigc_trainer **out,
                                 aigc_error *err);
 void aigc_trainer_destroy(aigc_trainer *t); /* NULL is allowed */
@@ -413,11 +417,18 @@ void aigc_trainer_describe(const aigc_trainer *t, aigc_trainer_info *info);
 /* Adds text (UTF-8): documents, each ended by a line "<|endoftext|>" or the end of the text. */
 aigc_status aigc_trainer_feed(aigc_trainer *t, aigc_train_text kind, const char *text, size_t len, aigc_error *err);
 
-/* First weights from the seed; n_steps is the length of the run. May be called again to begin anew. */
+/* First weights from the seed, or those of options.init; n_steps is the length of the run; after 0, weights can be
+ * written. May be called again to begin anew. */
 aigc_status aigc_trainer_start(aigc_trainer *t, uint64_t n_steps, aigc_error *err);
 
 /* Goes on where aigc_trainer_save() was called. Text and options must be those of that run. */
 aigc_status aigc_trainer_load(aigc_trainer *t, const char *path, aigc_error *err);
+
+/* The same, but the run gets another length: n_steps in all, or, if more, n_steps after those of the checkpoint.
+ * Length, decay and least_rate may change under AIGC_SCHEDULE_STABLE while the rate has not begun to fall: so one
+ * checkpoint can be followed by a short fall that gives a model, and by the rest of the long run. */
+aigc_status aigc_trainer_branch(aigc_trainer *t, const char *path, uint64_t n_steps, bool more, aigc_error *err);
+
 aigc_status aigc_trainer_save(const aigc_trainer *t, const char *path, aigc_error *err);
 
 typedef struct aigc_train_progress {

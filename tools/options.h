@@ -59,8 +59,8 @@ typedef struct settings {
     int vocab_size, min_frequency;
     text_list special;
     aigc_train_options train;
-    const char *tokenizer, *valid, *log, *checkpoint, *type, *name;
-    int steps, save_every, valid_every;
+    const char *tokenizer, *valid, *log, *checkpoint, *resume_from, *type, *name;
+    int steps, more, save_every, valid_every; /* steps -1: not given */
     double minutes;
     bool resume;
 } settings;

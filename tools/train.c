@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -96,21 +97,29 @@ static int count_steps(training *tr, uint64_t *n_steps)
     return EXIT_OK;
 }
 
+static aigc_status go_on(training *tr, aigc_error *err)
+{
+    const settings *s = tr->s;
+    const char *from = s->resume ? tr->checkpoint : s->resume_from;
+    if (s->more > 0)
+        return aigc_trainer_branch(tr->trainer, from, (uint64_t)s->more, true, err);
+    if (s->steps > 0)
+        return aigc_trainer_branch(tr->trainer, from, (uint64_t)s->steps, false, err);
+    return aigc_trainer_load(tr->trainer, from, err);
+}
+
 static int begin_run(training *tr)
 {
     const settings *s = tr->s;
     aigc_trainer_info info;
     aigc_error err;
-    if (s->resume) {
-        if (aigc_trainer_load(tr->trainer, tr->checkpoint, &err) != AIGC_OK)
+    if (s->resume || s->resume_from != NULL) {
+        if (go_on(tr, &err) != AIGC_OK)
             return complain("%s", err.message);
         aigc_trainer_describe(tr->trainer, &info);
-        if (s->steps > 0 && info.n_steps != (uint64_t)s->steps)
-            return complain("%s is of a run of %llu steps, not %d", tr->checkpoint, (unsigned long long)info.n_steps,
-                            s->steps);
     } else {
-        uint64_t n_steps = (uint64_t)s->steps;
-        int status = s->steps == 0 ? count_steps(tr, &n_steps) : EXIT_OK;
+        uint64_t n_steps = s->steps > 0 ? (uint64_t)s->steps : 0;
+        int status = s->steps < 0 ? count_steps(tr, &n_steps) : EXIT_OK;
         if (status != EXIT_OK)
             return status;
         if (aigc_trainer_start(tr->trainer, n_steps, &err) != AIGC_OK)
@@ -258,18 +267,37 @@ static int train(training *tr)
 static int check_usage(const settings *s)
 {
     const char *what = NULL;
+    bool resumes = s->resume || s->resume_from != NULL;
     if (s->output == NULL)
         what = "no --output given";
-    else if (s->tokenizer == NULL)
+    else if (s->tokenizer == NULL && s->train.init == NULL)
         what = "no --tokenizer given";
+    else if (s->tokenizer != NULL && s->train.init != NULL)
+        what = "give either --tokenizer or --init, whose vocabulary is taken";
     else if (s->files.n == 0)
         what = "no text files given";
-    else if ((s->steps > 0 && s->minutes > 0) || (s->steps == 0 && !(s->minutes > 0) && !s->resume))
+    else if (s->resume && s->resume_from != NULL)
+        what = "give either --resume or --resume-from";
+    else if (s->more > 0 && (s->resume_from == NULL || s->steps >= 0 || s->minutes > 0))
+        what = "--more says how long a run with --resume-from is, and no other option does";
+    else if ((s->steps >= 0 && s->minutes > 0) || (s->steps < 0 && !(s->minutes > 0) && !resumes))
         what = "give either --steps or --minutes";
+    else if (s->resume_from != NULL && s->minutes > 0)
+        what = "with --resume-from, --more or --steps says how long the run is, not --minutes";
     if (what == NULL)
         return EXIT_OK;
     fprintf(stderr, "aigc: %s (try 'aigc train --help')\n", what);
     return EXIT_USAGE;
+}
+
+/* A branch must leave the checkpoint that it begins from as it is. */
+static int check_branch(const training *tr)
+{
+    struct stat from, to;
+    if (tr->s->resume_from == NULL || stat(tr->s->resume_from, &from) != 0 || stat(tr->checkpoint, &to) != 0 ||
+        from.st_dev != to.st_dev || from.st_ino != to.st_ino)
+        return EXIT_OK; /* a missing file is named when it is opened */
+    return complain("%s would be overwritten: give another --checkpoint, or --resume to go on with it", tr->checkpoint);
 }
 
 static int run_train(settings *s)
@@ -283,7 +311,8 @@ static int run_train(settings *s)
     if (asprintf(&tr.checkpoint, "%s%s", s->checkpoint != NULL ? s->checkpoint : s->output,
                  s->checkpoint != NULL ? "" : ".checkpoint") < 0)
         return complain("out of memory: a file's name");
-    if (aigc_trainer_create(s->tokenizer, &s->train, &tr.trainer, &err) != AIGC_OK)
+    status = check_branch(&tr);
+    if (status == EXIT_OK && aigc_trainer_create(s->tokenizer, &s->train, &tr.trainer, &err) != AIGC_OK)
         status = complain("%s", err.message);
     if (status == EXIT_OK)
         status = train(&tr);
@@ -297,14 +326,17 @@ static int run_train(settings *s)
 const command command_train = {
     .name = "train",
     .bit = FOR_TRAIN,
-    .summary = "train a model on text, from nothing",
-    .synopsis = "-t TOKENIZER -o MODEL (--steps N | --minutes M) [options] TEXT...",
+    .summary = "train a model on text",
+    .synopsis = "(-t TOKENIZER | --init MODEL) -o MODEL (--steps N | --minutes M) [options] TEXT...",
     .details =
         "Trains a model on text files (UTF-8; documents end with a line <|endoftext|>) and writes it as a GGUF file.\n"
-        "The vocabulary is that of TOKENIZER, a file that `aigc train-tokenizer` wrote or any model with one.\n"
+        "The vocabulary is that of TOKENIZER, a file that `aigc train-tokenizer` wrote or any model with one; with\n"
+        "--init, vocabulary, shape and first weights are those of a model (of any type that aigc runs).\n"
         "\n"
         "SIGINT and SIGTERM stop after the step with a checkpoint; --resume, with the same options and text, goes on\n"
-        "from it to the same weights, bit for bit. The same holds for any number of threads. Needs OpenBLAS\n"
+        "from it to the same weights, bit for bit. The same holds for any number of threads. Under --schedule stable\n"
+        "a run can be given another end while its learning rate has not begun to fall: another --steps with --resume,\n"
+        "or, with --resume-from, a run of its own that leaves the first one's checkpoint as it is. Needs OpenBLAS\n"
         "(Debian: libopenblas0-pthread).\n",
     .plain = PLAIN_FILES,
     .run = run_train,

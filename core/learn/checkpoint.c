@@ -17,19 +17,35 @@ static float *array_at(const aigc_trainer *t, int i)
     return i == 0 ? learner_weights(t->core) : learner_moments(t->core, i - 1);
 }
 
-/* Words separated by spaces. Numbers are printed exactly: %a. */
+/*
+ * What must not change: words separated by spaces, numbers printed exactly (%a). Length, decay and last rate stand
+ * apart (save_schedule()). A word for an option that came later is left out where the option is at its default, so that
+ * older checkpoints go on.
+ */
 static void describe_run(const aigc_trainer *t, char out[RECIPE_BYTES])
 {
     const aigc_train_options *o = &t->options;
     const hyperparameters *hp = &learner_layout(t->core)->hp;
     snprintf(out, RECIPE_BYTES,
              "arch=%s layers=%" PRIu32 " width=%" PRIu32 " heads=%" PRIu32 " kv-heads=%" PRIu32 " ff=%" PRIu32
-             " context=%" PRIu32 " vocabulary=%" PRIu32 " tied=%d batch=%d accumulate=%d schedule=%d rate=%a least=%a"
-             " warmup=%" PRIu64 " beta1=%a beta2=%a decay=%a clip=%a seed=%" PRIu64 " tokens=%zu text=%016" PRIx64,
+             " context=%" PRIu32 " vocabulary=%" PRIu32 " tied=%d batch=%d accumulate=%d schedule=%d rate=%a"
+             " warmup=%" PRIu64 " beta1=%a beta2=%a decay=%a clip=%a seed=%" PRIu64 " tokens=%zu text=%016" PRIx64
+             " init=%016" PRIx64,
              o->architecture, hp->n_layers, hp->n_embd, hp->n_heads, hp->n_kv_heads, hp->n_ff, hp->n_context,
-             hp->n_vocab, o->tied, o->n_sequences, o->n_accumulate, (int)o->schedule, o->rate, o->least_rate,
-             t->schedule.warmup, o->beta1, o->beta2, o->weight_decay, o->clip, o->seed, t->text[AIGC_TEXT_TRAIN].n,
-             t->text[AIGC_TEXT_TRAIN].hash);
+             hp->n_vocab, !o->untied, o->n_sequences, o->n_accumulate, (int)o->schedule, o->rate, t->schedule.warmup,
+             o->beta1, o->beta2, o->weight_decay, o->clip, o->seed, t->text[AIGC_TEXT_TRAIN].n,
+             t->text[AIGC_TEXT_TRAIN].hash, t->init_hash);
+}
+
+/* What a run under the stable schedule may change while its rate has not begun to fall. */
+static void save_schedule(const aigc_trainer *t, gguf_writer *w)
+{
+    uint64_t least;
+    memcpy(&least, &t->schedule.least, sizeof least);
+    gguf_writer_set_u64(w, "train.steps", t->schedule.n_steps);
+    gguf_writer_set_u64(w, "train.warmup", t->schedule.warmup);
+    gguf_writer_set_u64(w, "train.decay", t->schedule.decay);
+    gguf_writer_set_u64(w, "train.least_bits", least); /* of a double: u64 keeps it exact */
 }
 
 aigc_status aigc_trainer_save(const aigc_trainer *t, const char *path, aigc_error *err)
@@ -44,7 +60,7 @@ aigc_status aigc_trainer_save(const aigc_trainer *t, const char *path, aigc_erro
     describe_run(t, run);
     gguf_writer_set_string(w, "train.run", run, strlen(run));
     gguf_writer_set_u64(w, "train.step", t->step);
-    gguf_writer_set_u64(w, "train.steps", t->schedule.n_steps);
+    save_schedule(t, w);
     for (int i = 0; i < N_ARRAYS; i++)
         gguf_writer_add_tensor(w, array_names[i], TYPE_F32, 1, dims);
     status = gguf_writer_begin(w, path, err);
@@ -92,36 +108,98 @@ static aigc_status load_arrays(aigc_trainer *t, const gguf_file *file, aigc_erro
     return AIGC_OK;
 }
 
-static aigc_status load_file(aigc_trainer *t, const gguf_file *file, aigc_error *err)
+/* The schedule that the run had, and its step. */
+static aigc_status load_schedule(const aigc_trainer *t, const gguf_file *file, learn_schedule *s, uint64_t *step,
+                                 aigc_error *err)
 {
-    int64_t step = 0, n_steps = 0;
-    gguf_string saved = {"", 0};
-    char run[RECIPE_BYTES];
-    aigc_status status;
-    if ((status = gguf_get_i64(file, "train.step", true, &step, err)) != AIGC_OK ||
-        (status = gguf_get_i64(file, "train.steps", true, &n_steps, err)) != AIGC_OK ||
-        (status = gguf_get_string(file, "train.run", true, &saved, err)) != AIGC_OK)
-        return status;
-    if (step < 0 || n_steps < 1 || step > n_steps)
+    static const char *const keys[] = {"train.step", "train.steps", "train.warmup", "train.decay", "train.least_bits"};
+    int64_t values[5];
+    for (int i = 0; i < 5; i++) {
+        aigc_status status = gguf_get_i64(file, keys[i], true, &values[i], err);
+        if (status != AIGC_OK)
+            return status;
+    }
+    if (values[0] < 0 || values[1] < 0 || values[0] > values[1] || values[2] < 0 || values[3] < 0)
         return aigc_fail(err, AIGC_E_FORMAT, "%s: step %" PRId64 " of %" PRId64 " does not exist", gguf_path(file),
-                         step, n_steps);
-    if ((status = trainer_prepare(t, (uint64_t)n_steps, err)) != AIGC_OK)
-        return status;
-    describe_run(t, run);
-    if ((status = compare_runs(gguf_path(file), saved, run, err)) != AIGC_OK ||
-        (status = load_arrays(t, file, err)) != AIGC_OK)
-        return status;
-    t->step = (uint64_t)step;
+                         values[0], values[1]);
+    *s = (learn_schedule){.kind = t->options.schedule,
+                          .n_steps = (uint64_t)values[1],
+                          .warmup = (uint64_t)values[2],
+                          .decay = (uint64_t)values[3]};
+    memcpy(&s->least, &values[4], sizeof s->least);
+    *step = (uint64_t)values[0];
     return AIGC_OK;
 }
 
-aigc_status aigc_trainer_load(aigc_trainer *t, const char *path, aigc_error *err)
+/* Whether the steps so far are those that the new schedule would have made. */
+static aigc_status compare_schedules(const char *path, const learn_schedule *was, const learn_schedule *is,
+                                     uint64_t step, aigc_error *err)
+{
+    if (was->n_steps == is->n_steps && was->decay == is->decay && was->least == is->least)
+        return AIGC_OK;
+    if (was->kind != AIGC_SCHEDULE_STABLE)
+        return aigc_fail(err, AIGC_E_ARGUMENT,
+                         "%s belongs to another run: of %" PRIu64 " steps to %g of the learning rate, not %" PRIu64
+                         " to %g; only a stable schedule can be given another end",
+                         path, was->n_steps, was->least, is->n_steps, is->least);
+    if (step > is->n_steps)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "%s has made %" PRIu64 " steps, more than %" PRIu64, path, step,
+                         is->n_steps);
+    if (step > schedule_top(was))
+        return aigc_fail(err, AIGC_E_ARGUMENT,
+                         "%s is at step %" PRIu64 ", its learning rate has fallen since step %" PRIu64
+                         ": it can't be given another end",
+                         path, step, schedule_top(was));
+    if (step > schedule_top(is))
+        return aigc_fail(err, AIGC_E_ARGUMENT,
+                         "%s is at step %" PRIu64 ", but the learning rate should have fallen since step %" PRIu64,
+                         path, step, schedule_top(is));
+    return AIGC_OK;
+}
+
+/* length: 0 for the checkpoint's own */
+static aigc_status load_file(aigc_trainer *t, const gguf_file *file, uint64_t length, bool more, aigc_error *err)
+{
+    learn_schedule was;
+    uint64_t step = 0;
+    gguf_string saved = {"", 0};
+    char run[RECIPE_BYTES];
+    aigc_status status;
+    if ((status = load_schedule(t, file, &was, &step, err)) != AIGC_OK ||
+        (status = gguf_get_string(file, "train.run", true, &saved, err)) != AIGC_OK)
+        return status;
+    uint64_t n_steps = length == 0 ? was.n_steps : length + (more ? step : 0);
+    if ((status = trainer_prepare(t, n_steps, t->options.n_warmup < 0 ? (int64_t)was.warmup : -1, err)) != AIGC_OK)
+        return status;
+    describe_run(t, run);
+    if ((status = compare_runs(gguf_path(file), saved, run, err)) != AIGC_OK ||
+        (status = compare_schedules(gguf_path(file), &was, &t->schedule, step, err)) != AIGC_OK ||
+        (status = load_arrays(t, file, err)) != AIGC_OK)
+        return status;
+    t->step = step;
+    return AIGC_OK;
+}
+
+static aigc_status load(aigc_trainer *t, const char *path, uint64_t length, bool more, aigc_error *err)
 {
     gguf_file *file;
     aigc_status status = gguf_open(path, &file, err);
     if (status != AIGC_OK)
         return status;
-    status = load_file(t, file, err);
+    status = load_file(t, file, length, more, err);
     gguf_close(file);
     return status;
+}
+
+aigc_status aigc_trainer_load(aigc_trainer *t, const char *path, aigc_error *err)
+{
+    return load(t, path, 0, false, err);
+}
+
+aigc_status aigc_trainer_branch(aigc_trainer *t, const char *path, uint64_t n_steps, bool more, aigc_error *err)
+{
+    if (n_steps < 1 || n_steps > UINT32_MAX)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "a run must be from 1 to %" PRIu32 " steps, not %" PRIu64, UINT32_MAX,
+                         n_steps);
+    return load(t, path, n_steps, more, err);
 }

@@ -7,24 +7,29 @@
 
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "learn/initial.h"
 #include "learn/trainer.h"
 
 enum { MOST_THREADS_UNASKED = 8, MOST_WARMUP_UNASKED = 1000 };
 
+/* The shape where neither the options nor a model to begin from say otherwise. */
+static const learn_shape default_shape = {.arch = "llama",
+                                          .n_layers = 6,
+                                          .n_embd = 256,
+                                          .n_heads = 8,
+                                          .n_context = 256,
+                                          .norm_eps = 1e-5f,
+                                          .rope_base = 1e4f};
+
 aigc_train_options aigc_train_defaults(void)
 {
     return (aigc_train_options){
-        .architecture = "llama",
-        .n_layers = 6,
-        .n_embd = 256,
-        .n_heads = 8,
-        .n_context = 256,
-        .tied = true,
         .n_sequences = 16,
         .n_accumulate = 1,
         .rate = 1e-3,
         .least_rate = 0.1,
         .n_warmup = -1,
+        .decay = 0.2,
         .beta1 = 0.9,
         .beta2 = 0.95,
         .weight_decay = 0.1,
@@ -47,6 +52,7 @@ static aigc_status check_options(const aigc_train_options *o, aigc_error *err)
     aigc_status status;
     if ((status = check_real("the learning rate", o->rate, 1e-12, 100, err)) != AIGC_OK ||
         (status = check_real("the last learning rate's part", o->least_rate, 0, 1.000001, err)) != AIGC_OK ||
+        (status = check_real("the decay", o->decay, 0, UINT32_MAX, err)) != AIGC_OK ||
         (status = check_real("beta1", o->beta1, 1e-6, 1, err)) != AIGC_OK ||
         (status = check_real("beta2", o->beta2, 1e-6, 1, err)) != AIGC_OK ||
         (status = check_real("weight decay", o->weight_decay, 0, 100, err)) != AIGC_OK ||
@@ -59,26 +65,95 @@ static aigc_status check_options(const aigc_train_options *o, aigc_error *err)
     return AIGC_OK;
 }
 
+/* ---- shape ---- */
+
+static int gated_width(const char *architecture, int64_t n_embd)
+{
+    const arch *recipe = arch_find(architecture, strlen(architecture));
+    bool gated = recipe != NULL && recipe->weights >> FFN_GATE & 1;
+    int64_t n_ff = gated ? (n_embd * 8 / 3 + 31) / 32 * 32 : n_embd * 4;
+    return n_ff < INT32_MAX ? (int)n_ff : INT32_MAX;
+}
+
+/* The shape that the options ask for, from nothing. */
 static learn_shape shape_of(const aigc_train_options *o, int n_vocab)
 {
-    const arch *recipe = arch_find(o->architecture, strlen(o->architecture));
-    bool gated = recipe != NULL && recipe->weights >> FFN_GATE & 1;
-    int64_t n_ff = gated ? ((int64_t)o->n_embd * 8 / 3 + 31) / 32 * 32 : (int64_t)o->n_embd * 4;
-    return (learn_shape){
-        .arch = o->architecture,
-        .n_layers = o->n_layers,
-        .n_embd = o->n_embd,
-        .n_heads = o->n_heads,
-        .n_kv_heads = o->n_kv_heads > 0 ? o->n_kv_heads : o->n_heads,
-        .n_ff = o->n_ff > 0        ? o->n_ff
-                : n_ff < INT32_MAX ? (int)n_ff
-                                   : INT32_MAX,
-        .n_context = o->n_context,
-        .n_vocab = n_vocab,
-        .tied = o->tied,
-        .norm_eps = 1e-5f,
-        .rope_base = 10000.0f,
-    };
+    learn_shape s = default_shape;
+    s.arch = o->architecture != NULL ? o->architecture : s.arch;
+    s.n_layers = o->n_layers != 0 ? o->n_layers : s.n_layers;
+    s.n_embd = o->n_embd != 0 ? o->n_embd : s.n_embd;
+    s.n_heads = o->n_heads != 0 ? o->n_heads : s.n_heads;
+    s.n_kv_heads = o->n_kv_heads != 0 ? o->n_kv_heads : s.n_heads;
+    s.n_ff = o->n_ff != 0 ? o->n_ff : gated_width(s.arch, s.n_embd);
+    s.n_context = o->n_context != 0 ? o->n_context : s.n_context;
+    s.n_vocab = n_vocab;
+    s.tied = !o->untied;
+    return s;
+}
+
+static aigc_status check_same(const char *what, int asked, int has, aigc_error *err)
+{
+    if (asked == 0 || asked == has)
+        return AIGC_OK;
+    return aigc_fail(err, AIGC_E_ARGUMENT, "the model to begin from has %d %s, not %d", has, what, asked);
+}
+
+/* The shape of the model to begin from, which the options must not contradict. */
+static aigc_status shape_of_init(const aigc_train_options *o, const aigc_model *init, learn_shape *s, aigc_error *err)
+{
+    aigc_status status = initial_shape(init, s, err);
+    if (status != AIGC_OK)
+        return status;
+    if (o->architecture != NULL && strcmp(o->architecture, s->arch) != 0)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the model to begin from is a %s, not a %s", s->arch, o->architecture);
+    if (o->untied && s->tied)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the model to begin from has no output matrix of its own");
+    if ((status = check_same("layers", o->n_layers, s->n_layers, err)) != AIGC_OK ||
+        (status = check_same("dimensions (its width)", o->n_embd, s->n_embd, err)) != AIGC_OK ||
+        (status = check_same("heads", o->n_heads, s->n_heads, err)) != AIGC_OK ||
+        (status = check_same("key-value heads", o->n_kv_heads, s->n_kv_heads, err)) != AIGC_OK ||
+        (status = check_same("feed-forward dimensions", o->n_ff, s->n_ff, err)) != AIGC_OK)
+        return status;
+    if (init->recipe->position == POSITION_LEARNED)
+        return check_same("learned positions (its context)", o->n_context, s->n_context, err);
+    s->n_context = o->n_context != 0 ? o->n_context : s->n_context;
+    return AIGC_OK;
+}
+
+/* Opens what the vocabulary and the shape come from. */
+static aigc_status open_sources(aigc_trainer *t, const char *tokenizer_path, learn_shape *shape, aigc_error *err)
+{
+    const aigc_train_options *o = &t->options;
+    aigc_status status;
+    if ((tokenizer_path == NULL) == (o->init == NULL))
+        return aigc_fail(err, AIGC_E_ARGUMENT, "give either a vocabulary or a model to begin from, which has its own");
+    if (o->init != NULL) {
+        if ((status = aigc_model_open(o->init, AIGC_MODEL_ALL, &t->init, err)) != AIGC_OK)
+            return status;
+        t->vocabulary = t->init->file;
+        t->tokens = t->init->tokens;
+        return shape_of_init(o, t->init, shape, err);
+    }
+    if ((status = gguf_open(tokenizer_path, &t->vocabulary, err)) != AIGC_OK ||
+        (status = tokenizer_open(t->vocabulary, &t->tokens, err)) != AIGC_OK)
+        return status;
+    *shape = shape_of(o, tokenizer_n_vocab(t->tokens));
+    return AIGC_OK;
+}
+
+/* The options as they turned out. */
+static void settle_options(aigc_train_options *o, const learn_shape *s)
+{
+    o->architecture = s->arch;
+    o->n_layers = s->n_layers;
+    o->n_embd = s->n_embd;
+    o->n_heads = s->n_heads;
+    o->n_kv_heads = s->n_kv_heads;
+    o->n_ff = s->n_ff;
+    o->n_context = s->n_context;
+    o->untied = !s->tied;
+    if (o->n_threads == 0)
+        o->n_threads = cpu_count() < MOST_THREADS_UNASKED ? cpu_count() : MOST_THREADS_UNASKED;
 }
 
 static aigc_status take_batches(aigc_trainer *t, aigc_error *err)
@@ -95,14 +170,13 @@ static aigc_status take_batches(aigc_trainer *t, aigc_error *err)
 static aigc_status open_parts(aigc_trainer *t, const char *tokenizer_path, aigc_error *err)
 {
     aigc_train_options *o = &t->options;
+    learn_shape shape;
     aigc_status status;
-    if ((status = check_options(o, err)) != AIGC_OK || (status = gguf_open(tokenizer_path, &t->file, err)) != AIGC_OK ||
-        (status = tokenizer_open(t->file, &t->tokens, err)) != AIGC_OK)
+    if ((status = check_options(o, err)) != AIGC_OK ||
+        (status = open_sources(t, tokenizer_path, &shape, err)) != AIGC_OK)
         return status;
+    settle_options(o, &shape);
     tokenizer_set_interrupt(t->tokens, o->interrupt);
-    if (o->n_threads == 0)
-        o->n_threads = cpu_count() < MOST_THREADS_UNASKED ? cpu_count() : MOST_THREADS_UNASKED;
-    learn_shape shape = shape_of(o, tokenizer_n_vocab(t->tokens));
     if ((status = learner_create(&shape, o->n_sequences, o->n_threads, &t->core, err)) != AIGC_OK ||
         (status = corpus_create(&t->text[AIGC_TEXT_TRAIN], t->tokens, err)) != AIGC_OK ||
         (status = corpus_create(&t->text[AIGC_TEXT_VALID], t->tokens, err)) != AIGC_OK)
@@ -110,6 +184,10 @@ static aigc_status open_parts(aigc_trainer *t, const char *tokenizer_path, aigc_
     if (o->interrupt_steps)
         learner_set_interrupt(t->core, o->interrupt);
     o->architecture = learner_layout(t->core)->recipe->name; /* lives as long as the program */
+    if (t->init != NULL) {
+        initial_weights(t->init, learner_layout(t->core), learner_weights(t->core));
+        t->init_hash = initial_hash(learner_layout(t->core), learner_weights(t->core));
+    }
     return take_batches(t, err);
 }
 
@@ -137,8 +215,11 @@ void aigc_trainer_destroy(aigc_trainer *t)
     corpus_free(&t->text[AIGC_TEXT_TRAIN]);
     corpus_free(&t->text[AIGC_TEXT_VALID]);
     window_order_free(&t->order);
-    tokenizer_close(t->tokens);
-    gguf_close(t->file);
+    if (t->init == NULL) {
+        tokenizer_close(t->tokens);
+        gguf_close(t->vocabulary);
+    }
+    aigc_model_close(t->init);
     free(t->ids);
     free(t->targets);
     free(t->first);
@@ -174,28 +255,39 @@ aigc_status aigc_trainer_feed(aigc_trainer *t, aigc_train_text kind, const char 
 
 /* ---- a run's beginning ---- */
 
-aigc_status trainer_prepare(aigc_trainer *t, uint64_t n_steps, aigc_error *err)
+static learn_schedule make_schedule(const aigc_train_options *o, uint64_t n_steps, int64_t warmup)
 {
-    const aigc_train_options *o = &t->options;
-    if (n_steps < 1 || n_steps > UINT32_MAX)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "a run must be from 1 to %" PRIu32 " steps, not %" PRIu64, UINT32_MAX,
-                         n_steps);
     uint64_t unasked = n_steps / 20 < MOST_WARMUP_UNASKED ? n_steps / 20 : MOST_WARMUP_UNASKED;
-    t->schedule = (learn_schedule){.kind = o->schedule,
-                                   .rate = o->rate,
-                                   .least = o->least_rate,
-                                   .warmup = o->n_warmup >= 0 ? (uint64_t)o->n_warmup : unasked,
-                                   .n_steps = n_steps};
+    double decay = o->decay < 1 ? o->decay * (double)n_steps : o->decay;
+    return (learn_schedule){
+        .kind = o->schedule,
+        .rate = o->rate,
+        .least = o->least_rate,
+        .warmup = warmup >= 0        ? (uint64_t)warmup
+                  : o->n_warmup >= 0 ? (uint64_t)o->n_warmup
+                                     : unasked,
+        .n_steps = n_steps,
+        .decay = o->schedule == AIGC_SCHEDULE_STABLE ? (uint64_t)decay : 0,
+    };
+}
+
+aigc_status trainer_prepare(aigc_trainer *t, uint64_t n_steps, int64_t warmup, aigc_error *err)
+{
+    if (n_steps > UINT32_MAX)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "a run must be from 0 to %" PRIu32 " steps, not %" PRIu64, UINT32_MAX,
+                         n_steps);
+    t->schedule = make_schedule(&t->options, n_steps, warmup);
     if (t->started)
         return AIGC_OK;
-    aigc_status status = window_order_create(&t->order, o->seed, t->text[AIGC_TEXT_TRAIN].n, (size_t)o->n_context, err);
+    aigc_status status =
+        window_order_create(&t->order, t->options.seed, t->text[AIGC_TEXT_TRAIN].n, (size_t)t->options.n_context, err);
     t->started = status == AIGC_OK;
     return status;
 }
 
 aigc_status aigc_trainer_start(aigc_trainer *t, uint64_t n_steps, aigc_error *err)
 {
-    aigc_status status = trainer_prepare(t, n_steps, err);
+    aigc_status status = trainer_prepare(t, n_steps, -1, err);
     if (status != AIGC_OK)
         return status;
     const learn_layout *layout = learner_layout(t->core);
@@ -204,7 +296,10 @@ aigc_status aigc_trainer_start(aigc_trainer *t, uint64_t n_steps, aigc_error *er
     memset(learner_gradients(t->core), 0, bytes);
     memset(learner_moments(t->core, 0), 0, bytes);
     memset(learner_moments(t->core, 1), 0, bytes);
-    layout_start(layout, t->options.seed, learner_weights(t->core));
+    if (t->init != NULL)
+        initial_weights(t->init, layout, learner_weights(t->core));
+    else
+        layout_start(layout, t->options.seed, learner_weights(t->core));
     t->step = 0;
     return AIGC_OK;
 }
@@ -310,8 +405,8 @@ aigc_status aigc_trainer_write(const aigc_trainer *t, const char *path, const ch
     static const tensor_type types[] = {TYPE_F32, TYPE_F16, TYPE_BF16, TYPE_Q8_0, TYPE_Q4_0, TYPE_Q4_K, TYPE_Q6_K};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (strcmp(tensor_type_describe(types[i])->name, type) == 0)
-            return layout_write_model(learner_layout(t->core), learner_weights(t->core), types[i], t->file, name, path,
-                                      err);
+            return layout_write_model(learner_layout(t->core), learner_weights(t->core), types[i], t->vocabulary, name,
+                                      path, err);
     return aigc_fail(err, AIGC_E_ARGUMENT, "weights can't be written as '%s' (F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K)",
                      type);
 }

@@ -92,6 +92,44 @@ for my $row (['gpt2', 'Q8_0'], ['qwen2', 'F16']) {
     is($status, 0, 'and generates') or diag $err;
 }
 
+# From a model's weights.
+my @init = ('--init', "$dir/a.gguf", '--context', 32, '--batch', 4, '--lr', '0.003', '--valid', "$dir/valid.txt");
+($out, $err, $status) = aigc('train', @init, '--steps', 0, '--context', 64, '-o', "$dir/same.gguf", '--name', 'tiny', $text);
+is($status, 0, '--init and no step') or diag $err;
+ok($model eq slurp("$dir/same.gguf"), 'gives the model back');
+($out, $err, $status) = aigc('train', @init, '--steps', 3, '--log', "$dir/init.csv", '-o', "$dir/init.gguf", $text);
+is($status, 0, '--init and some steps, of another context') or diag $err;
+my (undef, $begin) = split /\n/, slurp("$dir/init.csv");
+cmp_ok((split /,/, $begin)[1], '<', $first - 1, 'begin where that model was');
+for my $type ('F16', 'BF16', 'Q8_0') {
+    my $from = "$dir/$type.gguf";
+    aigc('train', @init, '--steps', 0, '--context', 64, '--type', $type, '-o', $from, $text);
+    ($out, $err, $status) = aigc('train', '--init', $from, '--steps', 0, '--type', $type, '-o', "$dir/again.gguf", '--name',
+        "$type.gguf", $text);
+    is($status, 0, "from $type") or diag $err;
+    ok(slurp($from) eq slurp("$dir/again.gguf"), "and back to $type: the same bytes");
+}
+($out, $err, $status) = aigc('train', '--init', "$dir/gpt2.gguf", '--steps', 2, '-o', "$dir/init2.gguf", $text);
+is($status, 0, 'from a gpt2 in Q8_0') or diag $err;
+
+# A stable schedule whose end is not known: a branch falls, the trunk goes on, and neither sees the other.
+my @trunk = (@shape, '--lr', '0.01', '--warmup', 3, '--schedule', 'stable', '--valid', "$dir/valid.txt");
+my @flat = (@trunk, '--decay', 0, '-o', "$dir/trunk.gguf");
+($out, $err, $status) = aigc('train', @flat, '--steps', 20, $text);
+is($status, 0, 'a trunk without end') or diag $err;
+my $state = slurp("$dir/trunk.gguf.checkpoint");
+my @fall = (@trunk, '--decay', 10, '-o', "$dir/branch.gguf");
+($out, $err, $status) = aigc('train', @fall, '--more', 10, '--resume-from', "$dir/trunk.gguf.checkpoint", $text);
+is($status, 0, 'a branch of ten steps') or diag $err;
+like($err, qr/steps 21 to 30 .*^step 30 of 30 .* lr 0.001 /ms, 'whose rate falls');
+ok($state eq slurp("$dir/trunk.gguf.checkpoint"), "and the trunk's checkpoint is untouched");
+aigc('train', @trunk, '--decay', 10, '--steps', 30, '-o', "$dir/whole.gguf", $text);
+ok(slurp("$dir/whole.gguf") eq slurp("$dir/branch.gguf"), 'it is the run that knew its end from the beginning');
+($out, $err, $status) = aigc('train', @flat, '--steps', 40, '--resume', $text);
+is($status, 0, 'the trunk goes on') or diag $err;
+aigc('train', @trunk, '--decay', 0, '--steps', 40, '-o', "$dir/long.gguf", $text);
+ok(slurp("$dir/long.gguf") eq slurp("$dir/trunk.gguf"), 'as if it had not stopped');
+
 # What is refused.
 sub refused
 {
@@ -110,7 +148,20 @@ refused(1, '33 can.t be shared by 4',      @shape, '--width', 33, '--steps', 1, 
 refused(1, 'less than two contexts',       @shape, '--steps', 1, '-o', "$dir/x.gguf", "$dir/valid.txt");
 refused(1, 'another run: it has seed=3, this one seed=4',
     @run, '--seed', 4, '--resume', '-o', "$dir/a.gguf", $text);
-refused(1, 'of a run of 60 steps, not 61', @run, '--steps', 61, '--resume', '-o', "$dir/a.gguf", $text);
+refused(1, 'of 60 steps to 0.1 of the learning rate, not 61',
+    @run, '--steps', 61, '--resume', '-o', "$dir/a.gguf", $text);
+refused(1, 'has 2 layers, not 3', @init, '--layers', 3, '--steps', 1, '-o', "$dir/x.gguf", $text);
+refused(1, 'is a llama, not a gpt2', @init, '--arch', 'gpt2', '--steps', 1, '-o', "$dir/x.gguf", $text);
+refused(1, 'no output matrix of its own', @init, '--untied', '--steps', 1, '-o', "$dir/x.gguf", $text);
+refused(1, 'has 32 learned positions', '--init', "$dir/gpt2.gguf", '--context', 16, '--steps', 1, '-o', "$dir/x.gguf", $text);
+refused(2, 'either --tokenizer or --init', @init, '-t', $tok, '--steps', 1, '-o', "$dir/x.gguf", $text);
+refused(1, 'at step 30, its learning rate has fallen since step 20', @fall, '--steps', 40, '--resume', $text);
+refused(1, 'at step 40, but the learning rate should have fallen since step 31',
+    @trunk, '--decay', 10, '--steps', 41, '--resume-from', "$dir/trunk.gguf.checkpoint", '-o', "$dir/x.gguf", $text);
+refused(1, 'has made 40 steps, more than 39', @flat, '--steps', 39, '--resume', $text);
+refused(1, 'would be overwritten', @flat, '--more', 9, '--resume-from', "$dir/trunk.gguf.checkpoint", $text);
+refused(2, 'either --resume or --resume-from', @flat, '--more', 9, '--resume', '--resume-from', 'x', $text);
+refused(2, '--more says how long', @flat, '--more', 9, '--resume', $text);
 refused(1, 'the metadata lack train.step', @run, '--checkpoint', $tok, '--resume', '-o', "$dir/x.gguf", $text);
 (undef, $err, $status) =
   aigc({ env => { AIGC_OPENBLAS => '/nonexistent.so' } }, 'train', @run, '-o', "$dir/x.gguf", $text);

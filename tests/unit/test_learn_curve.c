@@ -80,7 +80,7 @@ static learner *make_learner(const learn_shape *shape)
 static double run_step(learner *l, const learn_shape *shape, int step, double *norm)
 {
     const adamw_options o = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1};
-    const learn_schedule schedule = {AIGC_SCHEDULE_COSINE, 3e-3, 0.1, 10, STEPS};
+    const learn_schedule schedule = {AIGC_SCHEDULE_COSINE, 3e-3, 0.1, 10, STEPS, 0};
     batch_memory memory[ACCUMULATE];
     learn_batch batches[ACCUMULATE];
     double total = 0, loss;
@@ -186,17 +186,25 @@ static void test_engine(void **state)
 
 static void test_schedules(void **state)
 {
-    learn_schedule s = {AIGC_SCHEDULE_COSINE, 2, 0.1, 10, 110};
+    learn_schedule s = {AIGC_SCHEDULE_COSINE, 2, 0.1, 10, 110, 0};
 
     (void)state;
     assert_true(schedule_rate(&s, 1) == 0.2 && schedule_rate(&s, 10) == 2);
     assert_true(fabs(schedule_rate(&s, 60) - 1.1) < 1e-12); /* half-way between 2 and 0.2 */
     assert_true(fabs(schedule_rate(&s, 110) - 0.2) < 1e-12);
     s.kind = AIGC_SCHEDULE_STABLE;
+    s.decay = 22;
+    assert_int_equal(schedule_top(&s), 88);
     assert_true(schedule_rate(&s, 5) == 1 && schedule_rate(&s, 50) == 2 && schedule_rate(&s, 88) == 2);
     assert_true(fabs(schedule_rate(&s, 99) - 1.1) < 1e-12);
     assert_true(fabs(schedule_rate(&s, 110) - 0.2) < 1e-12);
-    s = (learn_schedule){AIGC_SCHEDULE_COSINE, 2, 0, 0, 1};
+    s.least = 0.3; /* the height must not depend on where the fall ends */
+    assert_true(schedule_rate(&s, 50) == 2);
+    s.decay = 0;
+    assert_true(schedule_rate(&s, 110) == 2);
+    s.decay = 1000; /* longer than the run: it begins where the warm-up ends */
+    assert_int_equal(schedule_top(&s), 10);
+    s = (learn_schedule){AIGC_SCHEDULE_COSINE, 2, 0, 0, 1, 0};
     assert_true(isfinite(schedule_rate(&s, 1)));
 }
 
