@@ -9,12 +9,14 @@
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "base/real.h"
 #include "model/kv.h"
 
 enum {
     ALIGN_FLOATS = 16,
     MAX_SIZE = 1 << 20, /* of any one dimension */
     MAX_LAYERS = 1024,
+    MAX_LORA_RANK = 4096,
 };
 
 static const float START_DEVIATION = 0.02f;
@@ -92,6 +94,7 @@ static int add(learn_layout *l, const char *name, size_t k, size_t rows, learn_t
     t.offset = l->n_floats;
     l->tensors[l->n_tensors] = t;
     l->n_params += k * rows;
+    l->n_trained += k * rows;
     l->n_floats += (k * rows + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
     return l->n_tensors++;
 }
@@ -99,9 +102,15 @@ static int add(learn_layout *l, const char *name, size_t k, size_t rows, learn_t
 static const learn_tensor MATRIX = {.deviation = START_DEVIATION}, ONES = {.is_vector = true, .start = 1},
                           ZEROS = {.is_vector = true};
 
-static void add_layer(learn_layout *l, uint32_t i)
+/* Whether a role has a bias: the recipe says which must, a model's file may have others. */
+static bool has_bias(const learn_layout *l, const aigc_model *base, uint32_t i, int role)
 {
-    char name[48];
+    return base != NULL ? base->layers[i].biases[role] != NULL : l->recipe->biases >> role & 1;
+}
+
+static void add_layer(learn_layout *l, const aigc_model *base, uint32_t i)
+{
+    char name[64];
     learn_tensor residual = MATRIX; /* ATTN_OUTPUT and FFN_DOWN add to the stream, 2 n_layers times in all */
     residual.deviation = START_DEVIATION / sqrtf(2.0f * (float)l->hp.n_layers);
     for (int role = 0; role < LAYER_ROLES; role++) {
@@ -116,16 +125,70 @@ static void add_layer(learn_layout *l, uint32_t i)
             l->layers[i].weight[role] = add(l, name, rows, 1, ONES);
         else
             l->layers[i].weight[role] = add(l, name, l->hp.dims[shape->k], rows, writes ? residual : MATRIX);
-        if (!(l->recipe->biases >> role & 1))
+        if (!has_bias(l, base, i, role))
             continue;
         snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.bias", i, shape->name);
         l->layers[i].bias[role] = add(l, name, rows, 1, ZEROS);
     }
 }
 
+static void add_lora(learn_layout *l, uint32_t i)
+{
+    char name[64];
+    for (int role = 0; role < LAYER_MATRICES; role++) {
+        layer_tensors *t = &l->layers[i];
+        t->lora_a[role] = t->lora_b[role] = NO_TENSOR;
+        if (t->weight[role] == NO_TENSOR || l->lora_rank == 0)
+            continue;
+        size_t k = l->tensors[t->weight[role]].k, rows = l->tensors[t->weight[role]].rows;
+        learn_tensor a = {.deviation = 1.0f / sqrtf((float)k)}, b = {.start = 0};
+        snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.weight.lora_a", i, layer_roles[role].name);
+        t->lora_a[role] = add(l, name, k, (size_t)l->lora_rank, a);
+        snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.weight.lora_b", i, layer_roles[role].name);
+        t->lora_b[role] = add(l, name, (size_t)l->lora_rank, rows, b);
+    }
+}
+
+static aigc_status take_tables(learn_layout *l, aigc_error *err)
+{
+    l->capacity = 5 + (int)l->hp.n_layers * LAYER_ROLES * (l->lora_rank > 0 ? 4 : 2);
+    l->tensors = aigc_calloc((size_t)l->capacity, sizeof *l->tensors);
+    l->layers = aigc_calloc(l->hp.n_layers, sizeof *l->layers);
+    l->rope_freqs = aigc_calloc(l->hp.n_rot / 2, sizeof *l->rope_freqs);
+    if (l->tensors == NULL || l->layers == NULL || l->rope_freqs == NULL) {
+        layout_free(l);
+        return aigc_fail_memory(err, "the table of weights", (size_t)l->capacity * sizeof *l->tensors);
+    }
+    return AIGC_OK;
+}
+
+static void add_tensors(learn_layout *l, const aigc_model *base)
+{
+    size_t n_embd = l->hp.n_embd;
+    l->token_embd = l->output = add(l, "token_embd.weight", n_embd, l->hp.n_vocab, MATRIX);
+    if (l->recipe->position == POSITION_LEARNED)
+        l->position_embd = add(l, "position_embd.weight", n_embd, l->n_positions, MATRIX);
+    for (uint32_t i = 0; i < l->hp.n_layers; i++)
+        add_layer(l, base, i);
+    l->output_norm = add(l, "output_norm.weight", n_embd, 1, ONES);
+    if (l->recipe->norm == NORM_LAYER)
+        l->output_norm_bias = add(l, "output_norm.bias", n_embd, 1, ZEROS);
+    if (!l->tied)
+        l->output = add(l, "output.weight", n_embd, l->hp.n_vocab, MATRIX);
+    if (l->lora_rank > 0) {
+        l->first_trained = l->n_floats;
+        l->n_trained = 0;
+    }
+    for (uint32_t i = 0; i < l->hp.n_layers; i++)
+        add_lora(l, i);
+}
+
+static const learn_layout EMPTY = {.position_embd = NO_TENSOR, .output_norm_bias = NO_TENSOR};
+
 aigc_status layout_create(const learn_shape *shape, learn_layout *out, aigc_error *err)
 {
-    learn_layout l = {.tied = shape->tied, .position_embd = NO_TENSOR, .output_norm_bias = NO_TENSOR};
+    learn_layout l = EMPTY;
+    l.tied = shape->tied;
     l.recipe = arch_find(shape->arch, strlen(shape->arch));
     if (l.recipe == NULL)
         return aigc_fail(err, AIGC_E_ARGUMENT, "architecture '%s' is not known (%s are)", shape->arch, arch_names());
@@ -133,24 +196,51 @@ aigc_status layout_create(const learn_shape *shape, learn_layout *out, aigc_erro
     if (status != AIGC_OK)
         return status;
     set_hyperparameters(&l, shape);
-    l.capacity = 5 + shape->n_layers * LAYER_ROLES * 2;
-    l.tensors = aigc_calloc((size_t)l.capacity, sizeof *l.tensors);
-    l.layers = aigc_calloc((size_t)shape->n_layers, sizeof *l.layers);
-    if (l.tensors == NULL || l.layers == NULL) {
-        layout_free(&l);
-        return aigc_fail_memory(err, "the table of weights", (size_t)l.capacity * sizeof *l.tensors);
-    }
-    size_t n_embd = l.hp.n_embd;
-    l.token_embd = l.output = add(&l, "token_embd.weight", n_embd, l.hp.n_vocab, MATRIX);
-    if (l.recipe->position == POSITION_LEARNED)
-        l.position_embd = add(&l, "position_embd.weight", n_embd, l.hp.n_context, MATRIX);
-    for (uint32_t i = 0; i < l.hp.n_layers; i++)
-        add_layer(&l, i);
-    l.output_norm = add(&l, "output_norm.weight", n_embd, 1, ONES);
-    if (l.recipe->norm == NORM_LAYER)
-        l.output_norm_bias = add(&l, "output_norm.bias", n_embd, 1, ZEROS);
-    if (!l.tied)
-        l.output = add(&l, "output.weight", n_embd, l.hp.n_vocab, MATRIX);
+    l.n_positions = l.hp.n_context;
+    if ((status = take_tables(&l, err)) != AIGC_OK)
+        return status;
+    for (uint32_t i = 0; l.recipe->position != POSITION_LEARNED && i < l.hp.n_rot / 2; i++)
+        l.rope_freqs[i] = real_pow((double)l.hp.rope_base, -2.0 * (double)i / l.hp.n_rot);
+    add_tensors(&l, NULL);
+    *out = l;
+    return AIGC_OK;
+}
+
+static aigc_status check_adaptation(const aigc_model *base, int n_context, int rank, double alpha, aigc_error *err)
+{
+    const hyperparameters *hp = &base->hp;
+    bool learned = base->recipe->position == POSITION_LEARNED;
+    aigc_status status =
+        check_size("the context", n_context, learned && hp->n_context < MAX_SIZE ? (int)hp->n_context : MAX_SIZE, err);
+    if (status == AIGC_OK && (hp->n_layers > MAX_LAYERS || hp->n_embd > MAX_SIZE || hp->n_ff > MAX_SIZE ||
+                              hp->n_vocab > MAX_SIZE || hp->dims[DIM_QKV] > MAX_SIZE))
+        status = aigc_fail(err, AIGC_E_LIMIT, "%s is too large to be trained", gguf_path(base->file));
+    if (status == AIGC_OK && rank != 0)
+        status = check_size("the rank of LoRA", rank, MAX_LORA_RANK, err);
+    if (status == AIGC_OK && rank > 0 && !(alpha > 0 && alpha <= 1e6))
+        status = aigc_fail(err, AIGC_E_ARGUMENT, "LoRA's alpha must be above 0 and at most 1e6, not %g", alpha);
+    return status;
+}
+
+aigc_status layout_of_model(const aigc_model *base, int n_context, int lora_rank, double lora_alpha, learn_layout *out,
+                            aigc_error *err)
+{
+    learn_layout l = EMPTY;
+    aigc_status status = check_adaptation(base, n_context, lora_rank, lora_alpha, err);
+    if (status != AIGC_OK)
+        return status;
+    l.recipe = base->recipe;
+    l.hp = base->hp;
+    l.tied = base->output.data == base->token_embd.data;
+    l.n_positions = l.hp.n_context;
+    l.hp.n_context = (uint32_t)n_context;
+    l.lora_rank = lora_rank;
+    l.lora_scale = lora_rank > 0 ? (float)(lora_alpha / lora_rank) : 0;
+    if ((status = take_tables(&l, err)) != AIGC_OK)
+        return status;
+    if (base->rope_freqs != NULL)
+        memcpy(l.rope_freqs, base->rope_freqs, l.hp.n_rot / 2 * sizeof *l.rope_freqs);
+    add_tensors(&l, base);
     *out = l;
     return AIGC_OK;
 }
@@ -159,19 +249,64 @@ void layout_free(learn_layout *l)
 {
     free(l->tensors);
     free(l->layers);
+    free(l->rope_freqs);
     *l = (learn_layout){0};
 }
 
-void layout_start(const learn_layout *l, uint64_t seed, float *weights)
+/* First values of the tensors from offset `from` on. */
+static void start_tensors(const learn_layout *l, size_t from, uint64_t seed, float *weights)
 {
     for (int i = 0; i < l->n_tensors; i++) {
         const learn_tensor *t = &l->tensors[i];
         float *w = weights + t->offset;
         random_state r;
         random_seed(&r, seed, (uint64_t)i + 1);
-        for (size_t j = 0; j < t->k * t->rows; j++)
+        for (size_t j = 0; t->offset >= from && j < t->k * t->rows; j++)
             w[j] = t->deviation > 0 ? t->deviation * (float)random_normal(&r) : t->start;
     }
+}
+
+void layout_start(const learn_layout *l, uint64_t seed, float *weights)
+{
+    start_tensors(l, 0, seed, weights);
+}
+
+static void load_matrix(const learn_layout *l, int tensor, const matrix *m, float *weights)
+{
+    float *w = weights + l->tensors[tensor].offset;
+    for (size_t r = 0; r < m->rows; r++)
+        tensor_row_to_float(m->type, (const unsigned char *)m->data + r * m->row_bytes, w + r * m->k, m->k);
+}
+
+static void load_vector(const learn_layout *l, int tensor, const float *v, float *weights)
+{
+    if (tensor != NO_TENSOR)
+        memcpy(weights + l->tensors[tensor].offset, v, l->tensors[tensor].k * sizeof *v);
+}
+
+void layout_start_from(const learn_layout *l, const aigc_model *base, uint64_t seed, float *weights)
+{
+    load_matrix(l, l->token_embd, &base->token_embd, weights);
+    if (l->position_embd != NO_TENSOR)
+        load_matrix(l, l->position_embd, &base->position_embd, weights);
+    for (uint32_t i = 0; i < l->hp.n_layers; i++)
+        for (int role = 0; role < LAYER_ROLES; role++) {
+            const layer *from = &base->layers[i];
+            int weight = l->layers[i].weight[role];
+            if (weight == NO_TENSOR)
+                continue;
+            if (role < LAYER_MATRICES)
+                load_matrix(l, weight, &from->weights[role], weights);
+            else
+                load_vector(l, weight, from->norms[role], weights);
+            load_vector(l, l->layers[i].bias[role], from->biases[role], weights);
+        }
+    load_vector(l, l->output_norm, base->output_norm, weights);
+    load_vector(l, l->output_norm_bias, base->output_norm_bias, weights);
+    if (!l->tied)
+        load_matrix(l, l->output, &base->output, weights);
+    if (l->lora_rank > 0)
+        start_tensors(l, l->first_trained, seed, weights);
 }
 
 /* ---- files ---- */
@@ -196,7 +331,7 @@ static void set_metadata(gguf_writer *w, const learn_layout *l, const gguf_file 
     gguf_writer_set_string(w, "general.architecture", l->recipe->name, strlen(l->recipe->name));
     gguf_writer_set_string(w, "general.name", name, strlen(name));
     set_u32(w, l, "block_count", hp->n_layers);
-    set_u32(w, l, "context_length", hp->n_context);
+    set_u32(w, l, "context_length", l->n_positions);
     set_u32(w, l, "embedding_length", hp->n_embd);
     set_u32(w, l, "feed_forward_length", hp->n_ff);
     set_u32(w, l, "attention.head_count", hp->n_heads);

@@ -21,7 +21,7 @@ typedef struct learn_shape {
 } learn_shape;
 
 typedef struct learn_tensor {
-    char name[48];
+    char name[64];
     size_t k, rows;  /* rows of k; a vector is one row */
     size_t offset;   /* in floats, a multiple of 16 */
     bool is_vector;  /* norms and biases: no weight decay, and one dimension in a file */
@@ -32,23 +32,39 @@ typedef struct learn_tensor {
 enum { NO_TENSOR = -1 };
 
 typedef struct layer_tensors {
-    int weight[LAYER_ROLES], bias[LAYER_ROLES]; /* numbers of tensors, or NO_TENSOR */
+    int weight[LAYER_ROLES], bias[LAYER_ROLES];         /* numbers of tensors, or NO_TENSOR */
+    int lora_a[LAYER_MATRICES], lora_b[LAYER_MATRICES]; /* [rank][k] and [rows][rank] */
 } layer_tensors;
 
 typedef struct learn_layout {
     const arch *recipe;
     hyperparameters hp;
     bool tied;
+    uint32_t n_positions;  /* context of the file; hp.n_context is that of the sequences trained on */
+    double *rope_freqs;    /* [n_rot / 2] radians for each position */
     learn_tensor *tensors; /* in the order of the file */
     int n_tensors, capacity;
-    size_t n_floats; /* of an array that holds them all */
-    size_t n_params; /* without padding */
+    size_t n_floats;      /* of an array that holds them all */
+    size_t n_params;      /* without padding */
+    int lora_rank;        /* 0: none */
+    float lora_scale;     /* what the product of the two thin matrices is multiplied by */
+    size_t first_trained; /* offset: tensors before it are frozen, those of LoRA come after it */
+    size_t n_trained;     /* parameters, without padding */
     int token_embd, position_embd, output, output_norm, output_norm_bias;
     layer_tensors *layers;
 } learn_layout;
 
 /* Errors: AIGC_E_ARGUMENT names the size that is out of range. */
 aigc_status layout_create(const learn_shape *shape, learn_layout *layout, aigc_error *err);
+
+/* The layout of a model that is to be adapted, with sequences of n_context tokens. lora_rank 0: all its weights are
+ * trained; else they are frozen, and each matrix of attention and feed-forward has two thin matrices beside it (Hu et
+ * al., 2021) whose product counts lora_alpha / lora_rank times. */
+aigc_status layout_of_model(const aigc_model *base, int n_context, int lora_rank, double lora_alpha,
+                            learn_layout *layout, aigc_error *err);
+
+/* The base model's weights as floats, and the thin matrices at their beginning: A normal, B zero. */
+void layout_start_from(const learn_layout *layout, const aigc_model *base, uint64_t seed, float *weights);
 void layout_free(learn_layout *layout);
 
 /* First weights: normal with deviation 0.02, less by sqrt(2 n_layers) for the matrices that write into the residual

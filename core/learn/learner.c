@@ -50,6 +50,9 @@ static void carve_layer(learner *l, carver *c, layer_state *s)
     s->ffn[1] = gated ? carve(c, n * hp->n_ff, sizeof(float)) : NULL;
     s->attn_stats = carve(c, n, sizeof(norm_stat));
     s->ffn_stats = carve(c, n, sizeof(norm_stat));
+    for (int role = 0; role < LAYER_MATRICES; role++)
+        if (l->layout.lora_rank > 0 && l->layout.recipe->weights >> role & 1)
+            s->u[role] = carve(c, n * (size_t)l->layout.lora_rank, sizeof(float));
 }
 
 static void carve_activations(learner *l, carver *c)
@@ -65,7 +68,7 @@ static void carve_activations(learner *l, carver *c)
 static void carve_scratch(learner *l, carver *c)
 {
     const hyperparameters *hp = &l->layout.hp;
-    size_t n = (size_t)l->n_tokens, half = hp->head_dim / 2, angles = (size_t)hp->n_context * half;
+    size_t n = (size_t)l->n_tokens, half = hp->n_rot / 2, angles = (size_t)hp->n_context * half;
     bool gated = l->layout.recipe->weights >> FFN_GATE & 1;
     l->ids = carve(c, n, sizeof *l->ids);
     l->targets = carve(c, n, sizeof *l->targets);
@@ -76,10 +79,12 @@ static void carve_scratch(learner *l, carver *c)
     l->y = carve(c, n * hp->n_embd, sizeof(float));
     l->h = carve(c, n * hp->n_ff, sizeof(float));
     l->dx = carve(c, n * hp->n_embd, sizeof(float));
-    l->dy = carve(c, n * hp->n_embd, sizeof(float)); /* also the gradient of attention's result, of n_embd too */
+    l->dy = carve(c, n * (hp->n_embd > hp->dims[DIM_Q] ? hp->n_embd : hp->dims[DIM_Q]), /* of attention's result too */
+                  sizeof(float));
     l->dqkv = carve(c, n * hp->dims[DIM_QKV], sizeof(float));
     l->dffn[0] = carve(c, n * hp->n_ff, sizeof(float));
     l->dffn[1] = gated ? carve(c, n * hp->n_ff, sizeof(float)) : NULL;
+    l->du = carve(c, n * (size_t)l->layout.lora_rank, sizeof(float));
     l->logits = carve(c, (size_t)l->logit_rows * hp->n_vocab, sizeof(float));
     l->losses = carve(c, n, sizeof(float));
     l->thread_scratch = carve(c, (size_t)l->n_threads * l->thread_floats, sizeof(float));
@@ -105,17 +110,24 @@ static aigc_status take_block(learner *l, aigc_error *err)
     return AIGC_OK;
 }
 
+static size_t trained_bytes(const learner *l)
+{
+    return (l->layout.n_floats - l->layout.first_trained) * sizeof(float);
+}
+
 static aigc_status take_weights(learner *l, aigc_error *err)
 {
-    size_t bytes = l->layout.n_floats * sizeof(float);
+    size_t bytes = l->layout.n_floats * sizeof(float), trained = trained_bytes(l);
     float **arrays[] = {&l->weights, &l->gradients, &l->moments[0], &l->moments[1]};
     for (int i = 0; i < 4; i++) {
-        *arrays[i] = aigc_pages_alloc(bytes);
+        *arrays[i] = aigc_pages_alloc(i == 0 ? bytes : trained);
         if (*arrays[i] == NULL)
-            return aigc_fail_memory(err, "training (weights, gradients and moments)", 4 * bytes);
+            return aigc_fail_memory(err, "training (weights, gradients and moments)", bytes + 3 * trained);
     }
-    l->memory.weights = l->memory.gradients = bytes;
-    l->memory.moments = 2 * bytes;
+    l->trained = l->weights + l->layout.first_trained;
+    l->memory.weights = bytes;
+    l->memory.gradients = trained;
+    l->memory.moments = 2 * trained;
     return AIGC_OK;
 }
 
@@ -129,25 +141,24 @@ static aigc_status make_slices(learner *l, aigc_error *err)
         return aigc_fail_memory(err, "the optimiser's slices", capacity * sizeof *l->slices);
     for (int i = 0; i < layout->n_tensors; i++) {
         const learn_tensor *t = &layout->tensors[i];
-        size_t n = t->k * t->rows;
+        size_t n = t->offset >= layout->first_trained ? t->k * t->rows : 0, offset = t->offset - layout->first_trained;
         for (size_t at = 0; at < n; at += SLICE)
-            l->slices[l->n_slices++] = (slice){t->offset + at, n - at < SLICE ? n - at : SLICE, !t->is_vector};
+            l->slices[l->n_slices++] = (slice){offset + at, n - at < SLICE ? n - at : SLICE, !t->is_vector};
     }
     return AIGC_OK;
 }
 
-/* The engine's angles: position * base^(-2i / n). */
+/* The engine's angles. */
 static void make_angles(learner *l)
 {
     const hyperparameters *hp = &l->layout.hp;
-    size_t half = hp->head_dim / 2;
+    size_t half = hp->n_rot / 2;
     if (l->layout.recipe->position == POSITION_LEARNED)
         return;
     for (size_t i = 0; i < half; i++) {
-        double frequency = real_pow((double)hp->rope_base, -2.0 * (double)i / hp->head_dim);
         for (size_t t = 0; t < hp->n_context; t++) {
             double sine, cosine;
-            real_sincos((double)t * frequency, &sine, &cosine);
+            real_sincos((double)t * l->layout.rope_freqs[i], &sine, &cosine);
             l->cosines[t * half + i] = (float)cosine;
             l->sines[t * half + i] = (float)sine;
             l->minus_sines[t * half + i] = -(float)sine;
@@ -171,15 +182,17 @@ static void set_sizes(learner *l)
     l->thread_floats = (widest + 15) / 16 * 16;
 }
 
-static aigc_status set_up(learner *l, const learn_shape *shape, aigc_error *err)
+/* Everything behind the layout. */
+static aigc_status set_up(learner *l, aigc_error *err)
 {
-    aigc_status status;
-    if ((status = layout_create(shape, &l->layout, err)) != AIGC_OK || (status = blas_open(&l->sgemm, err)) != AIGC_OK)
+    aigc_status status = blas_open(&l->sgemm, err);
+    int n_context = (int)l->layout.hp.n_context;
+    if (status != AIGC_OK)
         return status;
-    if (l->n_sequences < 1 || l->n_sequences > MAX_TOKENS / shape->n_context)
+    if (l->n_sequences < 1 || l->n_sequences > MAX_TOKENS / n_context)
         return aigc_fail(err, AIGC_E_ARGUMENT, "a batch must be from 1 to %d sequences of %d tokens, not %d",
-                         MAX_TOKENS / shape->n_context, shape->n_context, l->n_sequences);
-    l->n_tokens = l->n_sequences * shape->n_context;
+                         MAX_TOKENS / n_context, n_context, l->n_sequences);
+    l->n_tokens = l->n_sequences * n_context;
     l->kernels = kernels_best();
     l->layers = aigc_calloc(l->layout.hp.n_layers, sizeof *l->layers);
     if (l->layers == NULL)
@@ -193,14 +206,18 @@ static aigc_status set_up(learner *l, const learn_shape *shape, aigc_error *err)
     return plan_phases(l) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
 }
 
-aigc_status learner_create(const learn_shape *shape, int n_sequences, int n_threads, learner **out, aigc_error *err)
+/* The layout is the learner's from here on. */
+static aigc_status create(learn_layout *layout, int n_sequences, int n_threads, learner **out, aigc_error *err)
 {
     learner *l = aigc_calloc(1, sizeof *l);
-    if (l == NULL)
+    if (l == NULL) {
+        layout_free(layout);
         return aigc_fail_memory(err, "a learner", sizeof *l);
+    }
+    l->layout = *layout;
     l->n_sequences = n_sequences;
     l->n_threads = n_threads;
-    aigc_status status = set_up(l, shape, err);
+    aigc_status status = set_up(l, err);
     if (status != AIGC_OK) {
         learner_destroy(l);
         return status;
@@ -209,16 +226,30 @@ aigc_status learner_create(const learn_shape *shape, int n_sequences, int n_thre
     return AIGC_OK;
 }
 
+aigc_status learner_create(const learn_shape *shape, int n_sequences, int n_threads, learner **out, aigc_error *err)
+{
+    learn_layout layout;
+    aigc_status status = layout_create(shape, &layout, err);
+    return status == AIGC_OK ? create(&layout, n_sequences, n_threads, out, err) : status;
+}
+
+aigc_status learner_create_from(const aigc_model *base, int n_context, int lora_rank, double lora_alpha,
+                                int n_sequences, int n_threads, learner **out, aigc_error *err)
+{
+    learn_layout layout;
+    aigc_status status = layout_of_model(base, n_context, lora_rank, lora_alpha, &layout, err);
+    return status == AIGC_OK ? create(&layout, n_sequences, n_threads, out, err) : status;
+}
+
 void learner_destroy(learner *l)
 {
     if (l == NULL)
         return;
-    size_t bytes = l->layout.n_floats * sizeof(float);
     thread_pool_destroy(l->pool);
-    aigc_pages_free(l->weights, bytes);
-    aigc_pages_free(l->gradients, bytes);
-    aigc_pages_free(l->moments[0], bytes);
-    aigc_pages_free(l->moments[1], bytes);
+    aigc_pages_free(l->weights, l->layout.n_floats * sizeof(float));
+    aigc_pages_free(l->gradients, trained_bytes(l));
+    aigc_pages_free(l->moments[0], trained_bytes(l));
+    aigc_pages_free(l->moments[1], trained_bytes(l));
     aigc_pages_free(l->block, l->block_bytes);
     free(l->layers);
     free(l->slices);

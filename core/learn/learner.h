@@ -28,13 +28,18 @@ size_t learn_memory_total(const learn_memory *m);
 /* Plans and takes all memory; memory (may be NULL) says how much. Weights are zero. Errors: AIGC_E_ARGUMENT,
  * AIGC_E_MEMORY, AIGC_E_UNSUPPORTED (no OpenBLAS). */
 aigc_status learner_create(const learn_shape *shape, int n_sequences, int n_threads, learner **out, aigc_error *err);
+
+/* The same for a model that is to be adapted (layout_of_model()). */
+aigc_status learner_create_from(const aigc_model *base, int n_context, int lora_rank, double lora_alpha,
+                                int n_sequences, int n_threads, learner **out, aigc_error *err);
 void learner_destroy(learner *l);
 
 const learn_memory *learner_memory(const learner *l);
 const learn_layout *learner_layout(const learner *l);
-float *learner_weights(learner *l);            /* [n_floats], as the layout says */
-float *learner_gradients(learner *l);          /* likewise */
-float *learner_moments(learner *l, int which); /* 0: mean of gradients, 1: of their squares */
+float *learner_weights(learner *l); /* [n_floats], as the layout says */
+/* [n_floats - first_trained]: of the tensors from first_trained on, which are all unless there is LoRA */
+float *learner_gradients(learner *l);
+float *learner_moments(learner *l, int which); /* likewise; 0: mean of gradients, 1: of their squares */
 
 /* Makes learner_loss() and learner_backward() give up with AIGC_INTERRUPTED soon after *flag becomes non-zero; then the
  * gradients are zero and nothing else has changed. NULL, as at first: they never do. */

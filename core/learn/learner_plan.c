@@ -35,9 +35,15 @@ static const float *weight(const planner *p, int tensor)
     return tensor != NO_TENSOR ? p->l->weights + p->l->layout.tensors[tensor].offset : NULL;
 }
 
+static bool is_trained(const planner *p, int tensor)
+{
+    return tensor != NO_TENSOR && p->l->layout.tensors[tensor].offset >= p->l->layout.first_trained;
+}
+
 static float *gradient(const planner *p, int tensor)
 {
-    return tensor != NO_TENSOR ? p->l->gradients + p->l->layout.tensors[tensor].offset : NULL;
+    const learn_layout *layout = &p->l->layout;
+    return is_trained(p, tensor) ? p->l->gradients + (layout->tensors[tensor].offset - layout->first_trained) : NULL;
 }
 
 static void add_product(planner *p, product gemm)
@@ -60,7 +66,84 @@ typedef struct linear {
     const float *x;
     float *y;
     size_t x_stride, y_stride;
+    int a, b; /* LoRA's thin matrices, or NO_TENSOR */
+    float *u; /* [token][rank] what the first makes of x, scaled */
 } linear;
+
+static void add_lora_scale(planner *p, float *u)
+{
+    phase *scale = add_token_phase(p, learn_lora_scale, 0);
+    scale->out = u;
+    scale->gemm.n = p->l->layout.lora_rank;
+}
+
+/* u = x A^T, scaled; y += u B^T */
+static void add_lora(planner *p, linear f)
+{
+    int rank = p->l->layout.lora_rank, n_tokens = (int)p->n_tokens;
+    const learn_tensor *a = &p->l->layout.tensors[f.a], *b = &p->l->layout.tensors[f.b];
+    add_product(p, (product){.transpose_b = true,
+                             .m = n_tokens,
+                             .n = rank,
+                             .k = (int)a->k,
+                             .a = f.x,
+                             .lda = (int)f.x_stride,
+                             .b = weight(p, f.a),
+                             .ldb = (int)a->k,
+                             .c = f.u,
+                             .ldc = rank});
+    add_lora_scale(p, f.u);
+    add_product(p, (product){.transpose_b = true,
+                             .m = n_tokens,
+                             .n = (int)b->rows,
+                             .k = rank,
+                             .a = f.u,
+                             .lda = rank,
+                             .b = weight(p, f.b),
+                             .ldb = rank,
+                             .c = f.y,
+                             .ldc = (int)f.y_stride,
+                             .add = true});
+}
+
+/* Gradients of both thin matrices, and du, which the gradient of x needs; here f.y is the gradient of y. */
+static void add_lora_gradient(planner *p, linear f)
+{
+    int rank = p->l->layout.lora_rank, n_tokens = (int)p->n_tokens;
+    const learn_tensor *a = &p->l->layout.tensors[f.a], *b = &p->l->layout.tensors[f.b];
+    add_product(p, (product){.transpose_a = true,
+                             .m = (int)b->rows,
+                             .n = rank,
+                             .k = n_tokens,
+                             .a = f.y,
+                             .lda = (int)f.y_stride,
+                             .b = f.u,
+                             .ldb = rank,
+                             .c = gradient(p, f.b),
+                             .ldc = rank,
+                             .add = true});
+    add_product(p, (product){.m = n_tokens,
+                             .n = rank,
+                             .k = (int)b->rows,
+                             .a = f.y,
+                             .lda = (int)f.y_stride,
+                             .b = weight(p, f.b),
+                             .ldb = rank,
+                             .c = p->l->du,
+                             .ldc = rank});
+    add_lora_scale(p, p->l->du);
+    add_product(p, (product){.transpose_a = true,
+                             .m = rank,
+                             .n = (int)a->k,
+                             .k = n_tokens,
+                             .a = p->l->du,
+                             .lda = rank,
+                             .b = f.x,
+                             .ldb = (int)f.x_stride,
+                             .c = gradient(p, f.a),
+                             .ldc = (int)a->k,
+                             .add = true});
+}
 
 static void add_linear(planner *p, linear f, const float *residual)
 {
@@ -77,12 +160,18 @@ static void add_linear(planner *p, linear f, const float *residual)
                              .ldc = (int)f.y_stride,
                              .residual = residual,
                              .bias = weight(p, f.bias)});
+    if (f.a != NO_TENSOR)
+        add_lora(p, f);
 }
 
-/* Gradients of the matrix and its bias; here f.y is the gradient of y. */
+/* Gradients of the matrix and its bias, or of what LoRA puts beside them; here f.y is the gradient of y. */
 static void add_weight_gradient(planner *p, linear f)
 {
     const learn_tensor *t = &p->l->layout.tensors[f.weight];
+    if (f.a != NO_TENSOR)
+        add_lora_gradient(p, f);
+    if (!is_trained(p, f.weight))
+        return;
     add_product(p, (product){.transpose_a = true,
                              .m = (int)t->rows,
                              .n = (int)t->k,
@@ -103,7 +192,7 @@ static void add_weight_gradient(planner *p, linear f)
     sums->out = gradient(p, f.bias);
 }
 
-/* dx [token][k] (+)= dy W; here f.y is the gradient of y. */
+/* dx [token][k] (+)= dy W, after add_weight_gradient(); here f.y is the gradient of y. */
 static void add_input_gradient(planner *p, linear f, float *dx, bool add)
 {
     const learn_tensor *t = &p->l->layout.tensors[f.weight];
@@ -117,6 +206,18 @@ static void add_input_gradient(planner *p, linear f, float *dx, bool add)
                              .c = dx,
                              .ldc = (int)t->k,
                              .add = add});
+    if (f.a == NO_TENSOR)
+        return;
+    add_product(p, (product){.m = (int)p->n_tokens,
+                             .n = (int)t->k,
+                             .k = p->l->layout.lora_rank,
+                             .a = p->l->du,
+                             .lda = p->l->layout.lora_rank,
+                             .b = weight(p, f.a),
+                             .ldb = (int)t->k,
+                             .c = dx,
+                             .ldc = (int)t->k,
+                             .add = true});
 }
 
 /* y = norm of x */
@@ -133,18 +234,29 @@ static void add_norm(planner *p, phase_work *work, const float *x, norm_stat *st
 /* dx += norm backward of dy; gradients of the norm's own weights */
 static void add_norm_backward(planner *p, const float *x, norm_stat *stats, int w, int b)
 {
-    phase *columns = add_phase(p, learn_norm_columns, chunks_of(p->n_embd, COLUMN_CHUNK));
-    columns->x = x;
-    columns->y = p->l->dy;
-    columns->stats = stats;
-    columns->out = gradient(p, w);
-    columns->out2 = gradient(p, b);
+    if (is_trained(p, w)) {
+        phase *columns = add_phase(p, learn_norm_columns, chunks_of(p->n_embd, COLUMN_CHUNK));
+        columns->x = x;
+        columns->y = p->l->dy;
+        columns->stats = stats;
+        columns->out = gradient(p, w);
+        columns->out2 = gradient(p, b);
+    }
     phase *rows = add_token_phase(p, learn_norm_backward, 0);
     rows->x = x;
     rows->y = p->l->dy;
     rows->stats = stats;
     rows->w = weight(p, w);
     rows->out = p->l->dx;
+}
+
+/* The matrix of a role in layer i, with what belongs to it. */
+static linear linear_of(const planner *p, int i, layer_role role, const float *x, size_t x_stride, float *y,
+                        size_t y_stride)
+{
+    const layer_tensors *t = &p->l->layout.layers[i];
+    return (linear){t->weight[role], t->bias[role],          x, y, x_stride, y_stride, t->lora_a[role],
+                    t->lora_b[role], p->l->layers[i].u[role]};
 }
 
 /* The matrices of layer i that make q, k and v, as one or as three; qkv is the result or its gradient. */
@@ -157,7 +269,7 @@ static int qkv_linears(const planner *p, int i, float *qkv, linear out[3])
     int n = 0;
     for (int r = 0; r < 4; r++)
         if (t->weight[roles[r]] != NO_TENSOR)
-            out[n++] = (linear){t->weight[roles[r]], t->bias[roles[r]], p->l->y, qkv + at[r], p->n_embd, p->qkv};
+            out[n++] = linear_of(p, i, roles[r], p->l->y, p->n_embd, qkv + at[r], p->qkv);
     return n;
 }
 
@@ -169,7 +281,7 @@ static int ffn_linears(const planner *p, int i, float *const ffn[2], linear out[
     int n = 0;
     for (int r = 0; r < 2; r++)
         if (t->weight[roles[r]] != NO_TENSOR) {
-            out[n] = (linear){t->weight[roles[r]], t->bias[roles[r]], p->l->y, ffn[n], p->n_embd, p->n_ff};
+            out[n] = linear_of(p, i, roles[r], p->l->y, p->n_embd, ffn[n], p->n_ff);
             n++;
         }
     return n;
@@ -177,14 +289,12 @@ static int ffn_linears(const planner *p, int i, float *const ffn[2], linear out[
 
 static linear attn_output(const planner *p, int i, float *y)
 {
-    const layer_tensors *t = &p->l->layout.layers[i];
-    return (linear){t->weight[ATTN_OUTPUT], t->bias[ATTN_OUTPUT], p->l->layers[i].att, y, p->q, p->n_embd};
+    return linear_of(p, i, ATTN_OUTPUT, p->l->layers[i].att, p->q, y, p->n_embd);
 }
 
 static linear ffn_down(const planner *p, int i, float *y)
 {
-    const layer_tensors *t = &p->l->layout.layers[i];
-    return (linear){t->weight[FFN_DOWN], t->bias[FFN_DOWN], p->l->h, y, p->n_ff, p->n_embd};
+    return linear_of(p, i, FFN_DOWN, p->l->h, p->n_ff, y, p->n_embd);
 }
 
 static int attention_chunks(const learner *l)
@@ -275,17 +385,18 @@ static void add_head(planner *p, bool backward)
         loss->gemm.m = rows;
         if (!backward)
             continue;
-        add_product(p, (product){.transpose_a = true,
-                                 .m = n_vocab,
-                                 .n = n_embd,
-                                 .k = rows,
-                                 .a = l->logits,
-                                 .lda = n_vocab,
-                                 .b = y,
-                                 .ldb = n_embd,
-                                 .c = gradient(p, output),
-                                 .ldc = n_embd,
-                                 .add = true});
+        if (is_trained(p, output))
+            add_product(p, (product){.transpose_a = true,
+                                     .m = n_vocab,
+                                     .n = n_embd,
+                                     .k = rows,
+                                     .a = l->logits,
+                                     .lda = n_vocab,
+                                     .b = y,
+                                     .ldb = n_embd,
+                                     .c = gradient(p, output),
+                                     .ldc = n_embd,
+                                     .add = true});
         add_product(p, (product){.m = rows,
                                  .n = n_embd,
                                  .k = n_vocab,
@@ -314,6 +425,8 @@ static void plan_forward(planner *p, bool backward)
     add_norm_backward(p, l->x_end, l->end_stats, layout->output_norm, layout->output_norm_bias);
     for (int i = (int)layout->hp.n_layers - 1; i >= 0; i--)
         add_layer_backward(p, i);
+    if (!is_trained(p, layout->token_embd))
+        return;
     embed = add_phase(p, learn_embed_backward, chunks_of(p->n_embd, COLUMN_CHUNK));
     embed->x = l->dx;
     embed->out = gradient(p, layout->token_embd);

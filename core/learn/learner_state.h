@@ -49,12 +49,13 @@ typedef struct layer_state {
     float *middle; /* [token][embd] after attention was added */
     float *ffn[2]; /* [token][ff]: gate (or the only one) and up, before the activation */
     norm_stat *attn_stats, *ffn_stats;
+    float *u[LAYER_MATRICES]; /* [token][rank] LoRA: what A makes of the matrix's input, scaled */
 } layer_state;
 
 enum { SLICE = 1 << 15 }; /* weights that one chunk of the optimiser works on */
 
 typedef struct slice {
-    size_t offset, n;
+    size_t offset, n; /* offset: from the first trained weight on, as in gradients and moments */
     bool decays;
 } slice;
 
@@ -68,6 +69,7 @@ struct learner {
     int n_threads, n_sequences, n_tokens; /* n_tokens: of all sequences */
 
     float *weights, *gradients, *moments[2];
+    float *trained;       /* the weights from the first trained one on */
     unsigned char *block; /* one piece of memory that all of the following lie in */
     size_t block_bytes;
     int32_t *ids, *targets;
@@ -77,6 +79,7 @@ struct learner {
     float *x_end; /* [token][embd] after the last layer */
     norm_stat *end_stats;
     float *y, *h, *dx, *dy, *dqkv, *dffn[2]; /* of the layer at hand */
+    float *du;                               /* [token][rank] LoRA: gradient of u of the matrix at hand */
     float *logits;                           /* [logit_rows][vocabulary] */
     float *losses;                           /* [token] */
     float *thread_scratch;                   /* [thread][thread_floats] */
@@ -108,8 +111,8 @@ static inline int chunks_of(size_t n, size_t size)
 /* learner_work.c: what phases do. */
 enum { TOKEN_CHUNK = 32, COLUMN_CHUNK = 64, LOGIT_CHUNK = 8 };
 phase_work learn_product, learn_embed, learn_norm, learn_norm_again, learn_norm_backward, learn_norm_columns,
-    learn_column_sums, learn_rope, learn_rope_backward, learn_attention, learn_attention_backward, learn_activate,
-    learn_activate_backward, learn_loss, learn_embed_backward, learn_squares, learn_adamw;
+    learn_column_sums, learn_lora_scale, learn_rope, learn_rope_backward, learn_attention, learn_attention_backward,
+    learn_activate, learn_activate_backward, learn_loss, learn_embed_backward, learn_squares, learn_adamw;
 
 /* The tiles of a product of m x n: about 16 of them, by its sizes alone. */
 void choose_tiles(product *p);

@@ -152,17 +152,25 @@ void learn_column_sums(learner *l, const phase *p, int chunk, int thread)
                      p->out);
 }
 
+/* out [token][gemm.n] of LoRA is scaled */
+void learn_lora_scale(learner *l, const phase *p, int chunk, int thread)
+{
+    (void)thread;
+    size_t rank = (size_t)p->gemm.n, begin = (size_t)chunk * TOKEN_CHUNK;
+    l->kernels->scale(p->out + begin * rank, l->layout.lora_scale, (token_end(l, chunk) - begin) * rank);
+}
+
 /* ---- attention ---- */
 
 static void rotate_tokens(learner *l, float *qkv, const float *sines, int chunk)
 {
     const hyperparameters *hp = &l->layout.hp;
-    size_t half = hp->head_dim / 2;
+    size_t half = hp->n_rot / 2;
     bool pairs = l->layout.recipe->position == POSITION_ROPE_PAIRS;
     for (size_t t = (size_t)chunk * TOKEN_CHUNK; t < token_end(l, chunk); t++) {
         size_t at = position_of(l, t) * half;
         l->kernels->rope(qkv + t * hp->dims[DIM_QKV], (int)(hp->n_heads + hp->n_kv_heads), (int)hp->head_dim,
-                         (int)hp->head_dim, l->cosines + at, sines + at, pairs);
+                         (int)hp->n_rot, l->cosines + at, sines + at, pairs);
     }
 }
 
@@ -255,6 +263,6 @@ void learn_adamw(learner *l, const phase *p, int chunk, int thread)
     (void)p;
     (void)thread;
     const slice *s = &l->slices[chunk];
-    math_adamw(&l->adamw[s->decays], l->weights + s->offset, l->gradients + s->offset, l->moments[0] + s->offset,
+    math_adamw(&l->adamw[s->decays], l->trained + s->offset, l->gradients + s->offset, l->moments[0] + s->offset,
                l->moments[1] + s->offset, s->n);
 }
