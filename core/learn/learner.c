@@ -354,7 +354,7 @@ static aigc_status run_batch(learner *l, const phase_list *list, const learn_bat
     run(l, list);
     l->may_stop = false;
     if (l->stopped) {
-        memset(l->gradients, 0, l->layout.n_floats * sizeof *l->gradients);
+        memset(l->gradients, 0, trained_bytes(l));
         return aigc_fail(err, AIGC_INTERRUPTED, "the step was interrupted");
     }
     *loss = 0;
