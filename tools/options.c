@@ -35,8 +35,8 @@ typedef struct option_spec {
 } option_spec;
 
 #define AT(field)     offsetof(settings, field)
-#define WITH_ENGINE   (FOR_GENERATE | FOR_SCORE)
-#define WITH_TEXT     (FOR_GENERATE | FOR_TOKENIZE | FOR_SCORE)
+#define WITH_ENGINE   (FOR_GENERATE | FOR_SCORE | FOR_NEXT_WORD)
+#define WITH_TEXT     (FOR_GENERATE | FOR_TOKENIZE | FOR_SCORE | FOR_NEXT_WORD)
 #define WITH_MODEL    (WITH_TEXT | FOR_INSPECT | FOR_BENCH)
 #define ALL_COMMANDS  (WITH_MODEL | FOR_TRAIN_TOKENIZER | FOR_TRAIN)
 #define ANY_INT       0, 2147483647
@@ -78,6 +78,9 @@ static const option_spec specs[] = {
      "with --decode: control tokens appear as their names"},
 
     {"tokens", 0, KIND_TRUE, FOR_SCORE, AT(tokens), 0, 0, NULL, "a line for each token"},
+
+    {"words", 0, KIND_INT, FOR_NEXT_WORD, AT(words), 1, 100000, "N", "words before each place [50]"},
+    {"places", 0, KIND_INT, FOR_NEXT_WORD, AT(places), 1, 1e8, "N", "places to ask about [1000]"},
 
     {"threads", 0, KIND_INTS, FOR_BENCH, AT(threads), 1, 64, "LIST", "threads to try [1,2,4... up to the cores]"},
     {"sequences", 0, KIND_INTS, FOR_BENCH, AT(sequences), 1, 256, "LIST", "parallel sequences to try [1,2,4,8]"},
@@ -155,7 +158,8 @@ static const option_spec specs[] = {
      "with --resume-from: end N steps after that checkpoint"},
 
     {"verbose", 'v', KIND_TRUE, FOR_INSPECT, AT(verbose), 0, 0, NULL, "the metadata too"},
-    {"json", 0, KIND_TRUE, FOR_INSPECT | FOR_SCORE | FOR_BENCH, AT(json), 0, 0, NULL, "one JSON object"},
+    {"json", 0, KIND_TRUE, FOR_INSPECT | FOR_SCORE | FOR_NEXT_WORD | FOR_BENCH, AT(json), 0, 0, NULL,
+     "one JSON object"},
     {"help", 'h', KIND_TRUE, ALL_COMMANDS, AT(help), 0, 0, NULL, "this page"},
 };
 
@@ -382,6 +386,8 @@ static void set_defaults(settings *s)
         .prompt_tokens = 512,
         .decode_tokens = 64,
         .repeat = 5,
+        .words = 50,
+        .places = 1000,
         .vocab_size = 8192,
         .pre = "gpt-2",
         .min_frequency = 2,

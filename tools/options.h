@@ -21,6 +21,7 @@ enum {
     FOR_BENCH = 1 << 4,
     FOR_TRAIN_TOKENIZER = 1 << 5,
     FOR_TRAIN = 1 << 6,
+    FOR_NEXT_WORD = 1 << 16,
 };
 
 enum { LIST_MAX = 64 };
@@ -52,6 +53,7 @@ typedef struct settings {
     bool stats, json, verbose, help;
     bool ids, no_special, decode, show_special; /* tokenize */
     bool tokens;                                /* score */
+    int words, places;                          /* next-word */
     int_list threads, sequences;                /* bench */
     int prompt_tokens, decode_tokens, repeat;
     text_list files; /* train-tokenizer, train */

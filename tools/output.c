@@ -97,22 +97,34 @@ void print_escaped(FILE *out, const char *text, size_t len)
     }
 }
 
-void print_token(FILE *out, const aigc_model *model, int32_t id, void (*print)(FILE *, const char *, size_t))
+bool token_text(const aigc_model *model, int32_t id, char **text, size_t *len)
 {
     /* SentencePiece drops the space before a text's first token, so the token is shown as the second of two. */
     const int32_t twice[2] = {id, id};
     char *alone, *both;
     size_t alone_len, both_len;
     if (aigc_detokenize(model, twice, 1, AIGC_TEXT_RENDER_SPECIAL, &alone, &alone_len, NULL) != AIGC_OK)
-        return;
-    if (aigc_detokenize(model, twice, 2, AIGC_TEXT_RENDER_SPECIAL, &both, &both_len, NULL) == AIGC_OK) {
-        if (both_len > alone_len && memcmp(both, alone, alone_len) == 0)
-            print(out, both + alone_len, both_len - alone_len);
-        else
-            print(out, alone, alone_len);
-        aigc_free(both);
+        return false;
+    if (aigc_detokenize(model, twice, 2, AIGC_TEXT_RENDER_SPECIAL, &both, &both_len, NULL) != AIGC_OK) {
+        aigc_free(alone);
+        return false;
     }
+    size_t skip = both_len > alone_len && memcmp(both, alone, alone_len) == 0 ? alone_len : 0;
+    *len = skip > 0 ? both_len - skip : alone_len;
+    memmove(both, skip > 0 ? both + skip : alone, *len);
+    *text = both;
     aigc_free(alone);
+    return true;
+}
+
+void print_token(FILE *out, const aigc_model *model, int32_t id, void (*print)(FILE *, const char *, size_t))
+{
+    char *text;
+    size_t len;
+    if (!token_text(model, id, &text, &len))
+        return;
+    print(out, text, len);
+    aigc_free(text);
 }
 
 const char *human_size(double bytes)

@@ -31,6 +31,10 @@ void print_json_number(FILE *out, double x);
 /* text on one line: control characters and backslashes as in C. */
 void print_escaped(FILE *out, const char *text, size_t len);
 
+/* The text of token id as it stands inside a text (its leading space is there), control tokens by name. *text is
+ * malloc'd (aigc_free). False if memory is out. */
+bool token_text(const aigc_model *model, int32_t id, char **text, size_t *len);
+
 /* The text of token id as it stands inside a text (its leading space is there), control tokens by name. */
 void print_token(FILE *out, const aigc_model *model, int32_t id, void (*print)(FILE *, const char *, size_t));
 
