@@ -123,7 +123,7 @@ endif
 AS_THEY_COME = $(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-reassoc -fno-tree-ter)
 $(BUILD)/core/tensor/kernels_%.o: OPT = -O3 $(AS_THEY_COME)
 # Loops there are plain C, for the compiler to vectorise.
-$(BUILD)/core/learn/math.o: OPT = -O3
+$(BUILD)/core/learn/math.o $(BUILD)/core/learn/muon.o: OPT = -O3
 
 define link
 $(call say,ld)

@@ -368,6 +368,12 @@ typedef enum aigc_train_schedule {
     AIGC_SCHEDULE_STABLE  /* the highest rate until the last `decay` steps, then a straight fall */
 } aigc_train_schedule;
 
+typedef enum aigc_train_optimiser {
+    AIGC_OPTIMISER_ADAMW, /* Loshchilov and Hutter, 2019 */
+    AIGC_OPTIMISER_MUON   /* Jordan et al., 2024, for the matrices of the layers; AdamW for embeddings, norms and biases
+                           */
+} aigc_train_optimiser;
+
 typedef enum aigc_train_text { AIGC_TEXT_TRAIN, AIGC_TEXT_VALID } aigc_train_text;
 
 typedef struct aigc_train_options {
@@ -387,6 +393,7 @@ typedef struct aigc_train_options {
     double least_rate; /* the last one, as a part of rate */
     int n_warmup;      /* steps of a straight rise; -1: a twentieth of all, at most 1000 */
     double decay;      /* AIGC_SCHEDULE_STABLE: steps of the last fall, or below 1 a part of all; 0: the rate stays */
+    aigc_train_optimiser optimiser;
     double beta1, beta2, weight_decay;
     double clip; /* largest norm of the gradient; 0: no bound */
     uint64_t seed;

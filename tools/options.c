@@ -9,18 +9,19 @@
 #include <string.h>
 
 typedef enum option_kind {
-    KIND_TRUE,     /* bool, no argument */
-    KIND_FALSE,    /* bool, no argument, clears it */
-    KIND_TEXT,     /* const char * */
-    KIND_INT,      /* int, min to max */
-    KIND_REAL,     /* double, min to max */
-    KIND_U64,      /* uint64_t */
-    KIND_KV,       /* aigc_kv_type */
-    KIND_TEXTS,    /* text_list, given several times */
-    KIND_INTS,     /* int_list, separated by commas, each min to max */
-    KIND_BIAS,     /* bias_list, ID:BIAS given several times */
-    KIND_MIB,      /* size_t, in MiB on the command line */
-    KIND_SCHEDULE, /* aigc_train_schedule */
+    KIND_TRUE,      /* bool, no argument */
+    KIND_FALSE,     /* bool, no argument, clears it */
+    KIND_TEXT,      /* const char * */
+    KIND_INT,       /* int, min to max */
+    KIND_REAL,      /* double, min to max */
+    KIND_U64,       /* uint64_t */
+    KIND_KV,        /* aigc_kv_type */
+    KIND_TEXTS,     /* text_list, given several times */
+    KIND_INTS,      /* int_list, separated by commas, each min to max */
+    KIND_BIAS,      /* bias_list, ID:BIAS given several times */
+    KIND_MIB,       /* size_t, in MiB on the command line */
+    KIND_SCHEDULE,  /* aigc_train_schedule */
+    KIND_OPTIMISER, /* aigc_train_optimiser */
 } option_kind;
 
 typedef struct option_spec {
@@ -138,6 +139,8 @@ static const option_spec specs[] = {
      "of a stable schedule: steps of the fall, or below 1 a part of the run; 0 is none [0.2]"},
     {"warmup", 0, KIND_INT, FOR_TRAIN, AT(train.n_warmup), ANY_INT, "N",
      "steps in which it rises [a twentieth of the run, at most 1000]"},
+    {"optimizer", 0, KIND_OPTIMISER, FOR_TRAIN, AT(train.optimiser), 0, 0, "adamw|muon",
+     "what the matrices of the layers are updated by [adamw]"},
     {"weight-decay", 0, KIND_REAL, FOR_TRAIN, AT(train.weight_decay), 0, 10, "X", "of matrices [0.1]"},
     {"clip", 0, KIND_REAL, FOR_TRAIN, AT(train.clip), 0, 1e9, "X", "largest norm of the gradient; 0 is off [1]"},
     {"seed", 0, KIND_U64, FOR_TRAIN, AT(train.seed), 0, 0, "N", "of the first weights and the text's order [0]"},
@@ -259,6 +262,17 @@ static bool parse_schedule(const char *text, aigc_train_schedule *schedule)
     return true;
 }
 
+static bool parse_optimiser(const char *text, aigc_train_optimiser *optimiser)
+{
+    if (strcmp(text, "adamw") == 0)
+        *optimiser = AIGC_OPTIMISER_ADAMW;
+    else if (strcmp(text, "muon") == 0)
+        *optimiser = AIGC_OPTIMISER_MUON;
+    else
+        return false;
+    return true;
+}
+
 static bool append_text(const char *text, text_list *list)
 {
     if (list->n == LIST_MAX || *text == '\0')
@@ -300,6 +314,8 @@ static bool store(const option_spec *spec, const char *text, void *field)
         return parse_kv(text, field);
     case KIND_SCHEDULE:
         return parse_schedule(text, field);
+    case KIND_OPTIMISER:
+        return parse_optimiser(text, field);
     case KIND_TEXTS:
         return append_text(text, field);
     case KIND_INTS:

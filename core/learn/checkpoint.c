@@ -30,11 +30,11 @@ static void describe_run(const aigc_trainer *t, char out[RECIPE_BYTES])
              "arch=%s layers=%" PRIu32 " width=%" PRIu32 " heads=%" PRIu32 " kv-heads=%" PRIu32 " ff=%" PRIu32
              " context=%" PRIu32 " vocabulary=%" PRIu32 " tied=%d batch=%d accumulate=%d schedule=%d rate=%a"
              " warmup=%" PRIu64 " beta1=%a beta2=%a decay=%a clip=%a seed=%" PRIu64 " tokens=%zu text=%016" PRIx64
-             " init=%016" PRIx64,
+             " init=%016" PRIx64 "%s",
              o->architecture, hp->n_layers, hp->n_embd, hp->n_heads, hp->n_kv_heads, hp->n_ff, hp->n_context,
              hp->n_vocab, !o->untied, o->n_sequences, o->n_accumulate, (int)o->schedule, o->rate, t->schedule.warmup,
              o->beta1, o->beta2, o->weight_decay, o->clip, o->seed, t->text[AIGC_TEXT_TRAIN].n,
-             t->text[AIGC_TEXT_TRAIN].hash, t->init_hash);
+             t->text[AIGC_TEXT_TRAIN].hash, t->init_hash, o->optimiser == AIGC_OPTIMISER_MUON ? " optimizer=muon" : "");
 }
 
 /* What a run under the stable schedule may change while its rate has not begun to fall. */
@@ -73,23 +73,22 @@ aigc_status aigc_trainer_save(const aigc_trainer *t, const char *path, aigc_erro
     return gguf_writer_finish(w, err);
 }
 
-/* Names the first word that differs. */
+/* Names the first word that differs; of words at the end, one of the two may have more. */
 static aigc_status compare_runs(const char *path, gguf_string saved, const char *now, aigc_error *err)
 {
     const char *s = saved.data, *end = saved.data + saved.len;
-    for (;;) {
+    while (s < end || *now != '\0') {
         size_t n = strcspn(now, " "), m = 0;
         while (s + m < end && s[m] != ' ')
             m++;
         if (n != m || memcmp(s, now, n) != 0)
             return aigc_fail(err, AIGC_E_ARGUMENT, "%s belongs to another run: it has %.*s, this one %.*s", path,
-                             (int)(m < 200 ? m : 200), s, (int)n, now);
-        if (now[n] == '\0')
-            return s + m == end ? AIGC_OK
-                                : aigc_fail(err, AIGC_E_FORMAT, "%s says more than it should of its run", path);
-        now += n + 1;
+                             m > 0 ? (int)(m < 200 ? m : 200) : 4, m > 0 ? s : "none", n > 0 ? (int)n : 4,
+                             n > 0 ? now : "none");
+        now += now[n] != '\0' ? n + 1 : n;
         s = s + m < end ? s + m + 1 : end;
     }
+    return AIGC_OK;
 }
 
 static aigc_status load_arrays(aigc_trainer *t, const gguf_file *file, aigc_error *err)

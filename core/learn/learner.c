@@ -131,23 +131,6 @@ static aigc_status take_weights(learner *l, aigc_error *err)
     return AIGC_OK;
 }
 
-static aigc_status make_slices(learner *l, aigc_error *err)
-{
-    const learn_layout *layout = &l->layout;
-    size_t capacity = layout->n_floats / SLICE + (size_t)layout->n_tensors;
-    l->slices = aigc_calloc(capacity, sizeof *l->slices);
-    l->slice_squares = aigc_calloc(capacity, sizeof *l->slice_squares);
-    if (l->slices == NULL || l->slice_squares == NULL)
-        return aigc_fail_memory(err, "the optimiser's slices", capacity * sizeof *l->slices);
-    for (int i = 0; i < layout->n_tensors; i++) {
-        const learn_tensor *t = &layout->tensors[i];
-        size_t n = t->offset >= layout->first_trained ? t->k * t->rows : 0, offset = t->offset - layout->first_trained;
-        for (size_t at = 0; at < n; at += SLICE)
-            l->slices[l->n_slices++] = (slice){offset + at, n - at < SLICE ? n - at : SLICE, !t->is_vector};
-    }
-    return AIGC_OK;
-}
-
 /* The engine's angles. */
 static void make_angles(learner *l)
 {
@@ -200,7 +183,7 @@ static aigc_status set_up(learner *l, aigc_error *err)
     set_sizes(l);
     if ((status = thread_pool_create(l->n_threads, &l->pool, err)) != AIGC_OK ||
         (status = take_weights(l, err)) != AIGC_OK || (status = take_block(l, err)) != AIGC_OK ||
-        (status = make_slices(l, err)) != AIGC_OK)
+        (status = optimiser_create(l, err)) != AIGC_OK)
         return status;
     make_angles(l);
     return plan_phases(l) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
@@ -252,8 +235,7 @@ void learner_destroy(learner *l)
     aigc_pages_free(l->moments[1], trained_bytes(l));
     aigc_pages_free(l->block, l->block_bytes);
     free(l->layers);
-    free(l->slices);
-    free(l->slice_squares);
+    optimiser_free(l);
     free(l->forward.items);
     free(l->backward.items);
     free(l->norm.items);
@@ -311,7 +293,7 @@ static void work_chunk(void *context, int chunk, int thread)
         p->work(l, p, chunk, thread);
 }
 
-static void run(learner *l, const phase_list *list)
+void run_phases(learner *l, const phase_list *list)
 {
     thread_program program = {next_phase, work_chunk, l};
     l->running = list;
@@ -351,7 +333,7 @@ static aigc_status run_batch(learner *l, const phase_list *list, const learn_bat
         l->first[t] = b->first[t];
     }
     l->may_stop = l->interrupt != NULL;
-    run(l, list);
+    run_phases(l, list);
     l->may_stop = false;
     if (l->stopped) {
         memset(l->gradients, 0, trained_bytes(l));
@@ -376,27 +358,4 @@ aigc_status learner_backward(learner *l, const learn_batch *batch, float scale, 
     l->scale = scale;
     memset(l->dx, 0, (size_t)l->n_tokens * l->layout.hp.n_embd * sizeof *l->dx);
     return run_batch(l, &l->backward, batch, loss, err);
-}
-
-double learner_update(learner *l, const adamw_options *o, double rate, uint64_t step)
-{
-    double squares = 0;
-    run(l, &l->norm);
-    for (int i = 0; i < l->n_slices; i++)
-        squares += l->slice_squares[i];
-    double norm = sqrt(squares);
-    if (!isfinite(norm))
-        return norm;
-    for (int decays = 0; decays < 2; decays++)
-        l->adamw[decays] = (adamw_step){
-            .beta1 = (float)o->beta1,
-            .beta2 = (float)o->beta2,
-            .eps = (float)o->eps,
-            .rate = (float)(rate / (1 - real_pow(o->beta1, (double)step))),
-            .inverse_root = (float)(1 / sqrt(1 - real_pow(o->beta2, (double)step))),
-            .keep = (float)(1 - (decays ? rate * o->weight_decay : 0)),
-            .gradient_scale = o->clip > 0 && norm > o->clip ? (float)(o->clip / norm) : 1.0f,
-        };
-    run(l, &l->update);
-    return norm;
 }

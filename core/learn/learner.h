@@ -51,6 +51,10 @@ aigc_status learner_loss(learner *l, const learn_batch *batch, double *loss, aig
 /* The same, and adds the gradient of scale * loss. */
 aigc_status learner_backward(learner *l, const learn_batch *batch, float scale, double *loss, aigc_error *err);
 
+/* From now on Muon (muon.h) updates the matrices of the layers, AdamW the rest; the weight decay of both is the same.
+ * Called once, before the first step. */
+aigc_status learner_use_muon(learner *l, aigc_error *err);
+
 typedef struct adamw_options {
     double beta1, beta2, eps;
     double weight_decay; /* of matrices; norms and biases have none */

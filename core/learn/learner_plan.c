@@ -4,14 +4,7 @@
 #include "base/memory.h"
 #include "learn/learner_state.h"
 
-/* A list being filled. */
-typedef struct planner {
-    learner *l;
-    phase_list *list;
-    size_t n_tokens, n_embd, n_ff, q, qkv;
-} planner;
-
-static phase *add_phase(planner *p, phase_work *work, int n_chunks)
+phase *add_phase(planner *p, phase_work *work, int n_chunks)
 {
     static phase nowhere; /* takes what does not fit; the list is marked */
     phase_list *list = p->list;
@@ -46,7 +39,7 @@ static float *gradient(const planner *p, int tensor)
     return is_trained(p, tensor) ? p->l->gradients + (layout->tensors[tensor].offset - layout->first_trained) : NULL;
 }
 
-static void add_product(planner *p, product gemm)
+void add_product(planner *p, product gemm)
 {
     choose_tiles(&gemm);
     int n_chunks = chunks_of((size_t)gemm.m, (size_t)gemm.tile_m) * chunks_of((size_t)gemm.n, (size_t)gemm.tile_n);
@@ -443,9 +436,5 @@ bool plan_phases(learner *l)
     plan_forward(&p, false);
     p.list = &l->backward;
     plan_forward(&p, true);
-    p.list = &l->norm;
-    add_phase(&p, learn_squares, l->n_slices);
-    p.list = &l->update;
-    add_phase(&p, learn_adamw, l->n_slices);
-    return !l->forward.failed && !l->backward.failed && !l->norm.failed && !l->update.failed;
+    return plan_update(&p) && !l->forward.failed && !l->backward.failed;
 }

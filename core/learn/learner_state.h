@@ -56,7 +56,9 @@ enum { SLICE = 1 << 15 }; /* weights that one chunk of the optimiser works on */
 
 typedef struct slice {
     size_t offset, n; /* offset: from the first trained weight on, as in gradients and moments */
+    int tensor;       /* its number */
     bool decays;
+    bool muon; /* is left to Muon */
 } slice;
 
 struct learner {
@@ -90,6 +92,7 @@ struct learner {
     double *slice_squares;
     int n_slices;
     adamw_step adamw[2]; /* without and with weight decay */
+    struct muon *muon;   /* NULL: AdamW updates all weights */
 
     phase_list forward, backward, norm, update;
     const phase_list *running;
@@ -99,8 +102,25 @@ struct learner {
     _Atomic bool stopped;                   /* the interrupt was seen: no chunk has worked since */
 };
 
+/* A list being filled. */
+typedef struct planner {
+    learner *l;
+    phase_list *list;
+    size_t n_tokens, n_embd, n_ff, q, qkv;
+} planner;
+
 /* learner_plan.c: fills the four lists; false if memory ran out. */
 bool plan_phases(learner *l);
+phase *add_phase(planner *p, phase_work *work, int n_chunks);
+void add_product(planner *p, product gemm);
+
+/* learner.c */
+void run_phases(learner *l, const phase_list *list);
+
+/* optimiser.c */
+aigc_status optimiser_create(learner *l, aigc_error *err);
+void optimiser_free(learner *l);
+bool plan_update(planner *p);
 
 /* Chunks of n items, each of size. */
 static inline int chunks_of(size_t n, size_t size)

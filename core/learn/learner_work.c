@@ -247,22 +247,3 @@ void learn_loss(learner *l, const phase *p, int chunk, int thread)
         }
     }
 }
-
-/* ---- optimiser ---- */
-
-void learn_squares(learner *l, const phase *p, int chunk, int thread)
-{
-    (void)p;
-    (void)thread;
-    const slice *s = &l->slices[chunk];
-    l->slice_squares[chunk] = math_square_sum(l->gradients + s->offset, s->n);
-}
-
-void learn_adamw(learner *l, const phase *p, int chunk, int thread)
-{
-    (void)p;
-    (void)thread;
-    const slice *s = &l->slices[chunk];
-    math_adamw(&l->adamw[s->decays], l->trained + s->offset, l->gradients + s->offset, l->moments[0] + s->offset,
-               l->moments[1] + s->offset, s->n);
-}

@@ -6,16 +6,6 @@
 
 #include "base/real.h"
 
-/*
- * Plain loops, compiled for each level of the processor and chosen when the program is loaded. No level may change a
- * bit: nothing is reassociated or contracted.
- */
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_ADDRESS__)
-#define FOR_EACH_LEVEL __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define FOR_EACH_LEVEL
-#endif
-
 enum { LANES = 16 };
 
 static float add_lanes(const float *lane)

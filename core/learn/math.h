@@ -12,6 +12,14 @@
 #include "model/arch.h"
 #include "tensor/kernels.h"
 
+/* Before a function of plain loops: it is compiled for each level of the processor, chosen when the program is loaded.
+ * No level may change a bit: nothing is reassociated or contracted. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_ADDRESS__)
+#define FOR_EACH_LEVEL __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define FOR_EACH_LEVEL
+#endif
+
 /* What backward needs of a norm's forward pass. */
 typedef struct norm_stat {
     float mean;    /* 0 for NORM_RMS */

@@ -62,6 +62,8 @@ static aigc_status check_options(const aigc_train_options *o, aigc_error *err)
         return aigc_fail(err, AIGC_E_ARGUMENT, "a step must be from 1 to %d batches, not %d", 1 << 16, o->n_accumulate);
     if (o->schedule != AIGC_SCHEDULE_COSINE && o->schedule != AIGC_SCHEDULE_STABLE)
         return aigc_fail(err, AIGC_E_ARGUMENT, "schedule %d does not exist", (int)o->schedule);
+    if (o->optimiser != AIGC_OPTIMISER_ADAMW && o->optimiser != AIGC_OPTIMISER_MUON)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "optimiser %d does not exist", (int)o->optimiser);
     return AIGC_OK;
 }
 
@@ -178,6 +180,7 @@ static aigc_status open_parts(aigc_trainer *t, const char *tokenizer_path, aigc_
     settle_options(o, &shape);
     tokenizer_set_interrupt(t->tokens, o->interrupt);
     if ((status = learner_create(&shape, o->n_sequences, o->n_threads, &t->core, err)) != AIGC_OK ||
+        (o->optimiser == AIGC_OPTIMISER_MUON && (status = learner_use_muon(t->core, err)) != AIGC_OK) ||
         (status = corpus_create(&t->text[AIGC_TEXT_TRAIN], t->tokens, err)) != AIGC_OK ||
         (status = corpus_create(&t->text[AIGC_TEXT_VALID], t->tokens, err)) != AIGC_OK)
         return status;

@@ -79,6 +79,22 @@ for my $signal ('TERM', 'KILL') {
     ok($model eq slurp($file), 'and it ends with the same bytes');
 }
 
+# Muon: the same holds.
+my @muon = (@run, '--optimizer', 'muon', '-o', "$dir/muon.gguf");
+aigc('train', @muon, '--threads', 1, $text);
+my $by_muon = slurp("$dir/muon.gguf");
+ok($by_muon ne $model, 'Muon gives another model');
+aigc('train', @muon, '--threads', 3, $text);
+ok($by_muon eq slurp("$dir/muon.gguf"), 'the same on three threads');
+aigc('train', @muon, '--schedule', 'stable', '--decay', 0, '--steps', 20, $text);
+aigc('train', @muon, '--schedule', 'stable', '--decay', 0, '--resume', '--steps', 40, $text);
+my $resumed = slurp("$dir/muon.gguf");
+aigc('train', @muon, '--schedule', 'stable', '--decay', 0, '--warmup', 1, '--steps', 40, $text);
+ok($resumed eq slurp("$dir/muon.gguf"), 'and in two sittings');
+($out, $err, $status) = aigc('train', @run, '--schedule', 'stable', '--decay', 0, '--resume', '-o', "$dir/muon.gguf", $text);
+is($status, 1, 'AdamW does not go on with its checkpoint');
+like($err, qr/it has optimizer=muon, this one none/, 'and says so');
+
 # Minutes, other rows and types.
 for my $row (['gpt2', 'Q8_0'], ['qwen2', 'F16']) {
     my ($row_arch, $type) = @$row;

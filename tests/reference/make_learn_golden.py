@@ -2,7 +2,8 @@
 """Writes learn.golden: the losses of 50 training steps that tests/unit/test_learn_curve.c compares the trainer with.
 
 PyTorch computes the same small models from the same first weights and batches (formula_weights() and formula_batch() of
-tests/unit/learn_reference.c, written again here) with its own attention, gradients, AdamW and clipping, in float32.
+tests/unit/learn_reference.c, written again here) with its own attention, gradients, AdamW and clipping, in float32; Muon
+is written here from its description (Jordan et al., 2024), with the scale of Liu et al. (2025).
 Written with torch 2.15.0:
 
     python3 -m venv venv && venv/bin/pip install torch && venv/bin/python tests/reference/make_learn_golden.py
@@ -141,11 +142,43 @@ def rate_at(step):
     return RATE * (LEAST + (1 - LEAST) * 0.5 * (1 + math.cos(math.pi * part)))
 
 
-def train(arch, s):
+def orthogonalise(x):
+    """Singular values towards 1, by five steps of x <- a x + (b x x' + c x x' x x') x."""
+    if x.shape[0] > x.shape[1]:
+        return orthogonalise(x.T).T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x
+
+
+class Muon:
+    """For the given matrices; of one called qkv, each third on its own."""
+
+    def __init__(self, weights):
+        self.weights = weights
+        self.means = {name: torch.zeros_like(w) for name, w in weights.items()}
+
+    @torch.no_grad()
+    def step(self, rate):
+        for name, w in self.weights.items():
+            mean = self.means[name]
+            mean.lerp_(w.grad, 0.05)
+            update = w.grad.lerp(mean, 0.95)
+            parts = update.chunk(3) if name.endswith("qkv") else (update,)
+            parts = [0.2 * math.sqrt(max(x.shape)) * orthogonalise(x) for x in parts]
+            w.mul_(1 - rate * DECAY).sub_(rate * torch.cat(parts))
+
+
+def train(arch, s, use_muon):
     w = first_weights(arch, s)
+    inner = {n: x for n, x in w.items() if use_muon and x.dim() > 1 and n[0].isdigit()}
+    rest = [x for n, x in w.items() if n not in inner]
+    muon = Muon(inner)
     groups = [
-        {"params": [x for x in w.values() if x.dim() > 1], "weight_decay": DECAY},
-        {"params": [x for x in w.values() if x.dim() == 1], "weight_decay": 0.0},
+        {"params": [x for x in rest if x.dim() > 1], "weight_decay": DECAY},
+        {"params": [x for x in rest if x.dim() == 1], "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, lr=RATE, betas=BETAS, eps=EPS)
     for step in range(1, STEPS + 1):
@@ -153,12 +186,14 @@ def train(arch, s):
         batches = [batch(s["vocab"], s["context"], (step - 1) % 2 * ACCUMULATE + i) for i in range(ACCUMULATE)]
         n = sum(int((targets >= 0).sum()) for _, targets, _ in batches)
         loss = sum(forward(arch, s, w, *b) for b in batches) / n
-        optimiser.zero_grad()
+        for x in w.values():
+            x.grad = None
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(w.values(), CLIP)
         for group in optimiser.param_groups:
             group["lr"] = rate_at(step)
         optimiser.step()
+        muon.step(rate_at(step))
         yield step, float(loss.detach()), float(norm)
 
 
@@ -167,9 +202,10 @@ def main():
     torch.use_deterministic_algorithms(True)
     with open(os.path.join(HERE, "learn.golden"), "w") as out:
         out.write("# architecture, step, loss before the step, norm of the gradient (make_learn_golden.py)\n")
-        for arch, s in SHAPES.items():
-            for step, loss, norm in train(arch, s):
-                out.write(f"{arch} {step} {loss:.7f} {norm:.6f}\n")
+        for use_muon in (False, True):
+            for arch, s in SHAPES.items():
+                for step, loss, norm in train(arch, s, use_muon):
+                    out.write(f"{arch}{'-muon' if use_muon else ''} {step} {loss:.7f} {norm:.6f}\n")
 
 
 main()

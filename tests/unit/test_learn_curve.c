@@ -100,20 +100,25 @@ static double run_step(learner *l, const learn_shape *shape, int step, double *n
     return total / n;
 }
 
-static void check_curve(const learn_shape *shape)
+static void check_curve(const learn_shape *shape, bool muon)
 {
     learner *l = make_learner(shape);
     golden_step golden[STEPS];
     double worst = 0, worst_norm = 0, loss = 0, norm;
+    char name[16];
+    aigc_error err;
 
-    read_golden(shape->arch, golden);
+    snprintf(name, sizeof name, "%s%s", shape->arch, muon ? "-muon" : "");
+    if (muon && learner_use_muon(l, &err) != AIGC_OK)
+        fail_msg("%s", err.message);
+    read_golden(name, golden);
     for (int step = 1; step <= STEPS; step++) {
         loss = run_step(l, shape, step, &norm);
         worst = fmax(worst, fabs(loss - golden[step - 1].loss));
         worst_norm = fmax(worst_norm, fabs(norm / golden[step - 1].norm - 1));
     }
-    print_message("# %s: loss %.4f to %.4f, largest difference from PyTorch %.2g (norm of the gradient: %.2g)\n",
-                  shape->arch, golden[0].loss, loss, worst, worst_norm);
+    print_message("# %s: loss %.4f to %.4f, largest difference from PyTorch %.2g (norm of the gradient: %.2g)\n", name,
+                  golden[0].loss, loss, worst, worst_norm);
     assert_true(golden[STEPS - 1].loss < golden[0].loss - 1); /* there was something to follow */
     assert_true(worst < 1e-3);
     assert_true(worst_norm < 1e-2);
@@ -124,7 +129,14 @@ static void test_curves(void **state)
 {
     (void)state;
     for (int i = 0; i < N_SHAPES; i++)
-        check_curve(&shapes[i]);
+        check_curve(&shapes[i], false);
+}
+
+static void test_muon(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_SHAPES; i++)
+        check_curve(&shapes[i], true);
 }
 
 /* Sum of the log-probabilities that the engine gives to tokens 1 to n - 1. */
@@ -212,6 +224,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_curves),
+        cmocka_unit_test(test_muon),
         cmocka_unit_test(test_engine),
         cmocka_unit_test(test_schedules),
     };
