@@ -377,6 +377,14 @@ typedef enum aigc_train_optimiser {
 typedef enum aigc_train_text { AIGC_TEXT_TRAIN, AIGC_TEXT_VALID } aigc_train_text;
 
 typedef struct aigc_train_options {
+    /* A model file to adapt (aigc_finetune_defaults()): what is written keeps its metadata, context and types. Shape
+     * options must not be given, but n_context: of the sequences trained on [the model's, at most 512]. */
+    const char *base;
+    int lora_rank;          /* base's weights stay frozen, beside each matrix of a layer come two thin ones (Hu et al.,
+                             * 2021) of this rank; 0: all weights of base are trained */
+    double lora_alpha;      /* the thin matrices' product counts lora_alpha / lora_rank times */
+    double preference_beta; /* of aigc_trainer_feed_preference(): how dear it is to leave base */
+
     const char *init; /* a model file to begin from: its vocabulary, its shape, its weights; NULL: random weights */
     /* The shape. What is NULL or 0 is that of init, or the default in brackets; what contradicts init is refused, but
      * for another n_context where positions are rotary. */
@@ -389,7 +397,8 @@ typedef struct aigc_train_options {
     int n_sequences;               /* of n_context tokens, that go through the model together */
     int n_accumulate;              /* such batches in a step */
     aigc_train_schedule schedule;
-    double rate;       /* the highest learning rate */
+    double rate;       /* the highest learning rate; 0 with base: 1e-3 with LoRA, 1e-4 without, for preferences a fifth
+                        * of that */
     double least_rate; /* the last one, as a part of rate */
     int n_warmup;      /* steps of a straight rise; -1: a twentieth of all, at most 1000 */
     double decay;      /* AIGC_SCHEDULE_STABLE: steps of the last fall, or below 1 a part of all; 0: the rate stays */
@@ -405,15 +414,23 @@ typedef struct aigc_train_options {
 
 aigc_train_options aigc_train_defaults(void);
 
-/* Opens the vocabulary (of a GGUF file with one; NULL if options->init has it) and takes all memory. Errors:
+/* For adapting a model, whose path goes into base: LoRA of rank 8, 4 sequences at once, no weight decay, a rate that
+ * falls to 0. */
+aigc_train_options aigc_finetune_defaults(void);
+
+/* Opens the vocabulary (of a GGUF file with one; NULL if options->init or base has it) and takes all memory. Errors:
  * AIGC_E_ARGUMENT names the option; AIGC_E_UNSUPPORTED also if OpenBLAS is missing. */
 aigc_status aigc_trainer_create(const char *tokenizer_path, const aigc_train_options *options, aigc_trainer **out,
                                 aigc_error *err);
 void aigc_trainer_destroy(aigc_trainer *t); /* NULL is allowed */
 
 typedef struct aigc_trainer_info {
-    uint64_t n_params, n_train_tokens, n_valid_tokens;
-    uint64_t step_tokens; /* that a step reads */
+    uint64_t n_params, n_trained; /* n_trained: of them, those that are not frozen */
+    uint64_t n_train_tokens, n_valid_tokens;
+    uint64_t n_train_examples, n_valid_examples; /* pairs or preferences */
+    uint64_t n_cut;                              /* of the former, longer than a context and cut */
+    uint64_t epoch_steps;                        /* steps that read the text to train on once, rounded up */
+    uint64_t step_tokens;                        /* that a step reads */
     int n_threads;
     size_t weight_bytes, gradient_bytes, moment_bytes, activation_bytes, scratch_bytes;
     uint64_t step, n_steps;
@@ -423,6 +440,17 @@ void aigc_trainer_describe(const aigc_trainer *t, aigc_trainer_info *info);
 
 /* Adds text (UTF-8): documents, each ended by a line "<|endoftext|>" or the end of the text. */
 aigc_status aigc_trainer_feed(aigc_trainer *t, aigc_train_text kind, const char *text, size_t len, aigc_error *err);
+
+/* Adds a prompt and its response (UTF-8): only the response is learned, and that the text ends there. Plain text, pairs
+ * and preferences don't mix. Errors: AIGC_E_ARGUMENT if the response is empty, or other data was fed before. */
+aigc_status aigc_trainer_feed_pair(aigc_trainer *t, aigc_train_text kind, const char *prompt, size_t prompt_len,
+                                   const char *response, size_t response_len, aigc_error *err);
+
+/* Adds a preference: to make `chosen` more and `rejected` less probable after the prompt than base does (direct
+ * preference optimisation, Rafailov et al., 2023). With base only; not once training has started. */
+aigc_status aigc_trainer_feed_preference(aigc_trainer *t, aigc_train_text kind, const char *prompt, size_t prompt_len,
+                                         const char *chosen, size_t chosen_len, const char *rejected,
+                                         size_t rejected_len, aigc_error *err);
 
 /* First weights from the seed, or those of options.init; n_steps is the length of the run; after 0, weights can be
  * written. May be called again to begin anew. */
@@ -440,7 +468,8 @@ aigc_status aigc_trainer_save(const aigc_trainer *t, const char *path, aigc_erro
 
 typedef struct aigc_train_progress {
     uint64_t step, n_steps;
-    double loss;          /* of the step's tokens, before the step; natural logarithm */
+    double loss;          /* of the step's tokens, before the step; natural logarithm; of preferences: DPO's */
+    double accuracy;      /* of preferences: share of those where chosen gained more on base than rejected */
     double gradient_norm; /* before clipping */
     double rate;
 } aigc_train_progress;
@@ -449,18 +478,23 @@ typedef struct aigc_train_progress {
 aigc_status aigc_trainer_step(aigc_trainer *t, aigc_train_progress *progress, aigc_error *err);
 
 typedef struct aigc_train_score {
-    double loss; /* mean over the tokens */
-    double bits_per_byte;
-    uint64_t n_tokens, n_bytes;
+    double loss;          /* mean over the tokens; over preferences: DPO's */
+    double bits_per_byte; /* 0 for preferences */
+    double accuracy;      /* as in aigc_train_progress */
+    uint64_t n_tokens, n_bytes, n_preferences;
 } aigc_train_score;
 
 /* How well the model does on the AIGC_TEXT_VALID text: windows of a context, spread evenly over the text. */
 aigc_status aigc_trainer_evaluate(aigc_trainer *t, aigc_train_score *score, aigc_error *err);
 
 /* Writes the model as a GGUF file whose matrices have this type ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K";
- * F16 where rows are not whole blocks of it). */
+ * F16 where rows are not whole blocks of it). With base, also what LoRA learned, merged into it; type NULL: the type
+ * that each matrix of base has; name NULL: its name. */
 aigc_status aigc_trainer_write(const aigc_trainer *t, const char *path, const char *type, const char *name,
                                aigc_error *err);
+
+/* Writes what LoRA learned as an adapter, to be used beside base or merged: llama.cpp's GGUF form, float. */
+aigc_status aigc_trainer_write_adapter(const aigc_trainer *t, const char *path, const char *name, aigc_error *err);
 
 /* ---- recommendation ------------------------------------------------------------------------------------------ */
 

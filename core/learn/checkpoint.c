@@ -14,7 +14,22 @@ static const char *const array_names[N_ARRAYS] = {"train.weights", "train.mean",
 
 static float *array_at(const aigc_trainer *t, int i)
 {
-    return i == 0 ? learner_weights(t->core) : learner_moments(t->core, i - 1);
+    float *trained = learner_weights(t->core) + learner_layout(t->core)->first_trained;
+    return i == 0 ? trained : learner_moments(t->core, i - 1);
+}
+
+/* What an adapted base and examples add to it. */
+static void describe_adaptation(const aigc_trainer *t, char out[RECIPE_BYTES])
+{
+    const aigc_train_options *o = &t->options;
+    const dataset *d = &t->examples[AIGC_TEXT_TRAIN];
+    size_t n = strlen(out);
+    if (o->base != NULL)
+        n += (size_t)snprintf(out + n, RECIPE_BYTES - n, " lora-rank=%d lora-alpha=%a", o->lora_rank, o->lora_alpha);
+    if (d->n_examples > 0)
+        n += (size_t)snprintf(out + n, RECIPE_BYTES - n, " examples=%zu data=%016" PRIx64, d->n_examples, d->hash);
+    if (d->preferences)
+        snprintf(out + n, RECIPE_BYTES - n, " preference-beta=%a", o->preference_beta);
 }
 
 /*
@@ -35,6 +50,7 @@ static void describe_run(const aigc_trainer *t, char out[RECIPE_BYTES])
              hp->n_vocab, !o->untied, o->n_sequences, o->n_accumulate, (int)o->schedule, o->rate, t->schedule.warmup,
              o->beta1, o->beta2, o->weight_decay, o->clip, o->seed, t->text[AIGC_TEXT_TRAIN].n,
              t->text[AIGC_TEXT_TRAIN].hash, t->init_hash, o->optimiser == AIGC_OPTIMISER_MUON ? " optimizer=muon" : "");
+    describe_adaptation(t, out);
 }
 
 /* What a run under the stable schedule may change while its rate has not begun to fall. */
@@ -50,7 +66,7 @@ static void save_schedule(const aigc_trainer *t, gguf_writer *w)
 
 aigc_status aigc_trainer_save(const aigc_trainer *t, const char *path, aigc_error *err)
 {
-    size_t n = learner_layout(t->core)->n_floats;
+    size_t n = layout_trained_floats(learner_layout(t->core));
     uint64_t dims[1] = {n};
     char run[RECIPE_BYTES];
     gguf_writer *w;
@@ -93,7 +109,7 @@ static aigc_status compare_runs(const char *path, gguf_string saved, const char 
 
 static aigc_status load_arrays(aigc_trainer *t, const gguf_file *file, aigc_error *err)
 {
-    size_t n = learner_layout(t->core)->n_floats;
+    size_t n = layout_trained_floats(learner_layout(t->core));
     const gguf_tensor *arrays[N_ARRAYS];
     for (int i = 0; i < N_ARRAYS; i++) {
         arrays[i] = gguf_find_tensor(file, array_names[i]);
@@ -173,6 +189,7 @@ static aigc_status load_file(aigc_trainer *t, const gguf_file *file, uint64_t le
     describe_run(t, run);
     if ((status = compare_runs(gguf_path(file), saved, run, err)) != AIGC_OK ||
         (status = compare_schedules(gguf_path(file), &was, &t->schedule, step, err)) != AIGC_OK ||
+        (t->options.base != NULL && (status = trainer_first_weights(t, err)) != AIGC_OK) ||
         (status = load_arrays(t, file, err)) != AIGC_OK)
         return status;
     t->step = step;

@@ -148,12 +148,8 @@ static void shuffle(window_order *o, uint64_t epoch)
     }
 }
 
-aigc_status window_order_create(window_order *o, uint64_t seed, size_t n_ids, size_t n_context, aigc_error *err)
+static aigc_status begin_order(window_order *o, aigc_error *err)
 {
-    if (n_ids < 2 * n_context + 1)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "the text has %zu tokens, less than two contexts of %zu", n_ids,
-                         n_context);
-    *o = (window_order){.seed = seed, .n_context = n_context, .n_windows = (n_ids - n_context) / n_context};
     if (o->n_windows > UINT32_MAX)
         return aigc_fail(err, AIGC_E_LIMIT, "%zu windows of text are too many", o->n_windows);
     o->order = aigc_calloc(o->n_windows, sizeof *o->order);
@@ -161,6 +157,21 @@ aigc_status window_order_create(window_order *o, uint64_t seed, size_t n_ids, si
         return aigc_fail_memory(err, "the order of the windows", o->n_windows * sizeof *o->order);
     shuffle(o, 0);
     return AIGC_OK;
+}
+
+aigc_status window_order_create(window_order *o, uint64_t seed, size_t n_ids, size_t n_context, aigc_error *err)
+{
+    if (n_ids < 2 * n_context + 1)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the text has %zu tokens, less than two contexts of %zu", n_ids,
+                         n_context);
+    *o = (window_order){.seed = seed, .n_context = n_context, .n_windows = (n_ids - n_context) / n_context};
+    return begin_order(o, err);
+}
+
+aigc_status window_order_of(window_order *o, uint64_t seed, size_t n_windows, aigc_error *err)
+{
+    *o = (window_order){.seed = seed, .n_context = 1, .n_windows = n_windows};
+    return begin_order(o, err);
 }
 
 void window_order_free(window_order *o)

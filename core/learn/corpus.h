@@ -39,6 +39,8 @@ typedef struct window_order {
 
 /* Errors: AIGC_E_ARGUMENT if the text is shorter than two contexts. */
 aigc_status window_order_create(window_order *o, uint64_t seed, size_t n_ids, size_t n_context, aigc_error *err);
+/* The order of windows that are cut already (dataset.h): window_start() gives their numbers. */
+aigc_status window_order_of(window_order *o, uint64_t seed, size_t n_windows, aigc_error *err);
 void window_order_free(window_order *o);
 
 /* Where window number `number` of the whole run (0 is the first) begins. */

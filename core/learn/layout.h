@@ -67,6 +67,12 @@ aigc_status layout_of_model(const aigc_model *base, int n_context, int lora_rank
 void layout_start_from(const learn_layout *layout, const aigc_model *base, uint64_t seed, float *weights);
 void layout_free(learn_layout *layout);
 
+/* Floats of an array that holds what is trained. */
+static inline size_t layout_trained_floats(const learn_layout *layout)
+{
+    return layout->n_floats - layout->first_trained;
+}
+
 /* First weights: normal with deviation 0.02, less by sqrt(2 n_layers) for the matrices that write into the residual
  * stream (Radford et al., 2019); norms 1, biases 0. The same seed gives the same bits. */
 void layout_start(const learn_layout *layout, uint64_t seed, float *weights);

@@ -73,6 +73,7 @@ static void carve_scratch(learner *l, carver *c)
     l->ids = carve(c, n, sizeof *l->ids);
     l->targets = carve(c, n, sizeof *l->targets);
     l->first = carve(c, n, sizeof *l->first);
+    l->factors = carve(c, n, sizeof *l->factors);
     l->cosines = carve(c, angles, sizeof(float));
     l->sines = carve(c, angles, sizeof(float));
     l->minus_sines = carve(c, angles, sizeof(float));
@@ -112,7 +113,7 @@ static aigc_status take_block(learner *l, aigc_error *err)
 
 static size_t trained_bytes(const learner *l)
 {
-    return (l->layout.n_floats - l->layout.first_trained) * sizeof(float);
+    return layout_trained_floats(&l->layout) * sizeof(float);
 }
 
 static aigc_status take_weights(learner *l, aigc_error *err)
@@ -322,7 +323,8 @@ void learner_set_interrupt(learner *l, const volatile sig_atomic_t *flag)
     l->interrupt = flag;
 }
 
-static aigc_status run_batch(learner *l, const phase_list *list, const learn_batch *b, double *loss, aigc_error *err)
+static aigc_status run_batch(learner *l, const phase_list *list, const learn_batch *b, const float *factors,
+                             double *loss, aigc_error *err)
 {
     aigc_status status = check_batch(l, b, err);
     if (status != AIGC_OK)
@@ -331,6 +333,7 @@ static aigc_status run_batch(learner *l, const phase_list *list, const learn_bat
         l->ids[t] = b->ids[t];
         l->targets[t] = b->targets[t];
         l->first[t] = b->first[t];
+        l->factors[t] = factors != NULL ? factors[t] : 1;
     }
     l->may_stop = l->interrupt != NULL;
     run_phases(l, list);
@@ -348,14 +351,25 @@ static aigc_status run_batch(learner *l, const phase_list *list, const learn_bat
 aigc_status learner_loss(learner *l, const learn_batch *batch, double *loss, aigc_error *err)
 {
     l->scale = 0;
-    return run_batch(l, &l->forward, batch, loss, err);
+    return run_batch(l, &l->forward, batch, NULL, loss, err);
+}
+
+const float *learner_losses(const learner *l)
+{
+    return l->losses;
 }
 
 aigc_status learner_backward(learner *l, const learn_batch *batch, float scale, double *loss, aigc_error *err)
+{
+    return learner_backward_weighted(l, batch, NULL, scale, loss, err);
+}
+
+aigc_status learner_backward_weighted(learner *l, const learn_batch *batch, const float *factors, float scale,
+                                      double *loss, aigc_error *err)
 {
     if (!(scale > 0))
         return aigc_fail(err, AIGC_E_ARGUMENT, "the scale of the loss must be above 0, not %g", (double)scale);
     l->scale = scale;
     memset(l->dx, 0, (size_t)l->n_tokens * l->layout.hp.n_embd * sizeof *l->dx);
-    return run_batch(l, &l->backward, batch, loss, err);
+    return run_batch(l, &l->backward, batch, factors, loss, err);
 }

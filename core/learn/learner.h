@@ -48,12 +48,19 @@ void learner_set_interrupt(learner *l, const volatile sig_atomic_t *flag);
 /* Sum of the losses (natural logarithm) of the targets. The batch is checked: AIGC_E_TEXT for ids out of range. */
 aigc_status learner_loss(learner *l, const learn_batch *batch, double *loss, aigc_error *err);
 
-/* The same, and adds the gradient of scale * loss. */
+/* The losses of the last batch's targets, 0 where there is none. [n_sequences][n_context] */
+const float *learner_losses(const learner *l);
+
+/* The same as learner_loss(), and adds the gradient of scale * loss. */
 aigc_status learner_backward(learner *l, const learn_batch *batch, float scale, double *loss, aigc_error *err);
 
 /* From now on Muon (muon.h) updates the matrices of the layers, AdamW the rest; the weight decay of both is the same.
  * Called once, before the first step. */
 aigc_status learner_use_muon(learner *l, aigc_error *err);
+
+/* The same where each target's loss counts factors[token] times in the gradient. [n_sequences][n_context] */
+aigc_status learner_backward_weighted(learner *l, const learn_batch *batch, const float *factors, float scale,
+                                      double *loss, aigc_error *err);
 
 typedef struct adamw_options {
     double beta1, beta2, eps;

@@ -76,6 +76,7 @@ struct learner {
     size_t block_bytes;
     int32_t *ids, *targets;
     int *first;
+    float *factors;                       /* [token] of the loss in the gradient */
     float *cosines, *sines, *minus_sines; /* [n_context][head_dim / 2] */
     layer_state *layers;
     float *x_end; /* [token][embd] after the last layer */

@@ -239,11 +239,9 @@ void learn_loss(learner *l, const phase *p, int chunk, int thread)
     for (size_t r = (size_t)chunk * LOGIT_CHUNK; r < end; r++) {
         size_t t = p->stride + r;
         float *row = l->logits + r * n;
-        if (l->targets[t] >= 0) {
-            l->losses[t] = math_cross_entropy(l->kernels, row, l->targets[t], l->scale, n);
-        } else {
-            l->losses[t] = 0;
+        float scale = l->scale * l->factors[t];
+        l->losses[t] = l->targets[t] >= 0 ? math_cross_entropy(l->kernels, row, l->targets[t], scale, n) : 0;
+        if (l->targets[t] < 0 || scale == 0) /* then there is no gradient, and the logits must not stand for one */
             memset(row, 0, n * sizeof *row);
-        }
     }
 }

@@ -8,6 +8,7 @@
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "learn/initial.h"
+#include "learn/rewrite.h"
 #include "learn/trainer.h"
 
 enum { MOST_THREADS_UNASKED = 8, MOST_WARMUP_UNASKED = 1000 };
@@ -50,7 +51,7 @@ static aigc_status check_real(const char *what, double value, double above, doub
 static aigc_status check_options(const aigc_train_options *o, aigc_error *err)
 {
     aigc_status status;
-    if ((status = check_real("the learning rate", o->rate, 1e-12, 100, err)) != AIGC_OK ||
+    if ((status = check_real("the learning rate", o->rate, o->base != NULL ? 0 : 1e-12, 100, err)) != AIGC_OK ||
         (status = check_real("the last learning rate's part", o->least_rate, 0, 1.000001, err)) != AIGC_OK ||
         (status = check_real("the decay", o->decay, 0, UINT32_MAX, err)) != AIGC_OK ||
         (status = check_real("beta1", o->beta1, 1e-6, 1, err)) != AIGC_OK ||
@@ -127,8 +128,6 @@ static aigc_status open_sources(aigc_trainer *t, const char *tokenizer_path, lea
 {
     const aigc_train_options *o = &t->options;
     aigc_status status;
-    if ((tokenizer_path == NULL) == (o->init == NULL))
-        return aigc_fail(err, AIGC_E_ARGUMENT, "give either a vocabulary or a model to begin from, which has its own");
     if (o->init != NULL) {
         if ((status = aigc_model_open(o->init, AIGC_MODEL_ALL, &t->init, err)) != AIGC_OK)
             return status;
@@ -154,8 +153,6 @@ static void settle_options(aigc_train_options *o, const learn_shape *s)
     o->n_ff = s->n_ff;
     o->n_context = s->n_context;
     o->untied = !s->tied;
-    if (o->n_threads == 0)
-        o->n_threads = cpu_count() < MOST_THREADS_UNASKED ? cpu_count() : MOST_THREADS_UNASKED;
 }
 
 static aigc_status take_batches(aigc_trainer *t, aigc_error *err)
@@ -164,33 +161,52 @@ static aigc_status take_batches(aigc_trainer *t, aigc_error *err)
     t->ids = aigc_calloc(n, sizeof *t->ids);
     t->targets = aigc_calloc(n, sizeof *t->targets);
     t->first = aigc_calloc(n, sizeof *t->first);
-    if (t->ids == NULL || t->targets == NULL || t->first == NULL)
-        return aigc_fail_memory(err, "the tokens of a step", 3 * n * sizeof *t->ids);
+    t->owners = aigc_calloc(n, sizeof *t->owners);
+    t->factors = aigc_calloc(n / (size_t)t->options.n_accumulate, sizeof *t->factors);
+    if (t->ids == NULL || t->targets == NULL || t->first == NULL || t->owners == NULL || t->factors == NULL)
+        return aigc_fail_memory(err, "the tokens of a step", 5 * n * sizeof *t->ids);
+    return AIGC_OK;
+}
+
+/* A vocabulary or a model to begin from, and the learner for it. */
+static aigc_status open_fresh(aigc_trainer *t, const char *tokenizer_path, aigc_error *err)
+{
+    aigc_train_options *o = &t->options;
+    learn_shape shape;
+    aigc_status status = open_sources(t, tokenizer_path, &shape, err);
+    if (status != AIGC_OK)
+        return status;
+    settle_options(o, &shape);
+    if ((status = learner_create(&shape, o->n_sequences, o->n_threads, &t->core, err)) != AIGC_OK)
+        return status;
+    o->architecture = learner_layout(t->core)->recipe->name; /* lives as long as the program */
+    if (t->init != NULL) {
+        initial_weights(t->init, learner_layout(t->core), learner_weights(t->core));
+        t->init_hash = initial_hash(learner_layout(t->core), learner_weights(t->core));
+    }
     return AIGC_OK;
 }
 
 static aigc_status open_parts(aigc_trainer *t, const char *tokenizer_path, aigc_error *err)
 {
     aigc_train_options *o = &t->options;
-    learn_shape shape;
-    aigc_status status;
-    if ((status = check_options(o, err)) != AIGC_OK ||
-        (status = open_sources(t, tokenizer_path, &shape, err)) != AIGC_OK)
+    aigc_status status = check_options(o, err);
+    if (status == AIGC_OK && (tokenizer_path != NULL) + (o->init != NULL) + (o->base != NULL) != 1)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "give either a vocabulary or a model to begin from, which has its own");
+    if (status != AIGC_OK)
         return status;
-    settle_options(o, &shape);
-    tokenizer_set_interrupt(t->tokens, o->interrupt);
-    if ((status = learner_create(&shape, o->n_sequences, o->n_threads, &t->core, err)) != AIGC_OK ||
+    if (o->n_threads == 0)
+        o->n_threads = cpu_count() < MOST_THREADS_UNASKED ? cpu_count() : MOST_THREADS_UNASKED;
+    if ((status = o->base != NULL ? trainer_open_base(t, err) : open_fresh(t, tokenizer_path, err)) != AIGC_OK ||
         (o->optimiser == AIGC_OPTIMISER_MUON && (status = learner_use_muon(t->core, err)) != AIGC_OK) ||
         (status = corpus_create(&t->text[AIGC_TEXT_TRAIN], t->tokens, err)) != AIGC_OK ||
         (status = corpus_create(&t->text[AIGC_TEXT_VALID], t->tokens, err)) != AIGC_OK)
         return status;
+    for (int i = 0; i < 2; i++)
+        dataset_create(&t->examples[i], t->tokens, o->n_context);
+    tokenizer_set_interrupt(t->tokens, o->interrupt);
     if (o->interrupt_steps)
         learner_set_interrupt(t->core, o->interrupt);
-    o->architecture = learner_layout(t->core)->recipe->name; /* lives as long as the program */
-    if (t->init != NULL) {
-        initial_weights(t->init, learner_layout(t->core), learner_weights(t->core));
-        t->init_hash = initial_hash(learner_layout(t->core), learner_weights(t->core));
-    }
     return take_batches(t, err);
 }
 
@@ -217,6 +233,8 @@ void aigc_trainer_destroy(aigc_trainer *t)
     learner_destroy(t->core);
     corpus_free(&t->text[AIGC_TEXT_TRAIN]);
     corpus_free(&t->text[AIGC_TEXT_VALID]);
+    dataset_free(&t->examples[AIGC_TEXT_TRAIN]);
+    dataset_free(&t->examples[AIGC_TEXT_VALID]);
     window_order_free(&t->order);
     if (t->init == NULL) {
         tokenizer_close(t->tokens);
@@ -226,17 +244,38 @@ void aigc_trainer_destroy(aigc_trainer *t)
     free(t->ids);
     free(t->targets);
     free(t->first);
+    free(t->owners);
+    free(t->factors);
     free(t);
+}
+
+/* Windows that an epoch has. */
+static size_t epoch_windows(const aigc_trainer *t)
+{
+    size_t n = t->text[AIGC_TEXT_TRAIN].n, n_context = (size_t)t->options.n_context;
+    return n == 0 ? t->examples[AIGC_TEXT_TRAIN].n_windows : n > n_context ? (n - n_context) / n_context : 0;
+}
+
+static uint64_t count_examples(const dataset *d)
+{
+    return d->n_examples / (d->preferences ? 2 : 1);
 }
 
 void aigc_trainer_describe(const aigc_trainer *t, aigc_trainer_info *info)
 {
     const learn_memory *m = learner_memory(t->core);
     const aigc_train_options *o = &t->options;
+    const dataset *train = &t->examples[AIGC_TEXT_TRAIN], *valid = &t->examples[AIGC_TEXT_VALID];
+    uint64_t step_windows = (uint64_t)o->n_sequences * (uint64_t)o->n_accumulate;
     *info = (aigc_trainer_info){
         .n_params = learner_layout(t->core)->n_params,
-        .n_train_tokens = t->text[AIGC_TEXT_TRAIN].n,
-        .n_valid_tokens = t->text[AIGC_TEXT_VALID].n,
+        .n_trained = learner_layout(t->core)->n_trained,
+        .n_train_tokens = t->text[AIGC_TEXT_TRAIN].n + train->n_ids,
+        .n_valid_tokens = t->text[AIGC_TEXT_VALID].n + valid->n_ids,
+        .n_train_examples = count_examples(train),
+        .n_valid_examples = count_examples(valid),
+        .n_cut = train->n_cut,
+        .epoch_steps = (epoch_windows(t) + step_windows - 1) / step_windows,
         .step_tokens = (uint64_t)o->n_sequences * (uint64_t)o->n_context * (uint64_t)o->n_accumulate,
         .n_threads = o->n_threads,
         .weight_bytes = m->weights,
@@ -249,11 +288,45 @@ void aigc_trainer_describe(const aigc_trainer *t, aigc_trainer_info *info)
     };
 }
 
+enum { FEED_TEXT, FEED_PAIR, FEED_PREFERENCE };
+
+/* Whether data of one more kind may come now. */
+static aigc_status check_feed(const aigc_trainer *t, aigc_train_text kind, int what, aigc_error *err)
+{
+    if (t->started && (kind == AIGC_TEXT_TRAIN || what == FEED_PREFERENCE))
+        return aigc_fail(err, AIGC_E_ARGUMENT, "text to train on can't be added once training has started");
+    if (what == FEED_PREFERENCE && t->options.base == NULL)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "preferences need a base model to compare with");
+    for (int i = 0; i < 2; i++) {
+        const dataset *d = &t->examples[i];
+        if ((what == FEED_TEXT ? d->n_examples : t->text[i].n) > 0 ||
+            (d->n_examples > 0 && d->preferences != (what == FEED_PREFERENCE)))
+            return aigc_fail(err, AIGC_E_ARGUMENT, "plain text, pairs and preferences can't be mixed");
+    }
+    return AIGC_OK;
+}
+
 aigc_status aigc_trainer_feed(aigc_trainer *t, aigc_train_text kind, const char *text, size_t len, aigc_error *err)
 {
-    if (kind == AIGC_TEXT_TRAIN && t->started)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "text to train on can't be added once training has started");
-    return corpus_add(&t->text[kind], text, len, err);
+    aigc_status status = check_feed(t, kind, FEED_TEXT, err);
+    return status == AIGC_OK ? corpus_add(&t->text[kind], text, len, err) : status;
+}
+
+aigc_status aigc_trainer_feed_pair(aigc_trainer *t, aigc_train_text kind, const char *prompt, size_t prompt_len,
+                                   const char *response, size_t response_len, aigc_error *err)
+{
+    const dataset_text given = {prompt, prompt_len}, learned = {response, response_len};
+    aigc_status status = check_feed(t, kind, FEED_PAIR, err);
+    return status == AIGC_OK ? dataset_add_pair(&t->examples[kind], given, learned, err) : status;
+}
+
+aigc_status aigc_trainer_feed_preference(aigc_trainer *t, aigc_train_text kind, const char *prompt, size_t prompt_len,
+                                         const char *chosen, size_t chosen_len, const char *rejected,
+                                         size_t rejected_len, aigc_error *err)
+{
+    const dataset_text given = {prompt, prompt_len}, good = {chosen, chosen_len}, bad = {rejected, rejected_len};
+    aigc_status status = check_feed(t, kind, FEED_PREFERENCE, err);
+    return status == AIGC_OK ? dataset_add_preference(&t->examples[kind], given, good, bad, err) : status;
 }
 
 /* ---- a run's beginning ---- */
@@ -274,52 +347,86 @@ static learn_schedule make_schedule(const aigc_train_options *o, uint64_t n_step
     };
 }
 
+/* LoRA's matrices begin at zero and bear about ten times the rate of whole models; preferences want less. */
+static double unasked_rate(const aigc_trainer *t)
+{
+    double rate = t->options.lora_rank > 0 ? 1e-3 : 1e-4;
+    return t->examples[AIGC_TEXT_TRAIN].preferences ? rate / 5 : rate;
+}
+
 aigc_status trainer_prepare(aigc_trainer *t, uint64_t n_steps, int64_t warmup, aigc_error *err)
 {
     if (n_steps > UINT32_MAX)
         return aigc_fail(err, AIGC_E_ARGUMENT, "a run must be from 0 to %" PRIu32 " steps, not %" PRIu64, UINT32_MAX,
                          n_steps);
+    if (t->options.rate == 0)
+        t->options.rate = unasked_rate(t);
     t->schedule = make_schedule(&t->options, n_steps, warmup);
     if (t->started)
         return AIGC_OK;
-    aigc_status status =
-        window_order_create(&t->order, t->options.seed, t->text[AIGC_TEXT_TRAIN].n, (size_t)t->options.n_context, err);
+    const dataset *d = &t->examples[AIGC_TEXT_TRAIN];
+    aigc_status status = d->n_windows > 0 ? window_order_of(&t->order, t->options.seed, d->n_windows, err)
+                                          : window_order_create(&t->order, t->options.seed, t->text[AIGC_TEXT_TRAIN].n,
+                                                                (size_t)t->options.n_context, err);
     t->started = status == AIGC_OK;
     return status;
+}
+
+aigc_status trainer_first_weights(aigc_trainer *t, aigc_error *err)
+{
+    const learn_layout *layout = learner_layout(t->core);
+    size_t bytes = layout_trained_floats(layout) * sizeof(float);
+    memset(learner_weights(t->core), 0, layout->n_floats * sizeof(float));
+    memset(learner_gradients(t->core), 0, bytes);
+    memset(learner_moments(t->core, 0), 0, bytes);
+    memset(learner_moments(t->core, 1), 0, bytes);
+    if (t->options.base != NULL)
+        layout_start_from(layout, t->init, t->options.seed, learner_weights(t->core));
+    else if (t->init != NULL)
+        initial_weights(t->init, layout, learner_weights(t->core));
+    else
+        layout_start(layout, t->options.seed, learner_weights(t->core));
+    return preference_references(t, err);
 }
 
 aigc_status aigc_trainer_start(aigc_trainer *t, uint64_t n_steps, aigc_error *err)
 {
     aigc_status status = trainer_prepare(t, n_steps, -1, err);
-    if (status != AIGC_OK)
-        return status;
-    const learn_layout *layout = learner_layout(t->core);
-    size_t bytes = layout->n_floats * sizeof(float);
-    memset(learner_weights(t->core), 0, bytes);
-    memset(learner_gradients(t->core), 0, bytes);
-    memset(learner_moments(t->core, 0), 0, bytes);
-    memset(learner_moments(t->core, 1), 0, bytes);
-    if (t->init != NULL)
-        initial_weights(t->init, layout, learner_weights(t->core));
-    else
-        layout_start(layout, t->options.seed, learner_weights(t->core));
+    if (status == AIGC_OK)
+        status = trainer_first_weights(t, err);
     t->step = 0;
-    return AIGC_OK;
+    return status;
 }
 
 /* ---- steps ---- */
 
-static learn_batch batch_at(const aigc_trainer *t, int number)
+learn_batch trainer_batch(const aigc_trainer *t, int number)
 {
     size_t at = (size_t)number * (size_t)t->options.n_sequences * (size_t)t->options.n_context;
     return (learn_batch){t->ids + at, t->targets + at, t->first + at};
 }
 
-/* Cuts sequence number `sequence` of the step out of the text. Returns its number of targets. */
-static size_t fill_sequence(aigc_trainer *t, const corpus *c, size_t sequence, size_t start)
+size_t trainer_fill(aigc_trainer *t, aigc_train_text kind, size_t sequence, size_t window)
 {
     size_t n = (size_t)t->options.n_context, at = sequence * n;
-    return corpus_window(c, start, n, t->ids + at, t->targets + at, t->first + at);
+    if (t->examples[kind].n_windows > 0)
+        return dataset_window(&t->examples[kind], window, t->ids + at, t->targets + at, t->first + at, t->owners + at);
+    return corpus_window(&t->text[kind], window, n, t->ids + at, t->targets + at, t->first + at);
+}
+
+/* Gradients of the mean loss over the step's n_targets targets. */
+static aigc_status backward(aigc_trainer *t, size_t n_targets, aigc_train_progress *progress, aigc_error *err)
+{
+    double loss = 0, part;
+    for (int i = 0; i < t->options.n_accumulate; i++) {
+        learn_batch batch = trainer_batch(t, i);
+        aigc_status status = learner_backward(t->core, &batch, 1.0f / (float)n_targets, &part, err);
+        if (status != AIGC_OK)
+            return status;
+        loss += part;
+    }
+    progress->loss = loss / (double)n_targets;
+    return AIGC_OK;
 }
 
 aigc_status aigc_trainer_step(aigc_trainer *t, aigc_train_progress *progress, aigc_error *err)
@@ -330,28 +437,25 @@ aigc_status aigc_trainer_step(aigc_trainer *t, aigc_train_progress *progress, ai
                          t->schedule.n_steps);
     uint64_t n_sequences = (uint64_t)o->n_sequences * (uint64_t)o->n_accumulate;
     size_t n_targets = 0;
-    double loss = 0, part;
+    aigc_train_progress p = {.step = t->step + 1, .n_steps = t->schedule.n_steps};
     for (uint64_t i = 0; i < n_sequences; i++)
-        n_targets += fill_sequence(t, &t->text[AIGC_TEXT_TRAIN], i, window_start(&t->order, t->step * n_sequences + i));
+        n_targets += trainer_fill(t, AIGC_TEXT_TRAIN, i, window_start(&t->order, t->step * n_sequences + i));
     if (n_targets == 0)
         return aigc_fail(err, AIGC_E_ARGUMENT, "the text has no document of two tokens");
-    for (int i = 0; i < o->n_accumulate; i++) {
-        learn_batch batch = batch_at(t, i);
-        aigc_status status = learner_backward(t->core, &batch, 1.0f / (float)n_targets, &part, err);
-        if (status != AIGC_OK)
-            return status;
-        loss += part;
-    }
+    aigc_status status =
+        t->examples[AIGC_TEXT_TRAIN].preferences ? preference_backward(t, &p, err) : backward(t, n_targets, &p, err);
+    if (status != AIGC_OK)
+        return status;
     const adamw_options adamw = {o->beta1, o->beta2, 1e-8, o->weight_decay, o->clip};
-    double rate = schedule_rate(&t->schedule, t->step + 1);
-    double norm = learner_update(t->core, &adamw, rate, t->step + 1);
-    if (!isfinite(norm) || !isfinite(loss))
+    p.rate = schedule_rate(&t->schedule, p.step);
+    p.gradient_norm = learner_update(t->core, &adamw, p.rate, p.step);
+    if (!isfinite(p.gradient_norm) || !isfinite(p.loss))
         return aigc_fail(err, AIGC_E_LIMIT,
                          "step %" PRIu64 ": the loss is %g and its gradient's norm %g: a lower "
                          "learning rate than %g may help",
-                         t->step + 1, loss / (double)n_targets, norm, o->rate);
+                         p.step, p.loss, p.gradient_norm, o->rate);
     t->step++;
-    *progress = (aigc_train_progress){t->step, t->schedule.n_steps, loss / (double)n_targets, norm, rate};
+    *progress = p;
     return AIGC_OK;
 }
 
@@ -371,32 +475,53 @@ static uint64_t count_bytes(const aigc_trainer *t)
     return bytes;
 }
 
+/* Windows of the text to evaluate on. */
+static size_t valid_windows(const aigc_trainer *t)
+{
+    size_t n = t->text[AIGC_TEXT_VALID].n, n_context = (size_t)t->options.n_context;
+    return n > 0 ? (n - 1 + n_context - 1) / n_context : t->examples[AIGC_TEXT_VALID].n_windows;
+}
+
+/* Adds the losses of the batch in hand to *total. */
+static aigc_status score_batch(aigc_trainer *t, aigc_train_score *score, double *total, aigc_error *err)
+{
+    learn_batch batch = trainer_batch(t, 0);
+    double part;
+    aigc_status status = learner_loss(t->core, &batch, &part, err);
+    if (status != AIGC_OK)
+        return status;
+    if (t->examples[AIGC_TEXT_VALID].preferences) {
+        preference_score(t, score, total);
+        return AIGC_OK;
+    }
+    *total += part;
+    score->n_bytes += count_bytes(t);
+    return AIGC_OK;
+}
+
 aigc_status aigc_trainer_evaluate(aigc_trainer *t, aigc_train_score *score, aigc_error *err)
 {
-    const corpus *c = &t->text[AIGC_TEXT_VALID];
+    bool plain = t->examples[AIGC_TEXT_VALID].n_windows == 0;
     size_t n_context = (size_t)t->options.n_context, n_sequences = (size_t)t->options.n_sequences;
-    if (c->n < 2)
+    if (plain && t->text[AIGC_TEXT_VALID].n < 2)
         return aigc_fail(err, AIGC_E_ARGUMENT, "there is no text to evaluate on");
-    size_t n_windows = (c->n - 1 + n_context - 1) / n_context, n_used = t->options.valid_tokens / n_context;
+    size_t n_windows = valid_windows(t), n_used = t->options.valid_tokens / n_context;
     n_used = n_used < 1 ? 1 : n_used < n_windows ? n_used : n_windows;
-    double total = 0, part;
+    double total = 0;
     *score = (aigc_train_score){0};
     for (size_t done = 0; done < n_used; done += n_sequences) {
         for (size_t s = 0; s < n_sequences; s++) {
             size_t window = done + s < n_used ? (done + s) * n_windows / n_used : n_windows; /* behind the end: empty */
-            score->n_tokens += fill_sequence(t, c, s, window * n_context);
+            score->n_tokens += trainer_fill(t, AIGC_TEXT_VALID, s, plain ? window * n_context : window);
         }
-        learn_batch batch = batch_at(t, 0);
-        aigc_status status = learner_loss(t->core, &batch, &part, err);
+        aigc_status status = score_batch(t, score, &total, err);
         if (status != AIGC_OK)
             return status;
-        total += part;
-        score->n_bytes += count_bytes(t);
     }
-    if (score->n_tokens > 0)
-        score->loss = total / (double)score->n_tokens;
-    if (score->n_bytes > 0)
-        score->bits_per_byte = total / M_LN2 / (double)score->n_bytes;
+    uint64_t n = score->n_preferences > 0 ? score->n_preferences : score->n_tokens;
+    score->loss = n > 0 ? total / (double)n : 0;
+    score->accuracy = score->n_preferences > 0 ? score->accuracy / (double)score->n_preferences : 0;
+    score->bits_per_byte = score->n_bytes > 0 ? total / M_LN2 / (double)score->n_bytes : 0;
     return AIGC_OK;
 }
 
@@ -405,11 +530,11 @@ aigc_status aigc_trainer_evaluate(aigc_trainer *t, aigc_train_score *score, aigc
 aigc_status aigc_trainer_write(const aigc_trainer *t, const char *path, const char *type, const char *name,
                                aigc_error *err)
 {
-    static const tensor_type types[] = {TYPE_F32, TYPE_F16, TYPE_BF16, TYPE_Q8_0, TYPE_Q4_0, TYPE_Q4_K, TYPE_Q6_K};
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (strcmp(tensor_type_describe(types[i])->name, type) == 0)
-            return layout_write_model(learner_layout(t->core), learner_weights(t->core), types[i], t->vocabulary, name,
-                                      path, err);
-    return aigc_fail(err, AIGC_E_ARGUMENT, "weights can't be written as '%s' (F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K)",
-                     type);
+    tensor_type as;
+    if (t->options.base != NULL)
+        return trainer_write_base(t, path, type, name, err);
+    aigc_status status = rewrite_find_type(type, &as, err);
+    return status == AIGC_OK ? layout_write_model(learner_layout(t->core), learner_weights(t->core), as, t->vocabulary,
+                                                  name, path, err)
+                             : status;
 }

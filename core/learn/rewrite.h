@@ -1,0 +1,30 @@
+/*
+ * rewrite.h: a model file made from another: the same metadata and tensors, some of them with other values or of
+ * another type. Row after row, so that a model of any size takes the memory of one row. Called by trainer.c (what
+ * fine-tuning made of a base) and merge.c.
+ */
+#ifndef AIGC_LEARN_REWRITE_H
+#define AIGC_LEARN_REWRITE_H
+
+#include "model/model.h"
+
+/* Changes one row of a tensor's values; leaves it alone where there is nothing to change. */
+typedef void rewrite_row(void *context, const gguf_tensor *t, size_t row, float *values);
+/* Whether rewrite_row has something to say about the tensor; what it does not is copied byte by byte. */
+typedef bool rewrite_wanted(void *context, const gguf_tensor *t);
+
+typedef struct rewrite {
+    rewrite_wanted *wanted;
+    rewrite_row *row;
+    void *context;
+    const char *type; /* of the matrices; NULL: that which each has. F16 where rows are not whole blocks of it. */
+    const char *name; /* general.name; NULL: that of the base */
+} rewrite;
+
+/* Errors: AIGC_E_ARGUMENT for a type that can't be written. */
+aigc_status rewrite_model(const gguf_file *base, const rewrite *r, const char *path, aigc_error *err);
+
+/* A type that weights can be written as, by its name. */
+aigc_status rewrite_find_type(const char *name, tensor_type *type, aigc_error *err);
+
+#endif
