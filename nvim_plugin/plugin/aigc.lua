@@ -1,55 +1,75 @@
--- The command and the maps. The rest is loaded at first use, or at leisure when insert mode has
--- begun.
+-- The command, the maps and one autocommand. The rest is loaded at first use, or at leisure when
+-- insert mode has begun.
 if vim.g.loaded_aigc then
   return
 end
 vim.g.loaded_aigc = true
 
+if vim.fn.has('nvim-0.7.2') == 0 then
+  vim.cmd("command! -nargs=* Aigc echohl ErrorMsg | echomsg 'aigc needs Neovim 0.7.2 or later' | echohl None")
+  return
+end
+
 vim.api.nvim_create_user_command('Aigc', function(args)
   require('aigc.command').run(args.args)
 end, {
-  nargs = 1,
+  nargs = '+',
   complete = function(lead, line)
     return require('aigc.command').complete(lead, line)
   end,
-  desc = 'Text completion by a local model: complete, accept, dismiss, status, stop',
+  desc = 'Text completion by a local model',
 })
 
-vim.keymap.set({ 'i', 'n' }, '<Plug>(aigc-complete)', function()
-  require('aigc').complete()
-end, { desc = 'Suggest how the text goes on at the cursor' })
+local function map(modes, name, what, desc)
+  vim.keymap.set(modes, '<Plug>(aigc-' .. name .. ')', what, { desc = desc })
+end
 
-vim.keymap.set({ 'i', 'n' }, '<Plug>(aigc-dismiss)', function()
-  require('aigc').dismiss()
-end, { desc = 'Take the suggestion away' })
+local function call(name, ...)
+  local args = { ... }
+  return function()
+    require('aigc')[name](unpack(args))
+  end
+end
+
+map({ 'i', 'n' }, 'complete', call('complete'), 'Suggest how the text goes on at the cursor')
+map({ 'i', 'n' }, 'continue', call('continue'), 'Write how the text goes on')
+map({ 'i', 'n' }, 'dismiss', call('dismiss'), 'Take the suggestion away')
+map({ 'i', 'n' }, 'next', call('next'), 'Show the next alternative')
+map({ 'i', 'n' }, 'prev', call('prev'), 'Show the previous alternative')
+map({ 'i', 'n' }, 'toggle', call('toggle', 'everywhere'), 'Switch suggestions on or off')
+map({ 'i', 'n' }, 'toggle-buffer', call('toggle', 'buffer'), 'The same for this buffer')
 
 -- <C-g>u on both sides: the accepted text is an undo step of its own.
-vim.keymap.set(
-  'i',
-  '<Plug>(aigc-accept)',
-  "<C-g>u<Cmd>lua require('aigc').accept()<CR><C-g>u",
-  { desc = 'Insert the suggestion' }
-)
-vim.keymap.set('n', '<Plug>(aigc-accept)', function()
-  require('aigc').accept()
-end, { desc = 'Insert the suggestion' })
+local function map_accept(name, lua, desc)
+  map('i', name, ("<C-g>u<Cmd>lua require('aigc').%s<CR><C-g>u"):format(lua), desc)
+  map('n', name, ("<Cmd>lua require('aigc').%s<CR>"):format(lua), desc)
+end
 
--- As a command, because a default link made so comes back after :highlight clear.
+map_accept('accept', 'accept()', 'Insert the suggestion')
+map_accept('accept-line', "accept('line')", 'Insert a line of the suggestion')
+map_accept('accept-sentence', "accept('sentence')", 'Insert a sentence of the suggestion')
+map_accept('accept-word', "accept('word')", 'Insert a word of the suggestion')
+map_accept('accept-until', 'accept_until()', 'Insert the suggestion up to a character')
+
+-- As commands, because a default link made so comes back after :highlight clear.
 vim.cmd('highlight default link AigcSuggestion Comment')
+vim.cmd('highlight default link AigcInfo NonText')
 
--- Loading all of it at the first completion would be felt (2 to 3 ms); in turns of the main loop it
--- is not.
+-- Loading all of it at once would be felt (3 ms); in turns of the main loop it is not.
 vim.api.nvim_create_autocmd('InsertEnter', {
   once = true,
   desc = 'Load aigc piece by piece',
   callback = function()
-    local pieces = { 'core', 'config', 'wrap', 'ghost', 'prompt', 'context', 'client', 'suggestion' }
+    local pieces = { 'core', 'options', 'config', 'project', 'log', 'polite', 'client', 'prompt' }
+    vim.list_extend(pieces, { 'prose', 'stop', 'generation', 'wrap', 'ghost', 'guard', 'place' })
+    vim.list_extend(pieces, { 'hooks', 'suggestion', 'accept', 'trigger', 'events' })
     local function load_next()
       local name = table.remove(pieces, 1)
-      if name and pcall(require, 'aigc.' .. name) then -- what fails is told when it is asked for
-        vim.defer_fn(load_next, 10)
+      if name then
+        pcall(require, 'aigc.' .. name) -- what fails is told when it is asked for
+        vim.defer_fn(load_next, 5)
       end
     end
-    vim.defer_fn(load_next, 10)
+    vim.defer_fn(load_next, 5)
   end,
 })

@@ -36,7 +36,8 @@ end
 function model:cancel(id)
   if id ~= fake.live then return false end
   fake.cancelled[#fake.cancelled + 1] = id
-  event({ id = id, kind = 'done', finish = 'cancelled', text = fake.text, n_generated = 0, decode_seconds = 0 })
+  event({ id = id, kind = 'done', finish = 'cancelled', text = fake.text, n_generated = 0,
+    decode_seconds = 0, n_prompt = 0, n_prompt_hit = 0, alternatives = {} })
   fake.live = nil
   return true
 end
@@ -52,12 +53,24 @@ function model:info()
 end
 function model:check() return true end
 function model:close() fake.closed = fake.closed + 1 end
+-- text: a piece of one token, or a list of { text, log-probability }
 function fake.say(text)
-  fake.text = fake.text .. text
-  event({ id = fake.live, kind = 'token', text = text, alternative = 1 })
+  local pieces = type(text) == 'table' and text or { { text, -0.1 } }
+  local marks, said = {}, ''
+  for i, piece in ipairs(pieces) do
+    said = said .. piece[1]
+    marks[i] = { #said, 1, piece[2] }
+  end
+  fake.text = fake.text .. said
+  event({ id = fake.live, kind = 'token', text = said, alternative = 1, marks = marks })
 end
-function fake.finish()
-  event({ id = fake.live, kind = 'done', finish = 'length', text = fake.text, n_generated = 3, decode_seconds = 0.5 })
+function fake.finish(alternatives, infill)
+  local list = {}
+  for i, text in ipairs(alternatives or { fake.text }) do
+    list[i] = { text = text, alternative = i }
+  end
+  event({ id = fake.live, kind = 'done', finish = 'length', text = fake.text, n_generated = 3, decode_seconds = 0.5,
+    n_prompt = 10, n_prompt_hit = 4, alternatives = list, infill = infill })
   fake.live = nil
 end
 function fake.fail(message)
@@ -68,19 +81,29 @@ package.loaded['aigc.core'] = core
 ]]
 
 local MAPS = [[
-for _, name in ipairs({ 'complete', 'accept', 'dismiss' }) do
-  local keys = { complete = '<C-k>', accept = '<C-j>', dismiss = '<C-g>d' }
-  vim.keymap.set({ 'i', 'n' }, keys[name], '<Plug>(aigc-' .. name .. ')', { remap = true })
+local keys = {
+  complete = '<C-k>', accept = '<C-j>', dismiss = '<C-g>d', next = '<C-g>n', prev = '<C-g>p',
+  continue = '<C-g>c', ['accept-word'] = '<C-g>w', ['accept-line'] = '<C-g>l',
+  ['accept-sentence'] = '<C-g>s', ['accept-until'] = '<C-g>t', toggle = '<C-g>x',
+  ['toggle-buffer'] = '<C-g>b',
+}
+for name, key in pairs(keys) do
+  vim.keymap.set({ 'i', 'n' }, key, '<Plug>(aigc-' .. name .. ')', { remap = true })
 end
 _G.seen = {}
-vim.api.nvim_create_autocmd('User', { pattern = { 'AigcStart', 'AigcDone' }, callback = function(args)
+vim.api.nvim_create_autocmd('User', {
+  pattern = { 'AigcStart', 'AigcDone', 'AigcShow', 'AigcHide', 'AigcAccept' },
+  callback = function(args)
   seen[#seen + 1] = args.match
 end })
 _G.notes = {}
 vim.notify = function(text, level) notes[#notes + 1] = text end
 ]]
 
--- options: fake (default true), lines, columns, env
+-- What most tests need: nothing comes unasked, and all of what comes is shown.
+child.QUIET = { trigger = 'manual', extent = 'free', speculate = false }
+
+-- options: fake (default true), aigc (instead of QUIET, for vim.g.aigc), lines, columns, env
 function child.start(options)
   options = options or {}
   local self = setmetatable({}, child)
@@ -103,6 +126,7 @@ function child.start(options)
   if options.fake ~= false then
     self:lua(FAKE)
   end
+  self:lua('vim.g.aigc = ...', options.aigc or child.QUIET)
   self:lua(MAPS)
   return self
 end
@@ -136,8 +160,8 @@ function child:say(text)
   self:settle_frame()
 end
 
-function child:finish()
-  self:lua('fake.finish()')
+function child:finish(...)
+  self:lua('fake.finish(...)', ...)
   self:settle_frame()
 end
 

@@ -126,7 +126,7 @@ return function(t, child)
     c:stop()
   end
 
-  c = suggest(':set textwidth=20 autoindent shiftwidth=2<CR>:iabbrev upon UPON<CR>i  Once<C-k>')
+  c = suggest(':set filetype=lua textwidth=20 autoindent shiftwidth=2<CR>:iabbrev upon UPON<CR>i  Once<C-k>')
   c:say(' upon a time there was a girl\nwho\n\tlived')
   c:keys('<C-j>')
   t.is(c:buffer(), '  Once upon a time there was a girl\nwho\n\tlived', 'the text is inserted literally')
@@ -194,7 +194,8 @@ return function(t, child)
   t.is(c:screen(), 'Once there', 'and shows the new one')
   t.is(cancelled(c), 1, 'the old request was cancelled')
   c:keys('<C-g>d')
-  t.is(table.concat(c:lua('return seen'), ' '), 'AigcStart AigcDone AigcStart AigcDone', 'events')
+  local once = 'AigcStart AigcShow AigcDone AigcHide'
+  t.is(table.concat(c:lua('return seen'), ' '), once .. ' ' .. once, 'events')
   c:stop()
 
   -- nothing to say

@@ -1,12 +1,13 @@
 --- The editor's end of the model: one handle, one request at a time, events from its worker thread.
 ---
 --- The C module loads the model and generates on a thread of its own and makes a pipe readable when
---- there is text. The main loop only takes that text, at most once a frame:
+--- there is text. The main loop only takes that text, at most once a frame when there is some on
+--- the screen:
 ---
 ---     worker  --token--token--token------token--token--done-->
 ---     pipe    __|~~~~~~~~~~~~~~~~~|__________|~~~~~~~~~~~~~|__
 ---     poll      ^take, stop       ^start, take, stop       ^take
----               |<--- FRAME_MS -->|
+---               |<---- a frame -->|
 local M = {}
 
 local uv = vim.uv or vim.loop
@@ -14,22 +15,35 @@ local uv = vim.uv or vim.loop
 --- Version of the Lua side; core.so must have the same.
 M.VERSION = '0.1.0'
 
---- Text that comes faster than one reads is taken in one piece.
-local FRAME_MS = 33
+--- Text that comes faster than one reads is taken in one piece. Until there is some to read, soon.
+local FRAME_MS, FIRST_MS = 33, 2
+
+--- Threads are counted anew when nothing was asked for so long.
+local PAUSE_MS = 60000
 
 ---@class aigc.Event
 ---@field id integer
 ---@field kind 'token'|'done'|'error'
 ---@field text? string
+---@field marks? number[][] for each piece: last byte, tokens, sum of their log-probabilities
 ---@field finish? string
+---@field alternatives? table[]
 ---@field message? string
 
----@type { model: table, key: string, path: string, poll: userdata, timer: userdata }?
+---@type { model: table, key: string, path: string, threads: integer, poll: userdata, timer: userdata }?
 local open
----@type { id: integer, on_event: fun(event: aigc.Event), started: integer, first?: integer }?
+---@type { id: integer, on_event: (fun(event: aigc.Event): boolean?), calm?: boolean }?
 local request
+---@type table<integer, { started: integer, first?: integer }> by request, until its end was taken
+local times = {}
 ---@type table?
 local last
+---@type userdata?
+local unload_timer
+local last_used = 0
+
+--- Prompt tokens asked for, and how many of those were computed before.
+M.counts = { prompt = 0, prompt_hit = 0, requests = 0 }
 
 ---@return table? core
 ---@return string? message
@@ -48,25 +62,47 @@ function M.core()
   return core
 end
 
+--- Figures of a request that has ended, also of one that was cut short.
+local function account(event)
+  local time = times[event.id]
+  times[event.id] = nil
+  if not time or not event.n_prompt or event.n_prompt == 0 and event.n_generated == 0 then
+    return
+  end
+  M.counts.prompt = M.counts.prompt + event.n_prompt
+  M.counts.prompt_hit = M.counts.prompt_hit + event.n_prompt_hit
+  last = {
+    tokens = event.n_generated,
+    prompt = event.n_prompt,
+    prompt_hit = event.n_prompt_hit,
+    finish = event.finish,
+    first_ms = time.first and (time.first - time.started) / 1e6,
+    tokens_per_second = event.decode_seconds > 0 and event.n_generated / event.decode_seconds or nil,
+  }
+  require('aigc.log').add(
+    '%s: %d tokens of prompt, %d of them known; %d generated%s',
+    event.finish,
+    event.n_prompt,
+    event.n_prompt_hit,
+    event.n_generated,
+    last.first_ms and (', the first after %.1f ms'):format(last.first_ms) or ''
+  )
+end
+
 ---@param event aigc.Event
 local function deliver(event)
+  if event.kind == 'done' then
+    account(event)
+  end
   if not request or event.id ~= request.id then
     return -- of a request that was given up
   end
-  local on_event = request.on_event
+  local to = request
   if event.kind ~= 'token' then
-    if event.kind == 'done' then
-      require('aigc.context').note(event)
-      last = {
-        tokens = event.n_generated,
-        first_ms = request.first and (request.first - request.started) / 1e6,
-        tokens_per_second = event.decode_seconds > 0 and event.n_generated / event.decode_seconds
-          or nil,
-      }
-    end
     request = nil
+    times[event.id] = nil
   end
-  on_event(event)
+  to.calm = to.on_event(event)
 end
 
 --- Runs where most of Neovim's API may not be called: takes, and leaves the rest to the main loop.
@@ -75,14 +111,18 @@ local function on_readable()
     return
   end
   open.poll:stop()
-  open.timer:start(FRAME_MS, 0, function()
+  open.timer:start(request and request.calm and FRAME_MS or FIRST_MS, 0, function()
     if open then
       open.poll:start('r', on_readable)
     end
   end)
   local events = open.model:take()
-  if request and not request.first then
-    request.first = uv.hrtime()
+  local now = uv.hrtime()
+  for _, event in ipairs(events) do
+    local time = times[event.id]
+    if time and event.kind == 'token' and not time.first then
+      time.first = now
+    end
   end
   vim.schedule(function()
     for _, event in ipairs(events) do
@@ -91,15 +131,25 @@ local function on_readable()
   end)
 end
 
+--- Tells the request that it will hear no more.
+local function drop_request()
+  local dropped = request
+  request = nil
+  if dropped then
+    dropped.on_event({ id = dropped.id, kind = 'done', finish = 'cancelled', alternatives = {} })
+  end
+end
+
 --- Stops what runs, joins the worker, gives everything back. Waits for at most one check of the
 --- interrupt flag.
 function M.close()
-  request = nil
+  drop_request()
   if not open then
     return
   end
   local closing = open
   open = nil
+  times = {}
   closing.timer:stop()
   closing.timer:close()
   closing.poll:stop()
@@ -109,20 +159,55 @@ end
 
 vim.api.nvim_create_autocmd('VimLeavePre', {
   group = vim.api.nvim_create_augroup('aigc', { clear = false }),
-  callback = M.close,
+  callback = function()
+    if unload_timer then
+      unload_timer:stop()
+      unload_timer:close()
+      unload_timer = nil
+    end
+    M.close()
+  end,
 })
+
+--- The model's memory is given back when nobody has asked for so long.
+local function unload_later(seconds)
+  if seconds == 0 then
+    return
+  end
+  unload_timer = unload_timer or uv.new_timer()
+  unload_timer:start(
+    seconds * 1000,
+    0,
+    vim.schedule_wrap(function()
+      if request then
+        unload_later(seconds)
+      elseif open then
+        require('aigc.log').add('unloaded after %d seconds without a request', seconds)
+        M.close()
+      end
+    end)
+  )
+end
 
 ---@param config aigc.Config
 ---@return table? model
 ---@return string? message
 local function get_model(config)
+  local polite = require('aigc.polite')
+  local threads = open and uv.now() - last_used < PAUSE_MS and open.threads
+    or polite.threads(config)
+  last_used = uv.now()
+  local fixed = config.threads > 0 and config.threads or threads
   local options = {
     context = config.context,
-    threads = config.threads,
+    threads = fixed,
     kv = config.kv,
-    sequences = 1, -- the newest request is the only one
+    sequences = config.alternatives, -- of one request: the newest is the only one
   }
-  local key = table.concat({ config.model, config.context, config.threads, config.kv }, '\n')
+  local key = table.concat(
+    { config.model, config.context, fixed, config.kv, config.alternatives },
+    '\n'
+  )
   if open and open.key == key then
     return open.model
   end
@@ -136,59 +221,54 @@ local function get_model(config)
   if not model then
     return nil, message
   end
+  polite.look()
   open = {
     model = model,
     key = key,
     path = config.model,
+    threads = fixed,
     poll = uv.new_poll(model:fd()),
     timer = uv.new_timer(),
   }
   open.poll:start('r', on_readable)
+  require('aigc.hooks').run('opened', model, config)
   return model
 end
 
---- Starts a request in place of the one that runs. on_event is called on the main loop, with its
---- events only.
+--- Starts a request in place of the one that runs, which is told that it is cancelled. on_event is
+--- called on the main loop with this request's events only; it returns whether there is text on the
+--- screen already, so that more of it need not be taken at once.
 ---@param config aigc.Config
----@param prompt string
----@param on_event fun(event: aigc.Event)
+---@param options table of aigc.core's model:submit()
+---@param on_event fun(event: aigc.Event): boolean?
 ---@return integer? id
 ---@return string? message
-function M.request(config, prompt, on_event)
+function M.request(config, options, on_event)
   local model, message = get_model(config)
   if not model then
     return nil, message
   end
+  drop_request()
   local started = uv.hrtime()
   local id
-  id, message = model:submit({
-    prompt = prompt,
-    parse_special = false, -- a document that mentions <|endoftext|> does not end there
-    fit = true,
-    max_tokens = config.max_tokens,
-    stop = config.stop,
-    temperature = config.temperature,
-    top_p = config.top_p,
-    top_k = config.top_k,
-    min_p = config.min_p,
-    repetition_penalty = config.repetition_penalty,
-    frequency_penalty = config.frequency_penalty,
-    presence_penalty = config.presence_penalty,
-    seed = config.seed,
-  })
+  id, message = model:submit(options)
   if not id then
     return nil, message
   end
-  request = { id = id, on_event = on_event, started = started }
+  request = { id = id, on_event = on_event }
+  times[id] = { started = started }
+  M.counts.requests = M.counts.requests + 1
+  unload_later(config.unload_after)
   return id
 end
 
---- Gives up the request; no more of its events come.
-function M.cancel()
-  if request and open then
-    open.model:cancel(request.id)
+--- Gives up a request; no more of its events come.
+---@param id integer
+function M.cancel(id)
+  if request and open and request.id == id then
+    open.model:cancel(id)
+    request = nil
   end
-  request = nil
 end
 
 ---@return string
@@ -201,7 +281,12 @@ function M.model_path()
   return open and open.path
 end
 
---- Figures of the last request that came to its end.
+---@return integer?
+function M.threads()
+  return open and open.threads
+end
+
+--- Figures of the last request that computed something.
 function M.last()
   return last
 end

@@ -18,43 +18,97 @@ local function warn(message)
   vim.notify('aigc: ' .. message, vim.log.levels.WARN)
 end
 
-local function status_line()
-  local core, message = require('aigc.client').core()
-  if not core then
-    return message
+--- What was asked for by hand and does not come has a reason.
+local function explain(started, reason, told)
+  if not started and not told then
+    warn(reason)
   end
-  local status = require('aigc').status()
-  local parts = { ('%s (%s)'):format(core.version(), core.cpu_level()), status.state }
-  if status.model then
-    parts[#parts + 1] = vim.fn.fnamemodify(status.model, ':t')
+end
+
+local function starting(with)
+  return function(lead)
+    return vim.tbl_filter(function(word)
+      return vim.startswith(word, lead)
+    end, with)
   end
-  if status.last then
-    parts[#parts + 1] = ('last: %d tokens'):format(status.last.tokens)
-    if status.last.first_ms then
-      parts[#parts + 1] = ('first after %.0f ms'):format(status.last.first_ms)
-    end
-    if status.last.tokens_per_second then
-      parts[#parts + 1] = ('%.0f tokens/s'):format(status.last.tokens_per_second)
-    end
-  end
-  parts[#parts + 1] = require('aigc.context').status_line()
-  return table.concat(parts, ', ')
 end
 
 M.commands.complete = {
   run = function()
-    local started, reason, told = require('aigc').complete()
-    if not started and not told then
-      warn(reason)
-    end
+    explain(require('aigc').complete())
+  end,
+}
+
+M.commands.continue = {
+  run = function()
+    explain(require('aigc').continue())
   end,
 }
 
 M.commands.accept = {
-  run = function()
-    if not require('aigc').accept() then
+  run = function(args)
+    local ok, accepted = pcall(require('aigc').accept, args[1])
+    if not ok then
+      vim.notify(accepted, vim.log.levels.ERROR)
+    elseif not accepted then
       warn('there is no suggestion')
     end
+  end,
+  complete = starting({ 'all', 'line', 'sentence', 'word' }),
+}
+
+M.commands.next = {
+  run = function()
+    if not require('aigc').next() then
+      warn('there is no other suggestion')
+    end
+  end,
+}
+
+M.commands.prev = {
+  run = function()
+    if not require('aigc').prev() then
+      warn('there is no other suggestion')
+    end
+  end,
+}
+
+M.commands.toggle = {
+  run = function(args)
+    if args[1] and args[1] ~= 'buffer' then
+      vim.notify("aigc: toggle takes nothing or 'buffer'", vim.log.levels.ERROR)
+      return
+    end
+    local enabled = require('aigc').toggle(args[1] or 'everywhere')
+    local where = args[1] and 'in this buffer' or 'everywhere'
+    vim.api.nvim_echo({ { ('aigc is %s %s'):format(enabled and 'on' or 'off', where) } }, false, {})
+  end,
+  complete = starting({ 'buffer' }),
+}
+
+M.commands.model = {
+  run = function(args)
+    local models = require('aigc.models')
+    if #args == 0 then
+      models.pick()
+      return
+    end
+    local ok, message = models.use(table.concat(args, ' '))
+    if not ok then
+      vim.notify('aigc: ' .. message, vim.log.levels.ERROR)
+    end
+  end,
+  complete = function(lead)
+    local names = vim.tbl_map(function(path)
+      return vim.fn.fnamemodify(path, ':t')
+    end, require('aigc.models').list())
+    return vim.list_extend(names, vim.fn.getcompletion(lead, 'file'))
+  end,
+}
+
+M.commands.log = {
+  run = function()
+    require('aigc.log').open()
   end,
 }
 
@@ -66,7 +120,7 @@ M.commands.dismiss = {
 
 M.commands.status = {
   run = function()
-    vim.api.nvim_echo({ { 'aigc ' .. status_line() } }, false, {})
+    vim.api.nvim_echo({ { table.concat(require('aigc.status').lines(), '\n') } }, false, {})
   end,
 }
 

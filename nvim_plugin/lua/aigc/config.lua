@@ -1,121 +1,7 @@
---- Options: their defaults, where they come from, and what is wrong with them.
+--- The options in force: where they come from, and what is wrong with them.
 local M = {}
 
---- What a user may set, in vim.g.aigc or through setup(). See :help aigc-options.
----@class aigc.Options
----@field model? string
----@field max_tokens? integer
----@field stop? string|string[]
----@field temperature? number
----@field top_p? number
----@field top_k? integer
----@field min_p? number
----@field repetition_penalty? number
----@field frequency_penalty? number
----@field presence_penalty? number
----@field seed? integer
----@field prompt_bytes? integer
----@field suffix_bytes? integer
----@field ring_bytes? integer
----@field context? integer
----@field threads? integer
----@field kv? 'f16'|'f32'
-
---- The same, complete.
----@class aigc.Config: aigc.Options
----@field model string
----@field max_tokens integer
----@field stop string[]
----@field prompt_bytes integer
----@field suffix_bytes integer
----@field ring_bytes integer
-
-local function number(min, max)
-  local range = max and ('a number from %g to %g'):format(min, max)
-    or ('a number not below %g'):format(min)
-  return {
-    wanted = range,
-    check = function(x)
-      return type(x) == 'number' and x >= min and x <= (max or math.huge)
-    end,
-  }
-end
-
-local function integer(min, max)
-  local inner = number(min, max)
-  return {
-    wanted = inner.wanted:gsub('^a number', 'an integer'),
-    check = function(x)
-      return inner.check(x) and x == math.floor(x)
-    end,
-  }
-end
-
-local function is_text(x)
-  return type(x) == 'string' and x ~= '' and not x:find('%z')
-end
-
-local kinds = {
-  model = { wanted = 'the path of a GGUF file', check = is_text },
-  max_tokens = integer(1, 1000000),
-  stop = {
-    wanted = 'a non-empty string or a list of such',
-    check = function(x)
-      if type(x) ~= 'table' then
-        return is_text(x)
-      end
-      local n = 0
-      for _, text in pairs(x) do
-        n = n + 1
-        if not is_text(text) then
-          return false
-        end
-      end
-      return n == #x
-    end,
-  },
-  temperature = number(0),
-  top_p = {
-    wanted = 'a number above 0 and at most 1',
-    check = function(x)
-      return type(x) == 'number' and x > 0 and x <= 1
-    end,
-  },
-  top_k = integer(0),
-  min_p = number(0, 1),
-  repetition_penalty = {
-    wanted = 'a number above 0',
-    check = function(x)
-      return type(x) == 'number' and x > 0
-    end,
-  },
-  frequency_penalty = number(-2, 2),
-  presence_penalty = number(-2, 2),
-  seed = integer(0, 2 ^ 53),
-  prompt_bytes = integer(256, 2 ^ 24),
-  suffix_bytes = integer(0, 2 ^ 20),
-  ring_bytes = integer(0, 2 ^ 20),
-  context = integer(0, 2 ^ 31 - 1),
-  threads = integer(0, 64),
-  kv = {
-    wanted = "'f16' or 'f32'",
-    check = function(x)
-      return x == 'f16' or x == 'f32'
-    end,
-  },
-}
-
-local defaults = {
-  max_tokens = 64,
-  stop = { '\n\n' },
-  temperature = 0,
-  prompt_bytes = 4096,
-  suffix_bytes = 1024,
-  ring_bytes = 0,
-  context = 0,
-  threads = 0,
-  kv = 'f16',
-}
+local options = require('aigc.options')
 
 local FILE = 'aigc-base.gguf'
 
@@ -142,20 +28,24 @@ local function describe(value)
     or type(value)
 end
 
---- Copies what is right from `options` into `config` and says what is not.
+--- Copies what is right from `from` into `config` and says what is not.
 ---@param config table
----@param options any
+---@param from any
 ---@param where string
 ---@param problems string[]
-local function merge(config, options, where, problems)
-  if type(options) ~= 'table' then
-    problems[#problems + 1] = ('%s must be a table, got %s'):format(where, describe(options))
+---@param allowed? table<string, true> option names
+local function merge(config, from, where, problems, allowed)
+  if type(from) ~= 'table' then
+    problems[#problems + 1] = ('%s must be a table, got %s'):format(where, describe(from))
     return
   end
-  for key, value in pairs(options) do
-    local kind = kinds[key]
+  for key, value in pairs(from) do
+    local kind = options.kinds[key]
     if not kind then
       problems[#problems + 1] = ("%s has an unknown option '%s'"):format(where, tostring(key))
+    elseif allowed and not allowed[key] then
+      local message = "%s: option '%s' is not for projects to set"
+      problems[#problems + 1] = message:format(where, key)
     elseif not kind.check(value) then
       problems[#problems + 1] = ("%s: option '%s' must be %s, got %s"):format(
         where,
@@ -163,14 +53,34 @@ local function merge(config, options, where, problems)
         kind.wanted,
         describe(value)
       )
+    elseif key == 'filetypes' then
+      config.filetypes = vim.tbl_extend('force', config.filetypes, value)
     else
       config[key] = value
     end
   end
 end
 
+--- The option list of vim.g.aigc may be a function's.
+local function global_options(problems)
+  local global = vim.g.aigc
+  if type(global) == 'function' then
+    local ok, result = pcall(global)
+    if not ok then
+      problems[#problems + 1] = 'vim.g.aigc: ' .. tostring(result)
+      return nil
+    end
+    return result
+  end
+  return global
+end
+
 ---@type aigc.Options?
 local from_setup
+
+--- What :Aigc model chose in this session.
+---@type string?
+M.chosen_model = nil
 
 ---@param opts? aigc.Options
 function M.setup(opts)
@@ -179,28 +89,33 @@ function M.setup(opts)
   M.report(problems)
 end
 
---- The options in force: defaults, then vim.g.aigc, then what setup() was given. Wrong ones are
---- left out.
+--- The options in force: defaults, then vim.g.aigc, then what setup() was given, then the .aigc.json
+--- of the buffer's project. Wrong ones are left out.
+---@param buf? integer
 ---@return aigc.Config config
 ---@return string[] problems
-function M.get()
-  local config = vim.deepcopy(defaults)
-  local problems = {}
-  local global = vim.g.aigc
-  if type(global) == 'function' then
-    local ok, result = pcall(global)
-    global = ok and result or nil
-    if not ok then
-      problems[#problems + 1] = 'vim.g.aigc: ' .. tostring(result)
-    end
+function M.get(buf)
+  local config = {}
+  for key, value in pairs(options.defaults) do
+    config[key] = value
   end
+  local problems = {}
+  local global = global_options(problems)
   if global ~= nil then
     merge(config, global, 'vim.g.aigc', problems)
   end
   if from_setup ~= nil then
     merge(config, from_setup, 'setup()', problems)
   end
-  config.model = vim.fn.expand(config.model or M.default_model())
+  if buf and config.project then
+    local project, path, message = require('aigc.project').get(buf)
+    if project then
+      merge(config, project, path, problems, options.of_projects)
+    elseif message then
+      problems[#problems + 1] = message
+    end
+  end
+  config.model = vim.fn.expand(M.chosen_model or config.model or M.default_model())
   config.stop = type(config.stop) == 'string' and { config.stop } or config.stop
   table.sort(problems)
   return config, problems
@@ -212,6 +127,14 @@ function M.report(problems)
   if #problems > 0 then
     vim.notify_once('aigc: ' .. table.concat(problems, '\naigc: '), vim.log.levels.ERROR)
   end
+end
+
+--- How suggestions come in a buffer.
+---@param config aigc.Config
+---@param filetype string
+---@return aigc.Trigger
+function M.trigger(config, filetype)
+  return config.filetypes[filetype] or config.filetypes['*'] or config.trigger
 end
 
 return M

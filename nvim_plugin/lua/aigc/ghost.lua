@@ -10,7 +10,7 @@ local wrap = require('aigc.wrap')
 
 local NAMESPACE = vim.api.nvim_create_namespace('aigc')
 local MARK = 1 -- always the same: updated in place, so that nothing flickers
-local GROUP = 'AigcSuggestion'
+local GROUP, INFO_GROUP = 'AigcSuggestion', 'AigcInfo'
 
 ---@type { buf: integer, text: string, key: string, rows: aigc.Row[] }?
 local drawn
@@ -163,6 +163,13 @@ local function inline_mark(buf, text, place, tabstop)
   return mark, #lines
 end
 
+--- Behind the last row of the suggestion.
+local function add_info(mark, info)
+  local rows = mark.virt_lines
+  local chunks = rows and rows[#rows] or mark.virt_text
+  chunks[#chunks + 1] = { ' ' .. info, INFO_GROUP }
+end
+
 --- Virtual lines below the window's last row are not seen: scroll, but never the cursor's line out
 --- of the window.
 local function make_room(place, line_rows, n_lines)
@@ -178,7 +185,8 @@ end
 ---@param row integer from 0
 ---@param col integer in bytes
 ---@param text string may have line feeds and tabs, no other control characters
-function M.draw(row, col, text)
+---@param info? string to be shown behind it
+function M.draw(row, col, text, info)
   local win, buf = vim.api.nvim_get_current_win(), vim.api.nvim_get_current_buf()
   local place = find_place(win, row, col)
   if not place then
@@ -193,6 +201,9 @@ function M.draw(row, col, text)
     mark, n_lines = inline_mark(buf, text, place, tabstop)
   else
     mark, n_lines = overlay_mark(buf, text, after, place, tabstop)
+  end
+  if info then
+    add_info(mark, info)
   end
   mark.id = MARK
   mark.hl_mode = 'combine'

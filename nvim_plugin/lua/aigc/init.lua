@@ -1,4 +1,4 @@
---- What users and other plugins call. No function here blocks the editor.
+--- What users and other plugins call. No function here waits for the model.
 local M = {}
 
 --- Optional: options may as well be in vim.g.aigc (a table, or a function that returns one).
@@ -7,54 +7,121 @@ function M.setup(opts)
   require('aigc.config').setup(opts)
 end
 
+local function suggestion()
+  require('aigc.events')
+  return require('aigc.suggestion')
+end
+
 --- Shows how the text goes on at the cursor, as it is generated.
 ---@return boolean started
 ---@return string? reason why not
+---@return boolean? told the user has been told
 function M.complete()
-  return require('aigc.suggestion').start()
+  return suggestion().start()
 end
 
---- Inserts what is shown. In insert mode map it through <Plug>(aigc-accept), which makes it an undo
---- step of its own.
+--- Inserts what is shown, or a part of it; the rest stays. In insert mode map it through the <Plug>
+--- maps, which make it an undo step of its own.
+---@param part? aigc.Part
 ---@return boolean accepted false if nothing is shown
-function M.accept()
-  return require('aigc.suggestion').accept()
+function M.accept(part)
+  suggestion()
+  return require('aigc.accept').accept(part)
 end
 
---- Takes the suggestion away and stops its request.
+--- Inserts what is shown up to a character and with it.
+---@param char? string read from the keyboard if it is left out
+---@return boolean accepted false if nothing is shown or the character is not in it
+function M.accept_until(char)
+  suggestion()
+  return require('aigc.accept').accept_until(char)
+end
+
+--- Shows the next alternative.
+---@return boolean
+function M.next()
+  return suggestion().cycle(1)
+end
+
+--- Shows the previous alternative.
+---@return boolean
+function M.prev()
+  return suggestion().cycle(-1)
+end
+
+--- Takes the suggestion away and stops its request, or what continue() writes.
 ---@return boolean dismissed false if there was none
 function M.dismiss()
-  return require('aigc.suggestion').dismiss()
+  local stopped = package.loaded['aigc.continue'] and require('aigc.continue').stop() or false
+  return suggestion().dismiss() or stopped
 end
 
 --- Whether a suggestion is on the screen, for maps that fall back to something else.
 ---@return boolean
 function M.visible()
-  return require('aigc.suggestion').visible()
+  return package.loaded['aigc.suggestion'] ~= nil and suggestion().visible()
+end
+
+--- The text that is shown, or ''.
+---@return string
+function M.text()
+  return package.loaded['aigc.suggestion'] and suggestion().shown_text() or ''
+end
+
+--- Writes the next paragraph or block into the buffer, as it is generated, in one undo step.
+---@return boolean started
+---@return string? reason why not
+---@return boolean? told the user has been told
+function M.continue()
+  require('aigc.events')
+  return require('aigc.continue').start()
+end
+
+--- Switches suggestions off and on again.
+---@param scope? 'everywhere'|'buffer'
+---@return boolean enabled now
+function M.toggle(scope)
+  local variables = scope == 'buffer' and vim.b or vim.g
+  variables.aigc_disable = not variables.aigc_disable
+  if variables.aigc_disable then
+    M.dismiss()
+  end
+  return not variables.aigc_disable
+end
+
+--- Uses another model in this session.
+---@param name string path, or name of a file in one of the folders that are looked through
+---@return boolean
+---@return string? message why not
+function M.use_model(name)
+  return require('aigc.models').use(name)
+end
+
+--- Text for the cursor of the current window, for plugins that show it in their own way. The
+--- request ends like any other when a newer one begins.
+---@param callback fun(texts: string[]) once, best first; empty if there is nothing to suggest
+---@return fun() cancel
+function M.request(callback)
+  return require('aigc.source').request(callback)
 end
 
 --- Gives back the model's memory and ends its thread. The next completion starts them again.
 function M.stop()
-  require('aigc.suggestion').dismiss()
-  require('aigc.client').close()
+  if package.loaded['aigc.client'] then
+    M.dismiss()
+    require('aigc.client').close()
+  end
 end
 
----@class aigc.Status
----@field state 'stopped'|'unloaded'|'loading'|'idle'|'running'
----@field visible boolean
----@field model? string path of the model in use
----@field last? { tokens: integer, first_ms?: number, tokens_per_second?: number }
-
---- For a statusline: costs a few microseconds.
 ---@return aigc.Status
 function M.status()
-  local client = require('aigc.client')
-  return {
-    state = client.state(),
-    visible = M.visible(),
-    model = client.model_path(),
-    last = client.last(),
-  }
+  return require('aigc.status').get()
+end
+
+--- For a statusline: a few characters, in microseconds.
+---@return string
+function M.statusline()
+  return require('aigc.status').statusline()
 end
 
 return M

@@ -88,4 +88,44 @@ function M.split_space(text)
   return text, ''
 end
 
+--- Text behind (row, col), at most `budget` bytes, whole lines or whole characters.
+---@param buf integer
+---@param row integer from 0
+---@param col integer in bytes
+---@param budget integer in bytes
+---@return string
+function M.after(buf, row, col, budget)
+  if budget == 0 then
+    return ''
+  end
+  local lines = vim.api.nvim_buf_get_lines(buf, row, row + 1 + math.ceil(budget / 16), false)
+  lines[1] = (lines[1] or ''):sub(col + 1)
+  local kept, bytes = {}, 0
+  for i, line in ipairs(lines) do
+    if bytes + #line + 1 > budget then
+      if i == 1 then
+        kept[1] = line:sub(1, budget):gsub('[\192-\255][\128-\191]*$', '')
+      end
+      break
+    end
+    kept[i] = line
+    bytes = bytes + #line + 1
+  end
+  return table.concat(kept, '\n')
+end
+
+--- The next lines below `row` with text in them, at most two, of a few that are looked at.
+---@param buf integer
+---@param row integer from 0
+---@return string[]
+function M.below(buf, row)
+  local found = {}
+  for _, line in ipairs(vim.api.nvim_buf_get_lines(buf, row + 1, row + 6, false)) do
+    if line:find('%S') and #found < 2 then
+      found[#found + 1] = line:sub(1, 500)
+    end
+  end
+  return found
+end
+
 return M

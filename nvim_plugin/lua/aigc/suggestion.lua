@@ -1,102 +1,75 @@
 --- The suggestion at the cursor, from the request to the end of its life.
 ---
----     start --> (text comes) --> shown --> accepted
+---     start --> (text comes) --> shown --> accepted, whole or piece by piece
 ---                  |               |
 ---                  +---------------+--> dismissed: by a key, by typing something else, by moving
 ---
 --- Typing what the suggestion says keeps it: the typed part is taken off its beginning.
 local M = {}
 
-local client = require('aigc.client')
 local config = require('aigc.config')
-local context = require('aigc.context')
+local generation = require('aigc.generation')
 local ghost = require('aigc.ghost')
+local guard = require('aigc.guard')
+local place = require('aigc.place')
+local prose = require('aigc.prose')
 
 ---@class aigc.Suggestion
----@field buf integer
----@field row integer from 0; where it was asked for
----@field col integer in bytes
----@field before string the line's text before that place
----@field after string and behind it
----@field left_out string a space that stands in the buffer and not in the prompt
----@field text string what the model has said, fit for a buffer
----@field has_begun? boolean
----@field ends_in_return? boolean
----@field typed integer bytes of `text` that the user has typed since
+---@field place aigc.Position where it was asked for
+---@field generation aigc.Generation
+---@field wrap? integer column at which the prose here is broken
+---@field text string the alternative that is shown, as the model said it
+---@field index integer of that alternative
+---@field typed integer bytes of `text` that are in the buffer
+---@field from_typing integer bytes of those that came by other keys than accepting
 ---@field normal boolean asked for in normal mode and still there
----@field running boolean more text may come
----@field drawn_text? string
----@field drawn_typed? integer
+---@field automatic boolean
+---@field hidden? boolean while a completion menu is open
+---@field shown? boolean it has been on the screen
+---@field running boolean AigcDone is still to come
+---@field speculated? boolean
+---@field next? aigc.Generation what would come after it
+---@field wanted_step? integer asked for while it was still coming
+---@field drawn? string what was last drawn, and where
 
 ---@type aigc.Suggestion?
 local current
-
----@type string? text on its way into the buffer, from normal mode
-local to_insert
 
 --- Fires a User event, for statuslines and the like.
 local function announce(event)
   vim.api.nvim_exec_autocmds('User', { pattern = event, modeline = false })
 end
 
---- 'i' for insert mode and a command from it (<C-o>), 'n' for normal mode, 'c' for a command line,
---- else ''.
-local function kind_of(mode)
-  if mode == 'niI' or mode:sub(1, 1) == 'i' then
-    return 'i'
-  end
-  return mode:match('^[nc]') or ''
+--- What is left of it, as the model said it.
+local function remaining(s)
+  return s.text:sub(s.typed + 1)
 end
 
---- Why there should be no suggestion here, or nil.
----@return string?
-local function reason_against()
-  local buf = vim.bo
-  if buf.buftype ~= '' then
-    return ("not in a buffer of type '%s'"):format(buf.buftype)
-  elseif not buf.modifiable or buf.readonly then
-    return 'the buffer cannot be changed'
-  elseif vim.b.aigc_disable then
-    return 'b:aigc_disable is set'
-  elseif vim.b.visual_multi then
-    return 'several cursors are in use'
-  elseif vim.fn.reg_recording() ~= '' or vim.fn.reg_executing() ~= '' then
-    return 'a macro is being recorded or executed'
+--- What is left of it, as it would stand in the buffer.
+---@param s aigc.Suggestion
+---@param text? string a beginning of what is left
+local function as_inserted(s, text)
+  text = text or remaining(s)
+  if not s.wrap or text == '' then
+    return text
   end
+  local _, col, line = place.insertion_point(s.normal)
+  local indent = line:match('^[ \t]*')
+  return prose.fold(text, vim.fn.strdisplaywidth(line:sub(1, col)), s.wrap, indent)
 end
 
---- Where text would go: at the cursor in insert mode, behind the character under it in normal mode
---- (as with `a`).
----@return integer row, integer col, string line
-local function insertion_point(is_normal)
-  local cursor = vim.api.nvim_win_get_cursor(0)
-  local row, col = cursor[1] - 1, cursor[2]
-  local line = vim.api.nvim_get_current_line()
-  if is_normal and col < #line then
-    local char = line:match('^[%z\1-\127\192-\255][\128-\191]*', col + 1)
-    col = col + (char and #char or 1)
+---@param s aigc.Suggestion
+---@param kind 'accepted'|'typed'|'rejected'
+local function tell_outcome(s, kind)
+  if s.shown then
+    require('aigc.hooks').run('outcome', {
+      buf = s.place.buf,
+      kind = kind,
+      shown = s.text,
+      taken = s.text:sub(1, s.typed),
+      prompt = s.generation.prompt.text,
+    })
   end
-  return row, math.min(col, #line), line
-end
-
---- Appends what the model says: line ends as a buffer has them, no other control characters, and no
---- second space. Only the new piece is looked at: the whole of a long text would take too long at
---- each.
-local function append(s, piece)
-  if not s.has_begun and piece:sub(1, #s.left_out) == s.left_out then
-    piece = piece:sub(#s.left_out + 1)
-  end
-  s.has_begun = true
-  if s.ends_in_return and piece:sub(1, 1) == '\n' then
-    piece = piece:sub(2)
-  end
-  s.ends_in_return = piece:sub(-1) == '\r'
-  s.text = s.text .. piece:gsub('\r\n?', '\n'):gsub('[%z\1-\8\11-\31\127]', '')
-end
-
----@return string
-local function remaining()
-  return current and current.text:sub(current.typed + 1) or ''
 end
 
 --- To be called when the request has ended or is given up.
@@ -108,39 +81,74 @@ local function settle(s)
 end
 
 --- Forgets the suggestion and stops its request. Whether there was one.
+---@param kind? 'accepted'|'typed'|'rejected'
 ---@return boolean
-local function finish()
+local function finish(kind)
   local s = current
   if not s then
     return false
   end
   current = nil
-  client.cancel()
+  s.generation:cancel()
+  if s.next and kind ~= 'accepted' then
+    s.next:cancel()
+  end
   ghost.clear()
   settle(s)
+  tell_outcome(s, kind or 'rejected')
+  if s.shown then
+    announce('AigcHide')
+  end
   return true
 end
 
+M.finish = finish
+
 ---@return boolean
 function M.dismiss()
-  return finish()
+  return finish('rejected')
 end
 
---- Whether the cursor and the line are as the suggestion needs them; notes what has been typed of
+--- What is in the buffer between the beginning of the suggestion's line and the cursor, or nil if
+--- the cursor has left for elsewhere.
+local function text_to_cursor(s)
+  local row, col, line = place.insertion_point(s.normal)
+  local from = s.place.row
+  if row < from or row > from + 200 then
+    return nil
+  end
+  if row == from then
+    return line:sub(1, col), line:sub(col + 1)
+  end
+  local lines = vim.api.nvim_buf_get_lines(0, from, row, false)
+  lines[#lines + 1] = line:sub(1, col)
+  return table.concat(lines, '\n'), line:sub(col + 1)
+end
+
+--- Whether the cursor and the line are as the suggestion needs them; notes what is in the buffer of
 --- it.
+---@param s aigc.Suggestion
 local function still_fits(s)
-  if vim.api.nvim_get_current_buf() ~= s.buf then
+  if vim.api.nvim_get_current_buf() ~= s.place.buf then
     return false
   end
-  local row, col, line = insertion_point(s.normal)
-  if row ~= s.row or line:sub(1, s.col) ~= s.before or line:sub(col + 1) ~= s.after then
+  local text, after = text_to_cursor(s)
+  if not text or after ~= s.place.after then
     return false
   end
-  local typed = line:sub(s.col + 1, col)
-  if not vim.startswith(s.text, typed) then
+  local before = s.place.before
+  if s.wrap then
+    local n = prose.follow(before .. s.text, text)
+    -- 'textwidth' takes the space before a break away: what was typed ends before it then.
+    if not n or n < #before then
+      return false
+    end
+    s.typed = n - #before
+  elseif vim.startswith(text, before) and vim.startswith(s.text, text:sub(#before + 1)) then
+    s.typed = #text - #before
+  else
     return false
   end
-  s.typed = #typed
   return true
 end
 
@@ -153,14 +161,50 @@ end
 --- while keys are waiting.
 local function check()
   if current and not is_on_leave() and not still_fits(current) then
-    finish()
+    finish('rejected')
   end
+end
+
+--- The text that is shown, as it would be inserted, or ''.
+---@return string
+function M.shown_text()
+  check()
+  return current and not current.hidden and as_inserted(current) or ''
 end
 
 ---@return boolean
 function M.visible()
   check()
-  return remaining() ~= ''
+  return current ~= nil and not current.hidden and remaining(current) ~= ''
+end
+
+--- Whether there is one, be it shown or still to come.
+---@return boolean
+function M.exists()
+  check()
+  return current ~= nil
+end
+
+--- Which alternative of how many.
+local function position_of(s)
+  local n = #s.generation.list
+  return n > 1 and ('(%d/%d)'):format(s.index, n) or nil
+end
+
+local function draw(s)
+  local row, col = place.insertion_point(s.normal)
+  local text = as_inserted(s)
+  local info = position_of(s)
+  local key = table.concat({ row, col, text, info or '' }, '\0')
+  if s.drawn ~= key then
+    s.drawn = key
+    ghost.draw(row, col, text, info)
+    if not s.shown then
+      s.shown = true
+      generation.counts.shown = generation.counts.shown + 1
+      announce('AigcShow')
+    end
+  end
 end
 
 --- Shows what there is to show, after a movement, a change or more text.
@@ -173,179 +217,254 @@ local function update()
   if not s or is_on_leave() then
     return
   end
-  if remaining() ~= '' then
-    if s.drawn_text ~= s.text or s.drawn_typed ~= s.typed then
-      s.drawn_text, s.drawn_typed = s.text, s.typed
-      ghost.draw(s.row, s.col + s.typed, remaining())
-    end
-  elseif s.running then
+  if s.hidden then
+    return
+  elseif remaining(s) ~= '' then
+    draw(s)
+  elseif s.generation.running then
     ghost.clear() -- nothing yet, or typed as far as the model has come
-    s.drawn_text = nil
+    s.drawn = nil
   else
-    finish() -- nothing was said, or it is typed to its end
+    finish('typed') -- nothing was said, or it is typed to its end
   end
 end
 
-local function redraw()
+M.update = update
+
+function M.redraw()
   if current then
-    current.drawn_text = nil
+    current.drawn = nil
     update()
   end
 end
 
-local function on_mode_changed()
+--- While a completion menu is open.
+---@param hidden boolean
+function M.hide(hidden)
+  local s = current
+  if s and (s.hidden or false) ~= hidden then
+    s.hidden = hidden
+    if hidden then
+      ghost.clear()
+    end
+    s.drawn = nil
+    update()
+  end
+end
+
+--- In idle time, what would be suggested if this one were accepted. Its answer waits in the cache.
+local function speculate(s)
+  local options = s.generation.config
+  if not options.speculate or require('aigc.polite').on_battery or s.generation.mean == nil and s.automatic then
+    return
+  end
+  vim.defer_fn(function()
+    if s ~= current or s.generation.running or s.speculated or s.text == '' or s.normal then
+      return
+    end
+    s.speculated = true
+    local behind = place.behind(s.place, s.text)
+    s.next = generation.start(
+      behind,
+      options,
+      { automatic = s.automatic, extra = s.text },
+      function() end
+    )
+  end, 20)
+end
+
+---@param s aigc.Suggestion
+---@param g aigc.Generation
+local function on_change(s, g)
+  if s ~= current then
+    return
+  end
+  if g.message then
+    finish('rejected')
+    require('aigc.log').tell(g.message)
+    return
+  end
+  if s.index == 1 then
+    s.text = g.list[1] or ''
+  end
+  if not g.running then
+    settle(s)
+    if s.wanted_step then
+      local step = s.wanted_step
+      s.wanted_step = nil
+      vim.schedule(function()
+        M.cycle(step)
+      end)
+    elseif g.complete and s.text ~= '' then
+      speculate(s)
+    end
+  end
+  s.drawn = nil
+  update()
+end
+
+---@class aigc.StartOptions
+---@field automatic? boolean nobody asked for it
+---@field only_cached? boolean
+
+--- Why there can be none here, or nil.
+---@return string? reason
+---@return aigc.Config
+function M.reason_against()
+  local kind = place.kind_of(vim.api.nvim_get_mode().mode)
+  local options, problems = config.get(vim.api.nvim_get_current_buf())
+  config.report(problems)
+  if kind ~= 'i' and kind ~= 'n' then
+    return 'only in insert and normal mode', options
+  end
+  return guard.reason_against(options), options
+end
+
+--- Asks for a suggestion at the cursor, in place of the one that is there.
+---@param options? aigc.StartOptions
+---@return boolean started
+---@return string? reason why not
+---@return boolean? told the user has been told
+function M.start(options)
+  options = options or {}
+  if is_on_leave() then
+    vim.schedule(function()
+      M.start(options)
+    end)
+    return true
+  end
+  local reason, conf = M.reason_against()
+  if reason then
+    return false, reason
+  end
+  finish('rejected')
+  local here = place.here(place.kind_of(vim.api.nvim_get_mode().mode) == 'n')
+  ---@type aigc.Suggestion
+  local s = {
+    place = here,
+    wrap = prose.wrap_column(here.buf),
+    text = '',
+    index = 1,
+    typed = 0,
+    normal = here.normal,
+    automatic = options.automatic or false,
+    running = true,
+  }
+  local g, message = generation.start(here, conf, options, function(g)
+    on_change(s, g)
+  end)
+  if not g then
+    if message then
+      local log = require('aigc.log')
+      local tell = options.automatic and log.tell_once or log.tell
+      tell(message)
+    end
+    return false, message, true
+  end
+  s.generation = g
+  current = s
+  announce('AigcStart')
+  if not g.running then
+    s.text = g.list[1] or ''
+    settle(s)
+    speculate(s)
+    update()
+  end
+  return true
+end
+
+--- The next or previous alternative; asks for more of them at first.
+---@param step integer 1 or -1
+---@return boolean
+function M.cycle(step)
+  check()
+  local s = current
+  if not s or s.typed > 0 then
+    return false
+  end
+  local g = s.generation
+  if g.running then
+    s.wanted_step = step -- when all of the first has come
+    return true
+  end
+  local function show(index)
+    s.index = (index - 1) % #g.list + 1
+    s.text = g.list[s.index]
+    s.drawn, s.speculated = nil, nil
+    update()
+    speculate(s)
+  end
+  local started = generation.more(g, function()
+    if s == current and #g.list > 1 then
+      show(step > 0 and 2 or #g.list)
+    end
+  end)
+  if started then
+    return true
+  elseif #g.list > 1 then
+    show(s.index + step)
+    return true
+  end
+  return false
+end
+
+--- What accepting inserts: a beginning of what is left, in the form of the buffer.
+---@param part fun(text: string): string
+---@return string? text
+---@return string? raw
+function M.part(part)
+  if not M.visible() then
+    return nil
+  end
+  local raw = part(remaining(current))
+  if raw == '' then
+    return nil
+  end
+  return as_inserted(current, raw), raw
+end
+
+--- The suggestion is in the buffer now up to `raw`; whether that was all of it.
+---@param raw string
+---@return boolean
+function M.taken(raw)
+  local s = current
+  if not s then
+    return true
+  end
+  announce('AigcAccept')
+  if raw == remaining(s) then
+    s.typed = #s.text
+    finish('accepted')
+    return true
+  end
+  return false
+end
+
+---@return boolean
+function M.is_normal()
+  return current ~= nil and current.normal
+end
+
+function M.on_mode_changed()
   local s = current
   if not s then
     return
   end
-  local kind = kind_of(vim.v.event.new_mode)
+  local kind = place.kind_of(vim.v.event.new_mode)
   if s.normal and kind == 'i' then
     s.normal = false
     update() -- stays if insert mode begins where the suggestion does
   elseif kind ~= 'c' and kind ~= (s.normal and 'n' or 'i') then
-    finish()
+    finish('rejected')
   elseif vim.v.event.old_mode == 'niI' then
     vim.schedule(update)
   end
 end
 
--- Not cleared: there is nothing to clear, and Neovim looks through all autocommands for it.
-local group = vim.api.nvim_create_augroup('aigc', { clear = false })
-
-local function on(events, callback)
-  vim.api.nvim_create_autocmd(events, {
-    group = group,
-    callback = function()
-      callback() -- and not what it returns: true would delete the autocommand
-    end,
-  })
-end
-
-on({ 'CursorMoved', 'CursorMovedI', 'TextChanged', 'TextChangedI', 'TextChangedP' }, update)
-on('ModeChanged', on_mode_changed)
-on({ 'BufLeave', 'WinLeave' }, finish)
-on({ 'VimResized', 'WinScrolled' }, redraw)
-
-local told = {}
-
---- Says what went wrong: at length once, then in a line.
-local function tell(message)
-  if told[message] then
-    vim.notify('aigc: no suggestion, as said before (:checkhealth aigc)', vim.log.levels.WARN)
-  else
-    told[message] = true
-    vim.notify('aigc: ' .. message, vim.log.levels.ERROR)
-  end
-end
-
----@param s aigc.Suggestion
----@param event aigc.Event
-local function on_event(s, event)
-  if s ~= current then
-    return
-  end
-  if event.kind == 'error' then
-    finish()
-    tell(event.message)
-    return
-  end
-  if event.kind == 'token' then
-    append(s, event.text)
-  else
-    settle(s)
-  end
-  update()
-end
-
---- Asks for a suggestion at the cursor, in place of the one that is there.
----@return boolean started
----@return string? reason why not
----@return boolean? told the user has been told
-function M.start()
-  if is_on_leave() then
-    vim.schedule(M.start)
-    return true
-  end
-  local kind = kind_of(vim.api.nvim_get_mode().mode)
-  local reason = reason_against()
-  if kind ~= 'i' and kind ~= 'n' then
-    reason = 'only in insert and normal mode'
-  end
-  if reason then
-    return false, reason
-  end
-  finish()
-  local options, problems = config.get()
-  config.report(problems)
-  local buf = vim.api.nvim_get_current_buf()
-  local row, col, line = insertion_point(kind == 'n')
-  local around = context.build(buf, row, col, options)
-  local s = {
-    buf = buf,
-    row = row,
-    col = col,
-    before = line:sub(1, col),
-    after = line:sub(col + 1),
-    left_out = around.left_out,
-    text = '',
-    typed = 0,
-    normal = kind == 'n',
-    running = true,
-  }
-  local id, message = client.request(options, around.prompt, function(event)
-    on_event(s, event)
-  end)
-  if not id then
-    tell(message)
-    return false, message, true
-  end
-  current = s
-  announce('AigcStart')
-  return true
-end
-
---- Literally, in one undo step, and so that `.` repeats it: as if pasted.
-local function insert(text)
-  if pcall(vim.api.nvim_paste, text, true, -1) then
-    return
-  end
-  local row, col = insertion_point(false)
-  local lines = vim.split(text, '\n', { plain = true })
-  vim.api.nvim_buf_set_text(0, row, col, row, col, lines)
-  local last_col = #lines[#lines] + (#lines == 1 and col or 0)
-  vim.api.nvim_win_set_cursor(0, { row + #lines, last_col })
-end
-
---- Called by the keys that accept() sends in normal mode.
-function M.insert_pending()
-  local text = to_insert
-  to_insert = nil
-  if text then
-    insert(text)
-  end
-end
-
---- Inserts what is shown. In normal mode it is appended behind the cursor, by `a`, so that `.`
---- repeats it.
----@return boolean accepted
-function M.accept()
-  if not M.visible() then
-    return false
-  end
-  if is_on_leave() then
-    vim.schedule(M.accept)
-    return true
-  end
-  local text = remaining()
-  finish()
-  if kind_of(vim.api.nvim_get_mode().mode) == 'i' then
-    insert(text)
-    return true
-  end
-  to_insert = text
-  local keys = "a<Cmd>lua require('aigc.suggestion').insert_pending()<CR><Esc>"
-  vim.api.nvim_feedkeys(vim.api.nvim_replace_termcodes(keys, true, false, true), 'in', false)
-  return true
+--- For :Aigc status.
+---@return table?
+function M.describe()
+  return current and { automatic = current.automatic, alternatives = #current.generation.list }
 end
 
 return M

@@ -1,0 +1,172 @@
+--- Taking a suggestion, whole or in part, and bringing it into the buffer.
+local M = {}
+
+local place = require('aigc.place')
+local stop = require('aigc.stop')
+local suggestion = require('aigc.suggestion')
+
+---@alias aigc.Part 'all'|'line'|'sentence'|'word'
+
+local CHAR = '[%z\1-\127\192-\255][\128-\191]*'
+
+--- The first word with the white space before it; punctuation is a word of its own. Scripts without
+--- spaces have words as Vim's `w` finds them.
+local function word(text)
+  local space = text:match('^%s*')
+  local class
+  local last = #space
+  for char in text:sub(#space + 1):gmatch(CHAR) do
+    local found = vim.fn.charclass(char)
+    -- An apostrophe stands inside a word.
+    local joins = (char == "'" or char == '’') and class == 2 and text:find('^%a', last + #char + 1)
+    if char:find('^%s') or (class and found ~= class and not joins) then
+      break
+    end
+    class = class or found
+    last = last + #char
+  end
+  return text:sub(1, last)
+end
+
+--- Up to the end of the line; the line end itself goes with the next one.
+local function line(text)
+  local feed = text:match('^\n*()')
+  local last = text:find('\n', feed, true)
+  return last and text:sub(1, last - 1) or text
+end
+
+local function sentence(text)
+  return text:sub(1, stop.sentence(text, true) or #text)
+end
+
+local parts = {
+  all = function(text)
+    return text
+  end,
+  line = line,
+  sentence = sentence,
+  word = word,
+}
+
+--- Up to a character, which is taken too.
+local function up_to(char)
+  return function(text)
+    local _, last = text:find(char, 2, true)
+    if not last then
+      _, last = text:find(char, 1, true)
+    end
+    return last and text:sub(1, last) or ''
+  end
+end
+
+--- 'textwidth' would break the line before a word that gets too long while it is typed; text that
+--- is pasted is left alone. So where the text begins inside such a word, the line is broken first.
+local function break_before_word(text)
+  local width = require('aigc.prose').wrap_column(0)
+  local first = text:match('^[^%s]+')
+  if not width or not first then
+    return
+  end
+  local row, col, current_line = place.insertion_point(false)
+  local before = current_line:sub(1, col)
+  local indent = before:match('^[ \t]*')
+  local from = before:find('[ \t]+[^ \t]*$')
+  if not from or from <= #indent or vim.fn.strdisplaywidth(before .. first) <= width then
+    return
+  end
+  local to = from + #before:match('^[ \t]+', from) - 1
+  vim.api.nvim_buf_set_text(0, row, from - 1, row, to, { '', indent })
+end
+
+--- Literally, in one undo step, and so that `.` repeats it: as if pasted.
+local function insert(text)
+  break_before_word(text)
+  if pcall(vim.api.nvim_paste, text, true, -1) then
+    return
+  end
+  local row, col = place.insertion_point(false)
+  local lines = vim.split(text, '\n', { plain = true })
+  vim.api.nvim_buf_set_text(0, row, col, row, col, lines)
+  local last_col = #lines[#lines] + (#lines == 1 and col or 0)
+  vim.api.nvim_win_set_cursor(0, { row + #lines, last_col })
+end
+
+---@type string? text on its way into the buffer, from normal mode
+local to_insert
+
+--- Called by the keys that take() sends in normal mode.
+function M.insert_pending()
+  local text = to_insert
+  to_insert = nil
+  if text then
+    insert(text)
+  end
+end
+
+--- What the accepted text is followed by may be known already.
+local function show_next(automatic)
+  vim.schedule(function()
+    require('aigc.trigger').after_accept(automatic)
+  end)
+end
+
+---@param part fun(text: string): string
+---@return boolean accepted
+local function take(part)
+  local text, raw = suggestion.part(part)
+  if not text or not raw then
+    return false
+  end
+  if vim.api.nvim_get_mode().mode == 'niI' then
+    vim.schedule(function()
+      take(part)
+    end)
+    return true
+  end
+  if place.kind_of(vim.api.nvim_get_mode().mode) == 'i' then
+    local about = suggestion.describe()
+    local all = suggestion.taken(raw)
+    insert(text)
+    if all then
+      show_next(about ~= nil and about.automatic)
+    end
+    return true
+  end
+  suggestion.taken(raw)
+  suggestion.finish('accepted')
+  to_insert = text
+  local keys = "a<Cmd>lua require('aigc.accept').insert_pending()<CR><Esc>"
+  vim.api.nvim_feedkeys(vim.api.nvim_replace_termcodes(keys, true, false, true), 'in', false)
+  return true
+end
+
+--- Inserts what is shown, or a part of it; the rest stays. In normal mode it is appended behind the
+--- cursor, by `a`, so that `.` repeats it.
+---@param part? aigc.Part
+---@return boolean accepted
+function M.accept(part)
+  local chosen = parts[part or 'all']
+  if not chosen then
+    error(("aigc: no part '%s', there are: all, line, sentence, word"):format(part), 0)
+  end
+  return take(chosen)
+end
+
+--- Inserts up to a character, which is read from the keyboard unless it is given.
+---@param char? string
+---@return boolean accepted
+function M.accept_until(char)
+  if not suggestion.visible() then
+    return false
+  end
+  if not char then
+    local ok, key = pcall(vim.fn.getcharstr)
+    if not ok or key == '\27' or key:byte(1) == 128 then
+      return false
+    end
+    char = key
+  end
+  return take(up_to(char))
+end
+
+return M

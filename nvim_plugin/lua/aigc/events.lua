@@ -1,0 +1,72 @@
+--- Neovim's events, handed to those whom they concern. Loaded when insert mode begins for the first
+--- time, or with the first request.
+local M = {}
+
+local suggestion = require('aigc.suggestion')
+local trigger = require('aigc.trigger')
+
+-- Not cleared: there is nothing to clear, and Neovim looks through all autocommands for it.
+local group = vim.api.nvim_create_augroup('aigc', { clear = false })
+
+local function on(events, callback)
+  vim.api.nvim_create_autocmd(events, {
+    group = group,
+    callback = function()
+      callback() -- and not what it returns: true would delete the autocommand
+    end,
+  })
+end
+
+on({ 'CursorMoved', 'TextChanged' }, suggestion.update)
+
+on('CursorMovedI', function()
+  trigger.cancel() -- a change, which comes after this, starts it anew
+  suggestion.update()
+end)
+
+on('TextChangedI', function()
+  suggestion.hide(false)
+  suggestion.update()
+  trigger.on_change()
+end)
+
+on('TextChangedP', function()
+  local shows = require('aigc.config').get().menu == 'show'
+  suggestion.hide(not shows)
+  suggestion.update()
+  if shows then
+    trigger.on_change()
+  end
+end)
+
+on('CompleteChanged', function()
+  if require('aigc.config').get().menu == 'hide' then
+    suggestion.hide(true)
+  end
+end)
+
+on('CompleteDone', function()
+  vim.schedule(function()
+    suggestion.hide(false)
+    if vim.api.nvim_get_mode().mode == 'i' then
+      trigger.on_change()
+    end
+  end)
+end)
+
+on('ModeChanged', function()
+  suggestion.on_mode_changed()
+  if vim.v.event.new_mode:sub(1, 1) ~= 'i' then
+    trigger.cancel()
+  end
+end)
+
+on({ 'BufLeave', 'WinLeave' }, function()
+  trigger.cancel()
+  suggestion.finish('rejected')
+end)
+
+on('BufEnter', trigger.forget)
+on({ 'VimResized', 'WinScrolled' }, suggestion.redraw)
+
+return M

@@ -1,0 +1,94 @@
+--- Where there are no suggestions: special buffers, huge files, secrets, macros, several cursors.
+local M = {}
+
+--- A line longer than this is data, and looking at it at each key would be felt.
+local MAX_LINE_BYTES = 50000
+
+---@type table<string, table> compiled by pattern
+local compiled = {}
+
+--- Whether a file's name or path matches one of the patterns. Those with a slash are for the path.
+---@param path string
+---@param patterns string[]
+---@return string? pattern
+function M.secret(path, patterns)
+  local name = path:match('[^/]*$')
+  for _, pattern in ipairs(patterns) do
+    local regex = compiled[pattern]
+    if not regex then
+      regex = vim.regex(vim.fn.glob2regpat(pattern))
+      compiled[pattern] = regex
+    end
+    if regex:match_str(pattern:find('/', 1, true) and path or name) then
+      return pattern
+    end
+  end
+end
+
+--- Kept by buffer name, because it is asked at each suggestion.
+---@type { path: string, patterns: string[], pattern?: string }?
+local last_secret
+
+local function secret_of(path, patterns)
+  if not last_secret or last_secret.path ~= path or last_secret.patterns ~= patterns then
+    last_secret = { path = path, patterns = patterns, pattern = M.secret(path, patterns) }
+  end
+  return last_secret.pattern
+end
+
+local function buffer_reason(buf, config)
+  local options = vim.bo[buf]
+  if options.buftype ~= '' then
+    return ("not in a buffer of type '%s'"):format(options.buftype)
+  elseif not options.modifiable or options.readonly then
+    return 'the buffer cannot be changed'
+  elseif vim.g.aigc_disable then
+    return 'g:aigc_disable is set'
+  elseif vim.b[buf].aigc_disable then
+    return 'b:aigc_disable is set'
+  elseif vim.b[buf].visual_multi then
+    return 'several cursors are in use'
+  elseif require('aigc.config').trigger(config, options.filetype) == 'off' then
+    return ("off for the filetype '%s'"):format(options.filetype)
+  end
+end
+
+local function file_reason(buf, config)
+  local path = vim.api.nvim_buf_get_name(buf)
+  local pattern = path ~= '' and secret_of(path, config.secrets)
+  if pattern then
+    return ("the file may hold secrets (it matches '%s')"):format(pattern)
+  end
+  local n_lines = vim.api.nvim_buf_line_count(buf)
+  local bytes = vim.api.nvim_buf_get_offset(buf, n_lines)
+  if config.max_file_bytes > 0 and bytes > config.max_file_bytes then
+    return ('the buffer has %d bytes, more than max_file_bytes (%d)'):format(
+      bytes,
+      config.max_file_bytes
+    )
+  end
+end
+
+--- Why there should be no suggestion at the cursor of the current window, or nil.
+---@param config aigc.Config
+---@return string?
+function M.reason_against(config)
+  local buf = vim.api.nvim_get_current_buf()
+  local reason = buffer_reason(buf, config) or file_reason(buf, config)
+  if reason then
+    return reason
+  elseif vim.fn.reg_recording() ~= '' or vim.fn.reg_executing() ~= '' then
+    return 'a macro is being recorded or executed'
+  elseif vim.fn.col('$') > MAX_LINE_BYTES then
+    return ('the line has more than %d bytes'):format(MAX_LINE_BYTES)
+  elseif config.attach then
+    local ok, wanted = pcall(config.attach, buf)
+    if not ok then
+      return 'option attach: ' .. tostring(wanted)
+    elseif not wanted then
+      return 'option attach says no'
+    end
+  end
+end
+
+return M

@@ -1,0 +1,62 @@
+--- What happened lately, for :Aigc log. In memory only: nothing of what is written reaches a disk.
+local M = {}
+
+local SIZE = 200
+
+---@type string[]
+local lines = {}
+local written = 0
+
+---@param format string
+function M.add(format, ...)
+  local text = select('#', ...) > 0 and format:format(...) or format
+  lines[written % SIZE + 1] = os.date('%H:%M:%S ') .. text:gsub('\n', ' ')
+  written = written + 1
+end
+
+--- The oldest first.
+---@return string[]
+function M.lines()
+  local all = {}
+  for i = math.max(0, written - SIZE), written - 1 do
+    all[#all + 1] = lines[i % SIZE + 1]
+  end
+  return all
+end
+
+--- Opens it in a window of its own.
+function M.open()
+  local buf = vim.api.nvim_create_buf(false, true)
+  local all = M.lines()
+  vim.api.nvim_buf_set_lines(buf, 0, -1, true, #all > 0 and all or { 'nothing has happened yet' })
+  vim.bo[buf].modifiable = false
+  vim.bo[buf].bufhidden = 'wipe'
+  vim.bo[buf].filetype = 'aigclog'
+  vim.cmd('botright 12split')
+  vim.api.nvim_win_set_buf(0, buf)
+  vim.api.nvim_win_set_cursor(0, { math.max(1, #all), 0 })
+end
+
+local told = {}
+
+--- Says what went wrong: at length once, then in a line.
+---@param message string
+function M.tell(message)
+  M.add('error: %s', message)
+  if told[message] then
+    vim.notify('aigc: no suggestion, as said before (:checkhealth aigc)', vim.log.levels.WARN)
+  else
+    told[message] = true
+    vim.notify('aigc: ' .. message, vim.log.levels.ERROR)
+  end
+end
+
+--- For what nobody asked for: says it once and is quiet then.
+---@param message string
+function M.tell_once(message)
+  if not told[message] then
+    M.tell(message)
+  end
+end
+
+return M

@@ -1,0 +1,79 @@
+--- Where a suggestion would go, and what stands around it.
+local M = {}
+
+---@class aigc.Position
+---@field buf integer
+---@field row integer from 0
+---@field col integer in bytes
+---@field before string the line's text before that place
+---@field after string and behind it
+---@field normal boolean in normal mode: behind the character under the cursor
+---@field origin? aigc.Position where the buffer ends and text that is only supposed begins
+
+--- 'i' for insert mode and a command from it (<C-o>), 'n' for normal mode, 'c' for a command line,
+--- else ''.
+---@param mode string
+---@return string
+function M.kind_of(mode)
+  if mode == 'niI' or mode:sub(1, 1) == 'i' then
+    return 'i'
+  end
+  return mode:match('^[nc]') or ''
+end
+
+--- Where text would go: at the cursor in insert mode, behind the character under it in normal mode
+--- (as with `a`).
+---@param is_normal boolean
+---@return integer row, integer col, string line
+function M.insertion_point(is_normal)
+  local cursor = vim.api.nvim_win_get_cursor(0)
+  local row, col = cursor[1] - 1, cursor[2]
+  local line = vim.api.nvim_get_current_line()
+  if is_normal and col < #line then
+    local char = line:match('^[%z\1-\127\192-\255][\128-\191]*', col + 1)
+    col = col + (char and #char or 1)
+  end
+  return row, math.min(col, #line), line
+end
+
+---@param is_normal boolean
+---@return aigc.Position
+function M.here(is_normal)
+  local row, col, line = M.insertion_point(is_normal)
+  return {
+    buf = vim.api.nvim_get_current_buf(),
+    row = row,
+    col = col,
+    before = line:sub(1, col),
+    after = line:sub(col + 1),
+    normal = is_normal,
+  }
+end
+
+--- Whether a word is cut in two by the place.
+---@param place aigc.Position
+---@return boolean
+function M.inside_word(place)
+  return place.before:find('[%w_\128-\255]$') ~= nil and place.after:find('^[%w_\128-\255]') ~= nil
+end
+
+--- The place behind text that is inserted at a place.
+---@param place aigc.Position
+---@param text string
+---@return aigc.Position
+function M.behind(place, text)
+  local whole = place.before .. text
+  local _, feeds = text:gsub('\n', '')
+  local last = whole:match('[^\n]*$')
+  return {
+    buf = place.buf,
+    row = place.row + feeds,
+    col = #last,
+    before = last,
+    after = place.after,
+    normal = false,
+    origin = place,
+  }
+end
+
+return M

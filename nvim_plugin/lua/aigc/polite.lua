@@ -1,0 +1,69 @@
+--- How much of the machine the model may have: fewer threads on battery, or when others need it.
+local M = {}
+
+local uv = vim.uv or vim.loop
+
+local POWER = '/sys/class/power_supply'
+local MOST = 8 -- the engine's own limit when it chooses
+
+--- A machine is loaded when this part of its cores has had work for a minute.
+local LOADED = 0.7
+
+M.on_battery = false
+
+--- Asks the system without waiting: a battery's controller may take its time.
+function M.look()
+  uv.fs_scandir(POWER, function(_, entries)
+    while entries do
+      local name = uv.fs_scandir_next(entries)
+      if not name then
+        return
+      end
+      uv.fs_open(POWER .. '/' .. name .. '/online', 'r', 0, function(_, file)
+        if not file then
+          return -- a battery; what feeds it has this file
+        end
+        uv.fs_read(file, 8, 0, function(_, text)
+          uv.fs_close(file)
+          if text then
+            M.on_battery = vim.trim(text) == '0'
+          end
+        end)
+      end)
+    end
+  end)
+end
+
+---@type integer?
+local cores
+
+---@return integer
+function M.cores()
+  if not cores then
+    cores = uv.available_parallelism and uv.available_parallelism() or #uv.cpu_info()
+  end
+  return cores
+end
+
+--- Why the model has fewer threads than it could, or nil.
+---@return string?
+function M.reason()
+  if M.on_battery then
+    return 'on battery'
+  elseif uv.loadavg() > LOADED * M.cores() then
+    return 'the machine is loaded'
+  end
+end
+
+--- Threads to compute with. 0: as the engine likes.
+---@param config aigc.Config
+---@return integer
+function M.threads(config)
+  if config.threads > 0 or not config.polite then
+    return config.threads
+  end
+  local n = math.max(1, math.min(MOST, M.cores() - 1))
+  return M.reason() and math.max(1, math.floor(n / 2)) or n
+end
+
+return M

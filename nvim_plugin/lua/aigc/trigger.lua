@@ -1,0 +1,107 @@
+--- Suggestions as one types: after a pause, unless somebody is still typing, elsewhere, or asked not
+--- to be disturbed.
+---
+---     keys     _x_x_x________x______
+---     pause     |--|--|------>|-----> debounce
+---     request                 *      only here
+local M = {}
+
+local config = require('aigc.config')
+local place = require('aigc.place')
+local suggestion = require('aigc.suggestion')
+
+local uv = vim.uv or vim.loop
+
+---@type userdata?
+local timer
+
+--- What was seen at the last key: cheap to keep, and asked again only after the pause.
+---@type { buf: integer, tick: integer }?
+local waiting
+
+--- The delay and the mode of a buffer, read again when it is entered and after each pause.
+local delay, mode, mode_buf = 150, nil, nil
+
+local function read_mode(buf)
+  local options = config.get(buf)
+  delay, mode, mode_buf = options.debounce, config.trigger(options, vim.bo[buf].filetype), buf
+end
+
+--- Options may have changed.
+function M.forget()
+  mode_buf = nil
+end
+
+function M.cancel()
+  waiting = nil
+  if timer then
+    timer:stop()
+  end
+end
+
+local function menu_is_open()
+  return vim.fn.pumvisible() == 1
+end
+
+--- The pause was long enough.
+local function fire()
+  local expected = waiting
+  waiting = nil
+  if not expected or vim.api.nvim_get_mode().mode ~= 'i' then
+    return
+  end
+  local buf = vim.api.nvim_get_current_buf()
+  if buf ~= expected.buf or vim.api.nvim_buf_get_changedtick(buf) ~= expected.tick then
+    return
+  end
+  mode_buf = nil
+  if suggestion.exists() or (menu_is_open() and config.get(buf).menu == 'hide') then
+    return
+  end
+  if place.inside_word(place.here(false)) then
+    return -- a word is being mended
+  end
+  suggestion.start({ automatic = true })
+end
+
+local on_timer = vim.schedule_wrap(fire)
+
+--- Something was typed or deleted in insert mode.
+function M.on_change()
+  local buf = vim.api.nvim_get_current_buf()
+  if mode_buf ~= buf then
+    read_mode(buf)
+  end
+  if mode ~= 'auto' or suggestion.exists() then
+    M.cancel()
+    return
+  end
+  waiting = { buf = buf, tick = vim.api.nvim_buf_get_changedtick(buf) }
+  timer = timer or uv.new_timer()
+  timer:start(delay, 0, on_timer)
+end
+
+--- A suggestion was accepted: the next one, if it is known already, needs no pause.
+---@param automatic boolean as that one was
+function M.after_accept(automatic)
+  local buf = vim.api.nvim_get_current_buf()
+  if mode_buf ~= buf then
+    read_mode(buf)
+  end
+  if mode == 'auto' and vim.api.nvim_get_mode().mode == 'i' and not suggestion.exists() then
+    suggestion.start({ automatic = automatic, only_cached = true })
+  end
+end
+
+vim.api.nvim_create_autocmd('VimLeavePre', {
+  group = vim.api.nvim_create_augroup('aigc', { clear = false }),
+  callback = function()
+    M.cancel()
+    if timer then
+      timer:close()
+      timer = nil
+    end
+  end,
+})
+
+return M
