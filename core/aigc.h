@@ -337,11 +337,13 @@ void aigc_bpe_trainer_destroy(aigc_bpe_trainer *t); /* NULL is allowed */
  * merge. */
 aigc_status aigc_bpe_trainer_feed(aigc_bpe_trainer *t, const char *text, size_t len, aigc_error *err);
 
-/* Makes up to n merges. *done: the vocabulary is full, or no pair is frequent enough. */
+/* Makes up to n merges: none in the first calls, which prepare as much as takes some tens of milliseconds each. *done:
+ * the vocabulary is full, or no pair is frequent enough. */
 aigc_status aigc_bpe_trainer_merge(aigc_bpe_trainer *t, int n, bool *done, aigc_error *err);
 
 int aigc_bpe_trainer_n_vocab(const aigc_bpe_trainer *t);
 uint64_t aigc_bpe_trainer_n_words(const aigc_bpe_trainer *t); /* different ones */
+size_t aigc_bpe_trainer_memory(const aigc_bpe_trainer *t);    /* about how many bytes merging them takes */
 
 /* Writes tokenizer.ggml.* to a GGUF file without tensors, under a temporary name until it is complete. */
 aigc_status aigc_bpe_trainer_write(const aigc_bpe_trainer *t, const char *path, const char *name, aigc_error *err);
@@ -495,6 +497,9 @@ aigc_status aigc_trainer_write(const aigc_trainer *t, const char *path, const ch
 
 /* Writes what LoRA learned as an adapter, to be used beside base or merged: llama.cpp's GGUF form, float. */
 aigc_status aigc_trainer_write_adapter(const aigc_trainer *t, const char *path, const char *name, aigc_error *err);
+
+/* Whether aigc_trainer_write() knows the type, before hours of training: AIGC_OK or its AIGC_E_ARGUMENT. */
+aigc_status aigc_trainer_check_type(const char *type, aigc_error *err);
 
 /* ---- recommendation ------------------------------------------------------------------------------------------ */
 

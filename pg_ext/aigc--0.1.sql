@@ -152,4 +152,39 @@ COMMENT ON COLUMN aigc_progress.tokens_per_second IS 'speed of the phase: tokens
 COMMENT ON COLUMN aigc_progress.started IS 'when the function began';
 COMMENT ON COLUMN aigc_progress.estimated_end IS 'when the phase will end at this speed; NULL if not known';
 
+-- Who may put models into the model directory: superusers, and who is granted this role. It belongs to the cluster, not
+-- to the extension: it may be there already, it stays when the extension is dropped, and a dump of the database leads
+-- to it through CREATE EXTENSION.
+DO $$
+BEGIN
+    CREATE ROLE aigc_trainer NOLOGIN;
+    COMMENT ON ROLE aigc_trainer IS 'may make models with train_model() and finetune_model() of the extension aigc';
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END
+$$;
+
+CREATE FUNCTION train_model(
+    name text,
+    query text,
+    options jsonb DEFAULT '{}',
+    OUT model text,
+    OUT texts bigint,
+    OUT skipped bigint,
+    OUT parameters bigint,
+    OUT steps bigint,
+    OUT tokens bigint,
+    OUT loss float8,
+    OUT bits_per_byte float8,
+    OUT seconds float8
+) RETURNS record
+AS 'MODULE_PATHNAME', 'sql_train_model'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000000;
+
+COMMENT ON FUNCTION train_model(text, text, jsonb) IS
+'trains a model, and a vocabulary, on the texts of a query and puts it into the model directory under a name';
+
+REVOKE ALL ON FUNCTION train_model(text, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION train_model(text, text, jsonb) TO aigc_trainer;
+
 -- ---- end of training ------------------------------------------------------------------------------------------------

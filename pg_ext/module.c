@@ -10,6 +10,7 @@
 #include "aigc_pg.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "training.h"
 #include "utils/guc.h"
 
 #ifdef PG_MODULE_MAGIC_EXT
@@ -30,6 +31,7 @@ int setting_kv_memory;
 int setting_kv_type = AIGC_KV_F16;
 int setting_max_tokens;
 int setting_seed;
+int setting_training_memory;
 
 PGDLLEXPORT void _PG_init(void);
 
@@ -104,10 +106,18 @@ static void define_sampling_settings(void)
                             -1, INT_MAX, PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
+static void define_training_settings(void)
+{
+    DefineCustomIntVariable("aigc.training_memory", "Sets the most memory that training a model may use.",
+                            "What is planned for weights, gradients, activations and text, in the session that trains.",
+                            &setting_training_memory, 4096, 1, 1 << 30, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+}
+
 void _PG_init(void)
 {
     define_model_settings();
     define_engine_settings();
     define_sampling_settings();
+    define_training_settings();
     MarkGUCPrefixReserved("aigc");
 }

@@ -20,7 +20,15 @@
 #include "text/bpe.h"
 #include "text/tokenizer.h"
 
-enum { BYTES = 256, MAX_VOCAB = 1 << 24 };
+enum {
+    BYTES = 256,
+    MAX_VOCAB = 1 << 24,
+    SPLIT_AT_ONCE = 1 << 18, /* bytes of words that a call splits: some tens of milliseconds */
+    /* About what merging takes for each byte of the words (its symbol, its place in a pair's list) and for each word.
+     */
+    MEMORY_BYTE = 16,
+    MEMORY_WORD = 64,
+};
 
 typedef struct symbols {
     int32_t *ids; /* into bpe_trainer.ids */
@@ -44,6 +52,8 @@ struct aigc_bpe_trainer {
     bool merging;
     symbols *split; /* [words.n] */
     int32_t *ids;   /* the symbols of all words */
+    uint32_t n_split;
+    int32_t byte_id[BYTES];
     pair_table pairs;
     pair_queue queue;
     merge *merges;
@@ -212,31 +222,36 @@ static bool queue_pairs(aigc_bpe_trainer *t)
     return true;
 }
 
-/* Splits all words into bytes and counts their pairs. */
 static bool begin_merging(aigc_bpe_trainer *t)
 {
     t->merging = true;
     t->split = aigc_calloc((size_t)t->words.n + 1, sizeof *t->split);
     t->ids = aigc_calloc(t->words.n_bytes + 1, sizeof *t->ids);
-    if (t->split == NULL || t->ids == NULL)
-        return false;
-    int32_t byte_id[BYTES], *next = t->ids;
     for (int byte = 0; byte < BYTES; byte++) {
         char c = (char)byte;
-        byte_id[byte] = (int32_t)(t->special.n + string_set_find(&t->tokens, &c, 1));
+        t->byte_id[byte] = (int32_t)(t->special.n + string_set_find(&t->tokens, &c, 1));
     }
-    for (uint32_t w = 0; w < t->words.n; w++) {
+    return t->split != NULL && t->ids != NULL;
+}
+
+/* Splits the next words into bytes and counts their pairs. */
+static bool split_words(aigc_bpe_trainer *t)
+{
+    size_t done = 0;
+    for (; t->n_split < t->words.n && done < SPLIT_AT_ONCE; t->n_split++) {
+        uint32_t w = t->n_split;
         size_t len;
         const char *s = string_set_at(&t->words, w, &len);
-        t->split[w] = (symbols){next, (uint32_t)len};
+        int32_t *ids = w > 0 ? t->split[w - 1].ids + t->split[w - 1].n : t->ids;
+        t->split[w] = (symbols){ids, (uint32_t)len};
         for (size_t i = 0; i < len; i++)
-            next[i] = byte_id[(unsigned char)s[i]];
+            ids[i] = t->byte_id[(unsigned char)s[i]];
         for (size_t i = 1; i < len; i++)
-            if (!note_pair(t, next[i - 1], next[i], 1, w))
+            if (!note_pair(t, ids[i - 1], ids[i], 1, w))
                 return false;
-        next += len;
+        done += len;
     }
-    return queue_pairs(t);
+    return t->n_split < t->words.n || queue_pairs(t);
 }
 
 /* ---- merging ---- */
@@ -334,6 +349,10 @@ aigc_status aigc_bpe_trainer_merge(aigc_bpe_trainer *t, int n, bool *done, aigc_
 {
     *done = false;
     bool ok = t->merging || begin_merging(t);
+    if (ok && t->n_split < t->words.n)
+        ok = split_words(t);
+    if (t->n_split < t->words.n)
+        n = 0;
     for (int i = 0; i < n && ok && !*done; i++) {
         *done = aigc_bpe_trainer_n_vocab(t) >= t->vocab_size;
         if (!*done)
@@ -350,6 +369,11 @@ int aigc_bpe_trainer_n_vocab(const aigc_bpe_trainer *t)
 uint64_t aigc_bpe_trainer_n_words(const aigc_bpe_trainer *t)
 {
     return t->words.n;
+}
+
+size_t aigc_bpe_trainer_memory(const aigc_bpe_trainer *t)
+{
+    return t->words.n_bytes * MEMORY_BYTE + (size_t)t->words.n * MEMORY_WORD;
 }
 
 /* ---- writing ---- */

@@ -527,6 +527,12 @@ aigc_status aigc_trainer_evaluate(aigc_trainer *t, aigc_train_score *score, aigc
 
 /* ---- models ---- */
 
+aigc_status aigc_trainer_check_type(const char *type, aigc_error *err)
+{
+    tensor_type found;
+    return rewrite_find_type(type, &found, err);
+}
+
 aigc_status aigc_trainer_write(const aigc_trainer *t, const char *path, const char *type, const char *name,
                                aigc_error *err)
 {
