@@ -489,6 +489,12 @@ typedef struct aigc_train_score {
 /* How well the model does on the AIGC_TEXT_VALID text: windows of a context, spread evenly over the text. */
 aigc_status aigc_trainer_evaluate(aigc_trainer *t, aigc_train_score *score, aigc_error *err);
 
+/* Metadata for aigc_trainer_write(): "tokenizer.chat_template", "general.description", "general.license" or another
+ * general.*. The value is copied; a later one for the same key counts. Errors: AIGC_E_ARGUMENT for another key,
+ * AIGC_E_TEXT.
+ */
+aigc_status aigc_trainer_annotate(aigc_trainer *t, const char *key, const char *value, aigc_error *err);
+
 /* Writes the model as a GGUF file whose matrices have this type ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K";
  * F16 where rows are not whole blocks of it). With base, also what LoRA learned, merged into it; type NULL: the type
  * that each matrix of base has; name NULL: its name. */

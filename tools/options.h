@@ -62,6 +62,7 @@ typedef struct settings {
     text_list special;
     aigc_train_options train;
     const char *tokenizer, *valid, *log, *checkpoint, *resume_from, *type, *name;
+    const char *description, *license, *chat_template;
     int steps, more, save_every, valid_every; /* steps -1: not given */
     double minutes;
     bool resume;

@@ -248,9 +248,47 @@ static int write_model(const training *tr)
     return EXIT_OK;
 }
 
+static int annotate(const training *tr, const char *key, const char *value)
+{
+    aigc_error err;
+    if (value == NULL || aigc_trainer_annotate(tr->trainer, key, value, &err) == AIGC_OK)
+        return EXIT_OK;
+    return complain("%s", err.message);
+}
+
+static int annotate_template(const training *tr)
+{
+    static const char key[] = "tokenizer.chat_template";
+    settings from_file = *tr->s;
+    char *text;
+    size_t len;
+    if (tr->s->chat_template == NULL || strchr(tr->s->chat_template, '{') != NULL)
+        return annotate(tr, key, tr->s->chat_template);
+    from_file.file = tr->s->chat_template;
+    int status = read_text(&from_file, &text, &len);
+    if (status != EXIT_OK)
+        return status;
+    bool whole = strlen(text) == len;
+    if (whole && len > 0 && text[len - 1] == '\n')
+        text[len - 1] = '\0'; /* the file's, not the template's, as Jinja has it */
+    status = whole ? annotate(tr, key, text) : complain("%s: a NUL in it", tr->s->chat_template);
+    free(text);
+    return status;
+}
+
+static int annotate_all(const training *tr)
+{
+    int status = annotate(tr, "general.description", tr->s->description);
+    if (status == EXIT_OK)
+        status = annotate(tr, "general.license", tr->s->license);
+    return status == EXIT_OK ? annotate_template(tr) : status;
+}
+
 static int train(training *tr)
 {
-    int status = feed_all(tr);
+    int status = annotate_all(tr);
+    if (status == EXIT_OK)
+        status = feed_all(tr);
     if (status != EXIT_OK)
         return status;
     print_plan(tr);

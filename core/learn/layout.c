@@ -325,11 +325,13 @@ static void set_f32(gguf_writer *w, const learn_layout *l, const char *suffix, f
     gguf_writer_set_f32(w, key, value);
 }
 
-static void set_metadata(gguf_writer *w, const learn_layout *l, const gguf_file *vocabulary, const char *name)
+static void set_metadata(gguf_writer *w, const learn_layout *l, const model_metadata *m)
 {
     const hyperparameters *hp = &l->hp;
     gguf_writer_set_string(w, "general.architecture", l->recipe->name, strlen(l->recipe->name));
-    gguf_writer_set_string(w, "general.name", name, strlen(name));
+    gguf_writer_set_string(w, "general.name", m->name, strlen(m->name));
+    for (size_t i = 0; i < m->n_notes; i++)
+        gguf_writer_set_string(w, m->notes[i].key, m->notes[i].value, strlen(m->notes[i].value));
     set_u32(w, l, "block_count", hp->n_layers);
     set_u32(w, l, "context_length", l->n_positions);
     set_u32(w, l, "embedding_length", hp->n_embd);
@@ -342,8 +344,8 @@ static void set_metadata(gguf_writer *w, const learn_layout *l, const gguf_file 
         set_u32(w, l, "rope.dimension_count", hp->n_rot);
         set_f32(w, l, "rope.freq_base", hp->rope_base);
     }
-    if (vocabulary != NULL)
-        gguf_writer_copy_prefix(w, vocabulary, "tokenizer.");
+    if (m->vocabulary != NULL)
+        gguf_writer_copy_prefix(w, m->vocabulary, "tokenizer.");
 }
 
 static tensor_type type_of(const learn_layout *l, int i, tensor_type type)
@@ -380,13 +382,13 @@ static aigc_status write_tensors(gguf_writer *w, const learn_layout *l, const fl
 }
 
 aigc_status layout_write_model(const learn_layout *l, const float *weights, tensor_type type,
-                               const gguf_file *vocabulary, const char *name, const char *path, aigc_error *err)
+                               const model_metadata *metadata, const char *path, aigc_error *err)
 {
     gguf_writer *w;
     aigc_status status = gguf_writer_create(&w, err);
     if (status != AIGC_OK)
         return status;
-    set_metadata(w, l, vocabulary, name);
+    set_metadata(w, l, metadata);
     for (int i = 0; i < l->n_tensors; i++) {
         const learn_tensor *t = &l->tensors[i];
         uint64_t dims[2] = {t->k, t->rows};

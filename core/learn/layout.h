@@ -77,9 +77,22 @@ static inline size_t layout_trained_floats(const learn_layout *layout)
  * stream (Radford et al., 2019); norms 1, biases 0. The same seed gives the same bits. */
 void layout_start(const learn_layout *layout, uint64_t seed, float *weights);
 
+/* A pair of metadata whose value is text. */
+typedef struct model_note {
+    char *key, *value;
+} model_note;
+
+/* What a model's file says besides shape and weights. */
+typedef struct model_metadata {
+    const gguf_file *vocabulary; /* whose tokenizer.* is copied; NULL: none */
+    const char *name;
+    const model_note *notes; /* before them: a key is written once */
+    size_t n_notes;
+} model_metadata;
+
 /* Writes a model file: matrices as `type` where their rows are whole blocks of it, else as F16; vectors and learned
- * positions as F32. The vocabulary is copied from `vocabulary` (may be NULL: none). */
+ * positions as F32. */
 aigc_status layout_write_model(const learn_layout *layout, const float *weights, tensor_type type,
-                               const gguf_file *vocabulary, const char *model_name, const char *path, aigc_error *err);
+                               const model_metadata *metadata, const char *path, aigc_error *err);
 
 #endif

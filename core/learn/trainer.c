@@ -241,6 +241,7 @@ void aigc_trainer_destroy(aigc_trainer *t)
         gguf_close(t->vocabulary);
     }
     aigc_model_close(t->init);
+    trainer_free_notes(t);
     free(t->ids);
     free(t->targets);
     free(t->first);
@@ -539,8 +540,9 @@ aigc_status aigc_trainer_write(const aigc_trainer *t, const char *path, const ch
     tensor_type as;
     if (t->options.base != NULL)
         return trainer_write_base(t, path, type, name, err);
+    const model_metadata metadata = {t->vocabulary, name, t->notes, t->n_notes};
     aigc_status status = rewrite_find_type(type, &as, err);
-    return status == AIGC_OK ? layout_write_model(learner_layout(t->core), learner_weights(t->core), as, t->vocabulary,
-                                                  name, path, err)
-                             : status;
+    return status == AIGC_OK
+               ? layout_write_model(learner_layout(t->core), learner_weights(t->core), as, &metadata, path, err)
+               : status;
 }

@@ -13,6 +13,8 @@ struct aigc_trainer {
     gguf_file *vocabulary; /* init's, or our own */
     tokenizer *tokens;     /* likewise */
     uint64_t init_hash;
+    model_note *notes; /* to be written into the model */
+    size_t n_notes;
     learner *core;
     corpus text[2];      /* by aigc_train_text */
     dataset examples[2]; /* likewise; one of both is empty */
@@ -38,6 +40,9 @@ size_t trainer_fill(aigc_trainer *t, aigc_train_text kind, size_t sequence, size
 /* Sets the schedule and, the first time, the order of windows: text can't be added afterwards. warmup: steps, or -1 to
  * take those of the options. */
 aigc_status trainer_prepare(aigc_trainer *t, uint64_t n_steps, int64_t warmup, aigc_error *err);
+
+/* notes.c */
+void trainer_free_notes(aigc_trainer *t);
 
 /* adapt.c: a model file as the base of a run. */
 

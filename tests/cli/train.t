@@ -128,6 +128,21 @@ for my $type ('F16', 'BF16', 'Q8_0') {
 ($out, $err, $status) = aigc('train', '--init', "$dir/gpt2.gguf", '--steps', 2, '-o', "$dir/init2.gguf", $text);
 is($status, 0, 'from a gpt2 in Q8_0') or diag $err;
 
+# What the file says of the model.
+open my $jinja, '>', "$dir/chat.jinja" or die;
+print $jinja "{% for m in messages %}{{ m.content }}\n{% endfor %}\n";
+close $jinja;
+aigc('train', @init, '--steps', 0, '--chat-template', "$dir/chat.jinja", '--description', 'a small one', '--license', 'MIT',
+    '-o', "$dir/chat.gguf", $text);
+my ($says) = aigc('inspect', '-v', '-m', "$dir/chat.gguf");
+like($says, qr/^general\.description = a small one$/m, 'description');
+like($says, qr/^general\.license = MIT$/m,             'license');
+like($says, qr/^tokenizer\.chat_template = \{% for m in messages %\}\{\{ m\.content \}\}\\n\{% endfor %\}$/m,
+    'chat template, without the last newline of its file');
+aigc('train', '--init', "$dir/chat.gguf", '--steps', 0, '--chat-template', '{{ 1 }}', '-o', "$dir/chat2.gguf", $text);
+($says) = aigc('inspect', '-v', '-m', "$dir/chat2.gguf");
+like($says, qr/^tokenizer\.chat_template = \{\{ 1 \}\}$/m, 'another one goes before that of the model begun from');
+
 # A stable schedule whose end is not known: a branch falls, the trunk goes on, and neither sees the other.
 my @trunk = (@shape, '--lr', '0.01', '--warmup', 3, '--schedule', 'stable', '--valid', "$dir/valid.txt");
 my @flat = (@trunk, '--decay', 0, '-o', "$dir/trunk.gguf");
@@ -176,6 +191,8 @@ refused(1, 'at step 40, but the learning rate should have fallen since step 31',
     @trunk, '--decay', 10, '--steps', 41, '--resume-from', "$dir/trunk.gguf.checkpoint", '-o', "$dir/x.gguf", $text);
 refused(1, 'has made 40 steps, more than 39', @flat, '--steps', 39, '--resume', $text);
 refused(1, 'would be overwritten', @flat, '--more', 9, '--resume-from', "$dir/trunk.gguf.checkpoint", $text);
+refused(1, 'cannot open nowhere', @init, '--chat-template', 'nowhere', '--steps', 1, '-o', "$dir/x.gguf", $text);
+refused(1, 'must be text in UTF-8', @init, '--license', "\xff", '--steps', 1, '-o', "$dir/x.gguf", $text);
 refused(2, 'either --resume or --resume-from', @flat, '--more', 9, '--resume', '--resume-from', 'x', $text);
 refused(2, '--more says how long', @flat, '--more', 9, '--resume', $text);
 refused(1, 'the metadata lack train.step', @run, '--checkpoint', $tok, '--resume', '-o', "$dir/x.gguf", $text);

@@ -165,6 +165,7 @@ static void check_engine(const learn_shape *shape, const char *directory)
     learner *l = make_learner(shape);
     batch_memory memory;
     learn_batch b = make_batch(shape, 3, &memory);
+    const model_metadata metadata = {.name = "trained"};
     int n = shape->n_context;
     char path[4224];
     double loss, norm;
@@ -178,7 +179,7 @@ static void check_engine(const learn_shape *shape, const char *directory)
     }
     assert_int_equal(learner_loss(l, &b, &loss, &err), AIGC_OK);
     snprintf(path, sizeof path, "%s/%s.gguf", directory, shape->arch);
-    if (layout_write_model(learner_layout(l), learner_weights(l), TYPE_F32, NULL, "trained", path, &err) != AIGC_OK)
+    if (layout_write_model(learner_layout(l), learner_weights(l), TYPE_F32, &metadata, path, &err) != AIGC_OK)
         fail_msg("%s", err.message);
     double score = engine_score(path, memory.ids, (size_t)n);
     print_message("# %s: loss %.6f, by the engine %.6f\n", shape->arch, loss / (n - 1), -score / (n - 1));
