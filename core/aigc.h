@@ -440,6 +440,10 @@ typedef struct aigc_trainer_info {
 
 void aigc_trainer_describe(const aigc_trainer *t, aigc_trainer_info *info);
 
+/* How often an epoch reads the text to train on that is fed from now on: 1 at first, 2 is twice, 0.5 every other time,
+ * 0 never. Not for pairs and preferences. */
+aigc_status aigc_trainer_weigh(aigc_trainer *t, double weight, aigc_error *err);
+
 /* Adds text (UTF-8): documents, each ended by a line "<|endoftext|>" or the end of the text. */
 aigc_status aigc_trainer_feed(aigc_trainer *t, aigc_train_text kind, const char *text, size_t len, aigc_error *err);
 

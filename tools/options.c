@@ -18,6 +18,7 @@ typedef enum option_kind {
     KIND_KV,        /* aigc_kv_type */
     KIND_TEXTS,     /* text_list, given several times */
     KIND_INTS,      /* int_list, separated by commas, each min to max */
+    KIND_REALS,     /* real_list, separated by commas, each min to max */
     KIND_BIAS,      /* bias_list, ID:BIAS given several times */
     KIND_MIB,       /* size_t, in MiB on the command line */
     KIND_SCHEDULE,  /* aigc_train_schedule */
@@ -116,6 +117,8 @@ static const option_spec specs[] = {
     {"init", 0, KIND_TEXT, FOR_TRAIN, AT(train.init), 0, 0, "FILE",
      "instead: a model to begin from; vocabulary, shape and weights are its"},
     {"valid", 0, KIND_TEXT, FOR_TRAIN, AT(valid), 0, 0, "FILE", "text to evaluate on, held out"},
+    {"weights", 0, KIND_REALS, FOR_TRAIN, AT(weights), 0, 1000, "LIST",
+     "how often an epoch reads each TEXT, in their order, such as 1,2.5 [1 each]"},
     {"arch", 0, KIND_TEXT, FOR_TRAIN, AT(train.architecture), 0, 0, "NAME", "llama, qwen2 or gpt2 [llama]"},
     {"layers", 0, KIND_INT, FOR_TRAIN, AT(train.n_layers), 1, 1024, "N", "layers [6]"},
     {"width", 0, KIND_INT, FOR_TRAIN, AT(train.n_embd), 1, 1 << 20, "N", "width of the residual stream [256]"},
@@ -231,6 +234,27 @@ static bool parse_ints(const char *text, double min, double max, int_list *list)
     }
 }
 
+/* "1,0.5,3" */
+static bool parse_reals(const char *text, double min, double max, real_list *list)
+{
+    char number[64];
+    list->n = 0;
+    for (;;) {
+        size_t len = strcspn(text, ",");
+        double value;
+        if (list->n == LIST_MAX || len >= sizeof number)
+            return false;
+        memcpy(number, text, len);
+        number[len] = '\0';
+        if (!parse_real(number, &value) || value < min || value > max)
+            return false;
+        list->items[list->n++] = value;
+        if (text[len] == '\0')
+            return true;
+        text += len + 1;
+    }
+}
+
 /* "ID:BIAS" */
 static bool parse_bias(const char *text, bias_list *list)
 {
@@ -324,6 +348,8 @@ static bool store(const option_spec *spec, const char *text, void *field)
         return append_text(text, field);
     case KIND_INTS:
         return parse_ints(text, spec->min, spec->max, field);
+    case KIND_REALS:
+        return parse_reals(text, spec->min, spec->max, field);
     case KIND_BIAS:
         return parse_bias(text, field);
     }
@@ -346,6 +372,9 @@ static void describe_kind(const option_spec *spec, char *out, size_t size)
         break;
     case KIND_INTS:
         snprintf(out, size, ": not a list of whole numbers from %.0f to %.0f, such as 1,2,4", spec->min, spec->max);
+        break;
+    case KIND_REALS:
+        snprintf(out, size, ": not a list of numbers from %g to %g, such as 1,0.5", spec->min, spec->max);
         break;
     case KIND_TEXTS:
         snprintf(out, size, ": empty, or given more than %d times", LIST_MAX);

@@ -36,6 +36,11 @@ typedef struct int_list {
     size_t n;
 } int_list;
 
+typedef struct real_list {
+    double items[LIST_MAX];
+    size_t n;
+} real_list;
+
 typedef struct bias_list {
     aigc_logit_bias items[LIST_MAX];
     size_t n;
@@ -62,6 +67,7 @@ typedef struct settings {
     text_list special;
     aigc_train_options train;
     const char *tokenizer, *valid, *log, *checkpoint, *resume_from, *type, *name;
+    real_list weights; /* of the texts */
     const char *description, *license, *chat_template;
     int steps, more, save_every, valid_every; /* steps -1: not given */
     double minutes;

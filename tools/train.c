@@ -43,8 +43,12 @@ static int feed_file(const training *tr, aigc_train_text kind, const char *path)
 static int feed_all(const training *tr)
 {
     int status = EXIT_OK;
-    for (size_t i = 0; i < tr->s->files.n && status == EXIT_OK; i++)
+    aigc_error err;
+    for (size_t i = 0; i < tr->s->files.n && status == EXIT_OK; i++) {
+        if (tr->s->weights.n > 0 && aigc_trainer_weigh(tr->trainer, tr->s->weights.items[i], &err) != AIGC_OK)
+            return complain("%s", err.message);
         status = feed_file(tr, AIGC_TEXT_TRAIN, tr->s->files.items[i]);
+    }
     if (status == EXIT_OK && tr->s->valid != NULL)
         status = feed_file(tr, AIGC_TEXT_VALID, tr->s->valid);
     return status;
@@ -314,6 +318,8 @@ static int check_usage(const settings *s)
         what = "give either --tokenizer or --init, whose vocabulary is taken";
     else if (s->files.n == 0)
         what = "no text files given";
+    else if (s->weights.n > 0 && s->weights.n != s->files.n)
+        what = "--weights must be as many as the text files";
     else if (s->resume && s->resume_from != NULL)
         what = "give either --resume or --resume-from";
     else if (s->more > 0 && (s->resume_from == NULL || s->steps >= 0 || s->minutes > 0))
@@ -367,7 +373,8 @@ const command command_train = {
     .summary = "train a model on text",
     .synopsis = "(-t TOKENIZER | --init MODEL) -o MODEL (--steps N | --minutes M) [options] TEXT...",
     .details =
-        "Trains a model on text files (UTF-8; documents end with a line <|endoftext|>) and writes it as a GGUF file.\n"
+        "Trains a model on text files (UTF-8; documents end with a line <|endoftext|>; --weights mixes them) and "
+        "writes it as a GGUF file.\n"
         "The vocabulary is that of TOKENIZER, a file that `aigc train-tokenizer` wrote or any model with one; with\n"
         "--init, vocabulary, shape and first weights are those of a model (of any type that aigc runs).\n"
         "\n"

@@ -9,7 +9,7 @@
 
 static const char SEPARATOR[] = "<|endoftext|>";
 
-enum { ORDER_STREAM = 1 << 20 }; /* random streams from here on are those of epochs */
+enum { MOST_WEIGHT = 1000, ORDER_STREAM = 1 << 20 }; /* random streams from here on are those of epochs */
 
 static const uint64_t FNV_START = 0xcbf29ce484222325u, FNV_PRIME = 0x100000001b3u;
 
@@ -27,6 +27,7 @@ aigc_status corpus_create(corpus *c, const tokenizer *tokens, aigc_error *err)
 void corpus_free(corpus *c)
 {
     free(c->ids);
+    free(c->parts);
     *c = (corpus){0};
 }
 
@@ -104,6 +105,26 @@ aigc_status corpus_add(corpus *c, const char *text, size_t len, aigc_error *err)
     return AIGC_OK;
 }
 
+aigc_status corpus_weigh(corpus *c, double weight, aigc_error *err)
+{
+    if (!(weight >= 0 && weight <= MOST_WEIGHT))
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the weight of a text must be from 0 to %d, not %g", MOST_WEIGHT,
+                         weight);
+    if (weight == (c->n_parts > 0 ? c->parts[c->n_parts - 1].weight : 1))
+        return AIGC_OK;
+    corpus_part *larger = aigc_realloc_array(c->parts, c->n_parts + 2, sizeof *larger);
+    if (larger == NULL)
+        return aigc_fail_memory(err, "the parts of the text", (c->n_parts + 2) * sizeof *larger);
+    c->parts = larger;
+    if (c->n_parts == 0)
+        c->parts[c->n_parts++] = (corpus_part){0, 1};
+    c->parts[c->n_parts++] = (corpus_part){c->n, weight};
+    uint64_t bits;
+    memcpy(&bits, &weight, sizeof bits);
+    c->hash = (c->hash ^ bits) * FNV_PRIME;
+    return AIGC_OK;
+}
+
 /* Whether a document begins with id number i. */
 static bool begins(const corpus *c, size_t i)
 {
@@ -138,8 +159,15 @@ static void shuffle(window_order *o, uint64_t epoch)
     random_seed(&r, o->seed, ORDER_STREAM + epoch);
     o->epoch = epoch;
     o->shift = (size_t)(random_unit(&r) * (double)o->n_context);
-    for (size_t i = 0; i < o->n_windows; i++)
-        o->order[i] = (uint32_t)i;
+    size_t n = 0;
+    for (size_t i = 0; i < o->n_runs; i++) {
+        const window_run *run = &o->runs[i];
+        size_t at = run->n > 0 ? (size_t)(epoch * run->n_taken % run->n) : 0;
+        for (size_t j = 0; j < run->n_taken; j++) {
+            o->order[n++] = (uint32_t)(run->first + at);
+            at = at + 1 < run->n ? at + 1 : 0;
+        }
+    }
     for (size_t i = o->n_windows - 1; i > 0; i--) {
         size_t j = (size_t)(random_unit(&r) * (double)(i + 1));
         uint32_t swap = o->order[i];
@@ -148,36 +176,75 @@ static void shuffle(window_order *o, uint64_t epoch)
     }
 }
 
-static aigc_status begin_order(window_order *o, aigc_error *err)
+void window_order_free(window_order *o)
 {
-    if (o->n_windows > UINT32_MAX)
-        return aigc_fail(err, AIGC_E_LIMIT, "%zu windows of text are too many", o->n_windows);
-    o->order = aigc_calloc(o->n_windows, sizeof *o->order);
-    if (o->order == NULL)
-        return aigc_fail_memory(err, "the order of the windows", o->n_windows * sizeof *o->order);
-    shuffle(o, 0);
-    return AIGC_OK;
+    free(o->order);
+    free(o->runs);
+    *o = (window_order){0};
 }
 
-aigc_status window_order_create(window_order *o, uint64_t seed, size_t n_ids, size_t n_context, aigc_error *err)
+/* Adds windows first to end, and lets an epoch take `weight` times as many. */
+static void add_run(window_order *o, size_t first, size_t end, double weight)
+{
+    size_t n = end > first ? end - first : 0;
+    window_run run = {first, n, (size_t)(weight * (double)n + 0.5)};
+    o->runs[o->n_runs++] = run;
+    o->n_windows += run.n_taken;
+}
+
+/* o has its runs from here on, or room for them. */
+static aigc_status begin_order(window_order *o, aigc_error *err)
+{
+    aigc_status status = AIGC_OK;
+    if (o->n_windows == 0)
+        status = aigc_fail(err, AIGC_E_ARGUMENT, "no text has a weight above 0");
+    else if (o->n_windows > UINT32_MAX)
+        status = aigc_fail(err, AIGC_E_LIMIT, "%zu windows of text are too many", o->n_windows);
+    else if ((o->order = aigc_calloc(o->n_windows, sizeof *o->order)) == NULL)
+        status = aigc_fail_memory(err, "the order of the windows", o->n_windows * sizeof *o->order);
+    if (status == AIGC_OK)
+        shuffle(o, 0);
+    else
+        window_order_free(o);
+    return status;
+}
+
+static aigc_status take_runs(window_order *o, size_t n, aigc_error *err)
+{
+    o->runs = aigc_calloc(n, sizeof *o->runs);
+    return o->runs != NULL ? AIGC_OK : aigc_fail_memory(err, "the order of the windows", n * sizeof *o->runs);
+}
+
+aigc_status window_order_create(window_order *o, uint64_t seed, size_t n_ids, const corpus_part *parts, size_t n_parts,
+                                size_t n_context, aigc_error *err)
 {
     if (n_ids < 2 * n_context + 1)
         return aigc_fail(err, AIGC_E_ARGUMENT, "the text has %zu tokens, less than two contexts of %zu", n_ids,
                          n_context);
-    *o = (window_order){.seed = seed, .n_context = n_context, .n_windows = (n_ids - n_context) / n_context};
+    *o = (window_order){.seed = seed, .n_context = n_context};
+    size_t n = (n_ids - n_context) / n_context;
+    aigc_status status = take_runs(o, n_parts + 1, err);
+    if (status != AIGC_OK)
+        return status;
+    if (n_parts == 0)
+        add_run(o, 0, n, 1);
+    for (size_t i = 0; i < n_parts; i++) {
+        /* A window is of the part that it begins in when it is not shifted. */
+        size_t first = (parts[i].begin + n_context - 1) / n_context;
+        size_t end = i + 1 < n_parts ? (parts[i + 1].begin + n_context - 1) / n_context : n;
+        add_run(o, first, end < n ? end : n, parts[i].weight);
+    }
     return begin_order(o, err);
 }
 
 aigc_status window_order_of(window_order *o, uint64_t seed, size_t n_windows, aigc_error *err)
 {
-    *o = (window_order){.seed = seed, .n_context = 1, .n_windows = n_windows};
+    *o = (window_order){.seed = seed, .n_context = 1};
+    aigc_status status = take_runs(o, 1, err);
+    if (status != AIGC_OK)
+        return status;
+    add_run(o, 0, n_windows, 1);
     return begin_order(o, err);
-}
-
-void window_order_free(window_order *o)
-{
-    free(o->order);
-    *o = (window_order){0};
 }
 
 size_t window_start(window_order *o, uint64_t number)

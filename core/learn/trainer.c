@@ -307,6 +307,11 @@ static aigc_status check_feed(const aigc_trainer *t, aigc_train_text kind, int w
     return AIGC_OK;
 }
 
+aigc_status aigc_trainer_weigh(aigc_trainer *t, double weight, aigc_error *err)
+{
+    return corpus_weigh(&t->text[AIGC_TEXT_TRAIN], weight, err);
+}
+
 aigc_status aigc_trainer_feed(aigc_trainer *t, aigc_train_text kind, const char *text, size_t len, aigc_error *err)
 {
     aigc_status status = check_feed(t, kind, FEED_TEXT, err);
@@ -366,9 +371,10 @@ aigc_status trainer_prepare(aigc_trainer *t, uint64_t n_steps, int64_t warmup, a
     if (t->started)
         return AIGC_OK;
     const dataset *d = &t->examples[AIGC_TEXT_TRAIN];
+    const corpus *text = &t->text[AIGC_TEXT_TRAIN];
     aigc_status status = d->n_windows > 0 ? window_order_of(&t->order, t->options.seed, d->n_windows, err)
-                                          : window_order_create(&t->order, t->options.seed, t->text[AIGC_TEXT_TRAIN].n,
-                                                                (size_t)t->options.n_context, err);
+                                          : window_order_create(&t->order, t->options.seed, text->n, text->parts,
+                                                                text->n_parts, (size_t)t->options.n_context, err);
     t->started = status == AIGC_OK;
     return status;
 }

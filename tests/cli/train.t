@@ -128,6 +128,17 @@ for my $type ('F16', 'BF16', 'Q8_0') {
 ($out, $err, $status) = aigc('train', '--init', "$dir/gpt2.gguf", '--steps', 2, '-o', "$dir/init2.gguf", $text);
 is($status, 0, 'from a gpt2 in Q8_0') or diag $err;
 
+# Texts of different weight.
+my @mix = (@shape, '--steps', 20, '-o', "$dir/mix.gguf", '--seed', 9);
+aigc('train', @mix, '--weights', '1,2', $text, $text);
+my $double = slurp("$dir/mix.gguf");
+($out, $err, $status) = aigc('train', @mix, '--weights', '2,1', '--resume', $text, $text);
+is($status, 1, 'other weights are another run');
+like($err, qr/belongs to another run: it has text=/, 'and that is said');
+aigc('train', @mix, '--weights', '1,0', $text, $text);
+my $first_alone = slurp("$dir/mix.gguf");
+ok($double ne $first_alone, 'weights matter');
+
 # What the file says of the model.
 open my $jinja, '>', "$dir/chat.jinja" or die;
 print $jinja "{% for m in messages %}{{ m.content }}\n{% endfor %}\n";
@@ -193,6 +204,9 @@ refused(1, 'has made 40 steps, more than 39', @flat, '--steps', 39, '--resume', 
 refused(1, 'would be overwritten', @flat, '--more', 9, '--resume-from', "$dir/trunk.gguf.checkpoint", $text);
 refused(1, 'cannot open nowhere', @init, '--chat-template', 'nowhere', '--steps', 1, '-o', "$dir/x.gguf", $text);
 refused(1, 'must be text in UTF-8', @init, '--license', "\xff", '--steps', 1, '-o', "$dir/x.gguf", $text);
+refused(2, 'as many as the text files', @run, '--weights', '1,2', '-o', "$dir/x.gguf", $text);
+refused(2, 'bad value for --weights: .1,x.: not a list of numbers from 0 to 1000', '--weights', '1,x');
+refused(1, 'no text has a weight above 0', @run, '--weights', '0', '-o', "$dir/x.gguf", $text);
 refused(2, 'either --resume or --resume-from', @flat, '--more', 9, '--resume', '--resume-from', 'x', $text);
 refused(2, '--more says how long', @flat, '--more', 9, '--resume', $text);
 refused(1, 'the metadata lack train.step', @run, '--checkpoint', $tok, '--resume', '-o', "$dir/x.gguf", $text);

@@ -158,7 +158,7 @@ static void test_order(void **state)
     int same_order = 0;
 
     (void)state;
-    assert_int_equal(window_order_create(&o, 5, N_IDS, CONTEXT, NULL), AIGC_OK);
+    assert_int_equal(window_order_create(&o, 5, N_IDS, NULL, 0, CONTEXT, NULL), AIGC_OK);
     assert_int_equal(o.n_windows, WINDOWS);
     for (size_t i = 0; i < EPOCHS * WINDOWS; i++) {
         starts[i] = window_start(&o, i);
@@ -182,14 +182,81 @@ static void test_order(void **state)
     for (size_t i = EPOCHS * WINDOWS; i-- > 0;) /* backwards: nothing depends on what was asked before */
         assert_int_equal(window_start(&o, i), starts[i]);
     window_order_free(&o);
-    assert_int_equal(window_order_create(&o, 5, 2 * CONTEXT, CONTEXT, NULL), AIGC_E_ARGUMENT);
+    assert_int_equal(window_order_create(&o, 5, 2 * CONTEXT, NULL, 0, CONTEXT, NULL), AIGC_E_ARGUMENT);
+}
+
+/* Weights: how many windows of each part an epoch has, and that epochs go on where the last one left off. */
+static void test_weights(void **state)
+{
+    enum { CONTEXT = 4, N_IDS = 4 * 61, EPOCHS = 10 };
+    /* Windows 0 to 9, 10 to 29, 30 to 39, 40 to 59. */
+    const corpus_part parts[] = {{0, 1}, {40, 0.3}, {120, 2.5}, {160, 0}};
+    static const int taken[] = {10, 6, 25, 0}, sizes[] = {10, 20, 10, 20};
+    int counts[60] = {0};
+    window_order o;
+
+    (void)state;
+    assert_int_equal(window_order_create(&o, 5, N_IDS, parts, 4, CONTEXT, NULL), AIGC_OK);
+    assert_int_equal(o.n_windows, 41);
+    for (uint64_t e = 0; e < EPOCHS; e++) {
+        int of_part[4] = {0};
+
+        for (uint64_t i = 0; i < o.n_windows; i++) {
+            size_t window = window_start(&o, e * o.n_windows + i) / CONTEXT;
+
+            assert_in_range(window, 0, 59);
+            counts[window]++;
+            of_part[window < 10 ? 0 : window < 30 ? 1 : window < 40 ? 2 : 3]++;
+        }
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(of_part[i], taken[i]);
+    }
+    for (int window = 0, part = 0, begin = 0; window < 60; window++) {
+        if (window == begin + sizes[part])
+            begin += sizes[part++];
+        assert_int_equal(counts[window], EPOCHS * taken[part] / sizes[part]);
+    }
+    window_order_free(&o);
+    const corpus_part nothing[] = {{0, 0}};
+    assert_int_equal(window_order_create(&o, 5, N_IDS, nothing, 1, CONTEXT, NULL), AIGC_E_ARGUMENT);
+}
+
+/* A weight of 1 is no weight: the same order and the same hash. */
+static void test_parts(void **state)
+{
+    const char *directory = temporary_directory();
+    vocabulary v = make_vocabulary(directory, true, true);
+    corpus plain, weighed;
+
+    (void)state;
+    assert_int_equal(corpus_create(&plain, v.tokens, NULL), AIGC_OK);
+    assert_int_equal(corpus_create(&weighed, v.tokens, NULL), AIGC_OK);
+    assert_int_equal(corpus_weigh(&weighed, 1, NULL), AIGC_OK);
+    assert_int_equal(corpus_add(&plain, "abc", 3, NULL), AIGC_OK);
+    assert_int_equal(corpus_add(&weighed, "abc", 3, NULL), AIGC_OK);
+    assert_int_equal(weighed.n_parts, 0);
+    assert_true(plain.hash == weighed.hash);
+    assert_int_equal(corpus_weigh(&weighed, 2, NULL), AIGC_OK);
+    assert_int_equal(weighed.n_parts, 2);
+    assert_true(weighed.parts[0].begin == 0 && weighed.parts[0].weight == 1);
+    assert_true(weighed.parts[1].begin == weighed.n && weighed.parts[1].weight == 2);
+    assert_int_equal(corpus_add(&plain, "abc", 3, NULL), AIGC_OK);
+    assert_int_equal(corpus_add(&weighed, "abc", 3, NULL), AIGC_OK);
+    assert_int_equal(plain.n, weighed.n);
+    assert_false(plain.hash == weighed.hash);
+    assert_int_equal(corpus_weigh(&weighed, -1, NULL), AIGC_E_ARGUMENT);
+    corpus_free(&plain);
+    corpus_free(&weighed);
+    close_vocabulary(&v);
+    remove_temporary_directory(directory);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_token),  cmocka_unit_test(test_two_tokens), cmocka_unit_test(test_end_alone),
-        cmocka_unit_test(test_end_of_row), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_end_of_row), cmocka_unit_test(test_order),      cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_parts),
     };
 
     return cmocka_run_group_tests_name("learn_corpus", tests, NULL, NULL);
