@@ -118,6 +118,7 @@ endif
 ifeq ($(shell uname -m),x86_64)
 $(BUILD)/core/tensor/%_avx2.o: LEVEL = -mavx2 -mfma -mf16c
 $(BUILD)/core/tensor/%_avx512.o: LEVEL = -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
+$(BUILD)/core/tensor/gemm_bf16_avx512.o: LEVEL += -mavx512bf16
 endif
 # Sums are to be added as they come: gcc would otherwise put the additions off until there are not enough registers.
 AS_THEY_COME = $(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-reassoc -fno-tree-ter)

@@ -32,7 +32,7 @@ const char *cpu_level_name(cpu_level level)
 
 #if defined(__x86_64__) || defined(__i386__)
 
-/* Bits of CPUID leaf 1 ECX and leaf 7 EBX, ECX (Intel SDM volume 2, CPUID). */
+/* Bits of CPUID leaf 1 ECX, leaf 7 EBX and ECX, and leaf 7 subleaf 1 EAX (Intel SDM volume 2, CPUID). */
 enum {
     LEAF1_ECX_FMA = 1 << 12,
     LEAF1_ECX_OSXSAVE = 1 << 27,
@@ -43,6 +43,7 @@ enum {
     LEAF7_EBX_AVX512DQ = 1 << 17,
     LEAF7_EBX_AVX512BW = 1 << 30,
     LEAF7_ECX_AVX512VNNI = 1 << 11,
+    LEAF7_1_EAX_AVX512BF16 = 1 << 5,
 };
 #define LEAF7_EBX_AVX512VL (1u << 31)
 
@@ -82,11 +83,23 @@ bool cpu_supports(cpu_level level)
     return has_all(xcr0, XCR0_AVX512) && has_all(ebx7, avx512_ebx7) && has_all(ecx7, LEAF7_ECX_AVX512VNNI);
 }
 
+bool cpu_multiplies_bf16(void)
+{
+    uint32_t a, b, c, d;
+
+    return cpu_supports(CPU_AVX512) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && has_all(a, LEAF7_1_EAX_AVX512BF16);
+}
+
 #else
 
 bool cpu_supports(cpu_level level)
 {
     return level == CPU_GENERIC;
+}
+
+bool cpu_multiplies_bf16(void)
+{
+    return false;
 }
 
 #endif

@@ -20,6 +20,9 @@ cpu_level cpu_best_level(void);
 /* Whether the processor can run this level's kernels. */
 bool cpu_supports(cpu_level level);
 
+/* Whether a processor with CPU_AVX512 has AVX512_BF16 too. */
+bool cpu_multiplies_bf16(void);
+
 const char *cpu_level_name(cpu_level level);
 
 /* Cores that this process may run on, at least 1: those of the affinity mask, or the cgroup's CPU quota rounded up to
