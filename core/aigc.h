@@ -376,6 +376,11 @@ typedef enum aigc_train_optimiser {
                            */
 } aigc_train_optimiser;
 
+typedef enum aigc_train_precision {
+    AIGC_PRECISION_F32,
+    AIGC_PRECISION_BF16 /* operands of the products with weights are rounded to bfloat16; all else is float32 */
+} aigc_train_precision;
+
 typedef enum aigc_train_text { AIGC_TEXT_TRAIN, AIGC_TEXT_VALID } aigc_train_text;
 
 typedef struct aigc_train_options {
@@ -398,6 +403,7 @@ typedef struct aigc_train_options {
     bool untied;                   /* an output matrix of its own, not the token embedding */
     int n_sequences;               /* of n_context tokens, that go through the model together */
     int n_accumulate;              /* such batches in a step */
+    aigc_train_precision precision;
     aigc_train_schedule schedule;
     double rate;       /* the highest learning rate; 0 with base: 1e-3 with LoRA, 1e-4 without, for preferences a fifth
                         * of that */

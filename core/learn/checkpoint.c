@@ -45,11 +45,12 @@ static void describe_run(const aigc_trainer *t, char out[RECIPE_BYTES])
              "arch=%s layers=%" PRIu32 " width=%" PRIu32 " heads=%" PRIu32 " kv-heads=%" PRIu32 " ff=%" PRIu32
              " context=%" PRIu32 " vocabulary=%" PRIu32 " tied=%d batch=%d accumulate=%d schedule=%d rate=%a"
              " warmup=%" PRIu64 " beta1=%a beta2=%a decay=%a clip=%a seed=%" PRIu64 " tokens=%zu text=%016" PRIx64
-             " init=%016" PRIx64 "%s",
+             " init=%016" PRIx64 "%s%s",
              o->architecture, hp->n_layers, hp->n_embd, hp->n_heads, hp->n_kv_heads, hp->n_ff, hp->n_context,
              hp->n_vocab, !o->untied, o->n_sequences, o->n_accumulate, (int)o->schedule, o->rate, t->schedule.warmup,
              o->beta1, o->beta2, o->weight_decay, o->clip, o->seed, t->text[AIGC_TEXT_TRAIN].n,
-             t->text[AIGC_TEXT_TRAIN].hash, t->init_hash, o->optimiser == AIGC_OPTIMISER_MUON ? " optimizer=muon" : "");
+             t->text[AIGC_TEXT_TRAIN].hash, t->init_hash, o->optimiser == AIGC_OPTIMISER_MUON ? " optimizer=muon" : "",
+             o->precision == AIGC_PRECISION_BF16 ? " precision=bf16" : "");
     describe_adaptation(t, out);
 }
 

@@ -88,6 +88,7 @@ static void carve_scratch(learner *l, carver *c)
     l->du = carve(c, n * (size_t)l->layout.lora_rank, sizeof(float));
     l->logits = carve(c, (size_t)l->logit_rows * hp->n_vocab, sizeof(float));
     l->losses = carve(c, n, sizeof(float));
+    l->packed = carve(c, packed_words(&l->layout), sizeof *l->packed);
     l->thread_scratch = carve(c, (size_t)l->n_threads * l->thread_floats, sizeof(float));
 }
 
@@ -163,7 +164,17 @@ static void set_sizes(learner *l)
                                .head_dim = (int)hp->head_dim,
                                .n_tokens = (int)hp->n_context};
     size_t attend = attention_scratch(&l->attention), widest = attend > hp->n_ff ? attend : hp->n_ff;
+    if (packed_tile_words() > widest)
+        widest = packed_tile_words();
     l->thread_floats = (widest + 15) / 16 * 16;
+}
+
+/* OpenBLAS is at home on every processor; ours are faster than its float32 with AVX-512. */
+static bool choose_products(learner *l, gemm_precision precision)
+{
+    bool ours = precision != GEMM_F32 || cpu_best_level() == CPU_AVX512;
+    l->gemm = ours ? gemm_kernels_best(precision) : NULL;
+    return plan_phases(l);
 }
 
 /* Everything behind the layout. */
@@ -187,7 +198,7 @@ static aigc_status set_up(learner *l, aigc_error *err)
         (status = optimiser_create(l, err)) != AIGC_OK)
         return status;
     make_angles(l);
-    return plan_phases(l) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
+    return choose_products(l, GEMM_F32) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
 }
 
 /* The layout is the learner's from here on. */
@@ -223,6 +234,11 @@ aigc_status learner_create_from(const aigc_model *base, int n_context, int lora_
     learn_layout layout;
     aigc_status status = layout_of_model(base, n_context, lora_rank, lora_alpha, &layout, err);
     return status == AIGC_OK ? create(&layout, n_sequences, n_threads, out, err) : status;
+}
+
+aigc_status learner_set_precision(learner *l, gemm_precision precision, aigc_error *err)
+{
+    return choose_products(l, precision) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
 }
 
 void learner_destroy(learner *l)

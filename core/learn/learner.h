@@ -9,6 +9,7 @@
 #define AIGC_LEARN_LEARNER_H
 
 #include "learn/layout.h"
+#include "tensor/gemm.h"
 
 typedef struct learner learner;
 
@@ -33,6 +34,10 @@ aigc_status learner_create(const learn_shape *shape, int n_sequences, int n_thre
 aigc_status learner_create_from(const aigc_model *base, int n_context, int lora_rank, double lora_alpha,
                                 int n_sequences, int n_threads, learner **out, aigc_error *err);
 void learner_destroy(learner *l);
+
+/* How the operands of matrix products (but those of attention) are rounded; GEMM_F32 at first. To be
+ * called before learner_use_muon(). Errors: AIGC_E_MEMORY. */
+aigc_status learner_set_precision(learner *l, gemm_precision precision, aigc_error *err);
 
 const learn_memory *learner_memory(const learner *l);
 const learn_layout *learner_layout(const learner *l);

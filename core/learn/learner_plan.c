@@ -41,7 +41,10 @@ static float *gradient(const planner *p, int tensor)
 
 void add_product(planner *p, product gemm)
 {
-    choose_tiles(&gemm);
+    gemm.packed_b = p->l->gemm != NULL && !gemm.transpose_a; /* a matrix of the model, which all tokens meet */
+    if (gemm.packed_b)
+        add_phase(p, learn_pack, chunks_of((size_t)gemm.n, PACK_CHUNK))->gemm = gemm;
+    choose_tiles(p->l, &gemm);
     int n_chunks = chunks_of((size_t)gemm.m, (size_t)gemm.tile_m) * chunks_of((size_t)gemm.n, (size_t)gemm.tile_n);
     add_phase(p, learn_product, n_chunks)->gemm = gemm;
 }
@@ -428,6 +431,7 @@ static void plan_forward(planner *p, bool backward)
 
 bool plan_phases(learner *l)
 {
+    l->forward.n = l->backward.n = l->norm.n = l->update.n = 0;
     const hyperparameters *hp = &l->layout.hp;
     planner p = {.l = l, .n_tokens = (size_t)l->n_tokens, .n_embd = hp->n_embd, .n_ff = hp->n_ff};
     p.q = hp->dims[DIM_Q];

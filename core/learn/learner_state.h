@@ -6,6 +6,7 @@
 #include "learn/attention.h"
 #include "learn/learner.h"
 #include "learn/math.h"
+#include "tensor/gemm.h"
 
 typedef struct phase phase;
 typedef void phase_work(learner *l, const phase *p, int chunk, int thread);
@@ -17,6 +18,7 @@ typedef struct product {
     const float *a, *b;
     float *c;
     int tile_m, tile_n;
+    bool packed_b;         /* the phase before has packed b for all tiles */
     bool add;              /* to what c holds */
     const float *residual; /* c begins as this, [m][ldc], if not NULL */
     const float *bias;     /* [n], added to each row, if not NULL */
@@ -65,6 +67,7 @@ struct learner {
     learn_layout layout;
     learn_memory memory;
     blas_sgemm sgemm;
+    const gemm_kernels *gemm; /* NULL: OpenBLAS makes the products */
     const aigc_kernels *kernels;
     thread_pool *pool;
     attention attention;
@@ -85,6 +88,7 @@ struct learner {
     float *du;                               /* [token][rank] LoRA: gradient of u of the matrix at hand */
     float *logits;                           /* [logit_rows][vocabulary] */
     float *losses;                           /* [token] */
+    uint32_t *packed;                        /* the matrix of the product at hand, packed */
     float *thread_scratch;                   /* [thread][thread_floats] */
     size_t thread_floats;
     int logit_rows;
@@ -110,7 +114,7 @@ typedef struct planner {
     size_t n_tokens, n_embd, n_ff, q, qkv;
 } planner;
 
-/* learner_plan.c: fills the four lists; false if memory ran out. */
+/* learner_plan.c: fills the four lists anew; false if memory ran out. */
 bool plan_phases(learner *l);
 phase *add_phase(planner *p, phase_work *work, int n_chunks);
 void add_product(planner *p, product gemm);
@@ -130,12 +134,17 @@ static inline int chunks_of(size_t n, size_t size)
 }
 
 /* learner_work.c: what phases do. */
-enum { TOKEN_CHUNK = 32, COLUMN_CHUNK = 64, LOGIT_CHUNK = 8 };
-phase_work learn_product, learn_embed, learn_norm, learn_norm_again, learn_norm_backward, learn_norm_columns,
-    learn_column_sums, learn_lora_scale, learn_rope, learn_rope_backward, learn_attention, learn_attention_backward,
-    learn_activate, learn_activate_backward, learn_loss, learn_embed_backward, learn_squares, learn_adamw;
+enum { TOKEN_CHUNK = 32, COLUMN_CHUNK = 64, LOGIT_CHUNK = 8, PACK_CHUNK = 4 * GEMM_LINES };
+phase_work learn_product, learn_pack, learn_embed, learn_norm, learn_norm_again, learn_norm_backward,
+    learn_norm_columns, learn_column_sums, learn_lora_scale, learn_rope, learn_rope_backward, learn_attention,
+    learn_attention_backward, learn_activate, learn_activate_backward, learn_loss, learn_embed_backward, learn_squares,
+    learn_adamw;
 
-/* The tiles of a product of m x n: about 16 of them, by its sizes alone. */
-void choose_tiles(product *p);
+/* The tiles of a product of m x n, by its sizes alone: 16 of them or more, if it is not small. */
+void choose_tiles(const learner *l, product *p);
+
+/* The most words that packing needs: of one matrix of the model, and of a thread's tile. */
+size_t packed_words(const learn_layout *layout);
+size_t packed_tile_words(void);
 
 #endif

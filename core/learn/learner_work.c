@@ -3,7 +3,15 @@
 
 #include "learn/learner_state.h"
 
-enum { TILES = 16, LEAST_TILE = 64, MOST_TILE = 2048 };
+enum {
+    TILES = 16,           /* of a product, at least */
+    BLAS_TILE = 2048,     /* the widest tile that OpenBLAS gets, */
+    LEAST_BLAS_TILE = 64, /* and what is not cut further */
+    STRIP_ROWS = 128,     /* a tile where b is packed beforehand: few rows, so that their part of a */
+    STRIP_COLUMNS = 1024, /* and of c stays in a second-level cache */
+    SQUARE = 384,         /* the widest tile where a and b are packed for each */
+    LEAST_TILE = 96,
+};
 
 static float *scratch_of(const learner *l, int thread)
 {
@@ -17,50 +25,148 @@ static size_t least(size_t a, size_t b)
 
 /* ---- products ---- */
 
+/* Rounded up to the columns that the kernels take at a time. */
 static int half_of(int size)
 {
-    return (size / 2 + 15) / 16 * 16;
+    return (size / 2 + 47) / 48 * 48;
 }
 
-void choose_tiles(product *p)
+void choose_tiles(const learner *l, product *p)
 {
+    int most = BLAS_TILE, smallest = LEAST_BLAS_TILE;
     p->tile_m = p->m;
     p->tile_n = p->n;
+    if (l->gemm != NULL) {
+        most = SQUARE;
+        smallest = LEAST_TILE;
+        if (p->packed_b) {
+            most = STRIP_COLUMNS;
+            p->tile_m = p->m < STRIP_ROWS ? p->m : STRIP_ROWS;
+        }
+    }
     for (;;) {
         int *larger = p->tile_m > p->tile_n ? &p->tile_m : &p->tile_n;
         int tiles = chunks_of((size_t)p->m, (size_t)p->tile_m) * chunks_of((size_t)p->n, (size_t)p->tile_n);
-        if (*larger <= LEAST_TILE || (tiles >= TILES && *larger <= MOST_TILE))
+        if (*larger <= smallest || (tiles >= TILES && *larger <= most))
             return;
         *larger = half_of(*larger);
     }
 }
 
-/* What a tile holds before the product is added. */
-static void fill_tile(const product *p, int row, int column, int rows, int columns)
+static size_t padded(size_t lines)
 {
-    for (int r = row; r < row + rows; r++) {
+    return (lines + GEMM_LINES - 1) / GEMM_LINES * GEMM_LINES;
+}
+
+size_t packed_words(const learn_layout *layout)
+{
+    size_t most = 0;
+    for (int i = 0; i < layout->n_tensors; i++) {
+        const learn_tensor *t = &layout->tensors[i];
+        size_t rows = padded(t->rows) * t->k, columns = padded(t->k) * t->rows, words = rows > columns ? rows : columns;
+        if (!t->is_vector && words > most)
+            most = words;
+    }
+    return most;
+}
+
+size_t packed_tile_words(void)
+{
+    size_t depth = 0;
+    for (int precision = 0; precision < GEMM_PRECISIONS; precision++) {
+        const gemm_kernels *g = gemm_kernels_best((gemm_precision)precision);
+        size_t words = gemm_words(g, g->depth);
+        depth = words > depth ? words : depth;
+    }
+    return depth * 2 * padded(SQUARE);
+}
+
+/* A tile's place in its product. */
+typedef struct tile {
+    int row, column, rows, columns;
+} tile;
+
+static tile tile_of(const product *p, int chunk)
+{
+    int across = chunks_of((size_t)p->n, (size_t)p->tile_n);
+    tile t = {.row = chunk / across * p->tile_m, .column = chunk % across * p->tile_n};
+    t.rows = p->m - t.row < p->tile_m ? p->m - t.row : p->tile_m;
+    t.columns = p->n - t.column < p->tile_n ? p->n - t.column : p->tile_n;
+    return t;
+}
+
+/* What a tile holds before the product is added. */
+static void fill_tile(const product *p, tile t)
+{
+    for (int r = t.row; r < t.row + t.rows; r++) {
         float *c = p->c + (size_t)r * (size_t)p->ldc;
         const float *from = p->residual != NULL ? p->residual + (size_t)r * (size_t)p->ldc : NULL;
-        for (int i = column; i < column + columns; i++)
+        for (int i = t.column; i < t.column + t.columns; i++)
             c[i] = (from != NULL ? from[i] : 0) + (p->bias != NULL ? p->bias[i] : 0);
+    }
+}
+
+static void blas_tile(const learner *l, const product *p, tile t)
+{
+    bool begins = p->residual != NULL || p->bias != NULL;
+    if (begins)
+        fill_tile(p, t);
+    const float *a = p->a + (size_t)t.row * (p->transpose_a ? 1 : (size_t)p->lda);
+    const float *b = p->b + (size_t)t.column * (p->transpose_b ? (size_t)p->ldb : 1);
+    l->sgemm(p->transpose_a, p->transpose_b, t.rows, t.columns, p->k, 1, a, p->lda, b, p->ldb, begins || p->add ? 1 : 0,
+             p->c + (size_t)t.row * (size_t)p->ldc + t.column, p->ldc);
+}
+
+/* Packs `lines` rows of a, or columns of b, from `line` on, elements k to k + part of each. */
+static void pack_part(const learner *l, const product *p, bool side_b, int line, int lines, size_t k, size_t part,
+                      uint32_t *packed)
+{
+    bool across = side_b ? !p->transpose_b : p->transpose_a;
+    const float *x = side_b ? p->b : p->a;
+    size_t stride = (size_t)(side_b ? p->ldb : p->lda), at = (size_t)line;
+    gemm_pack(l->gemm, across, x + (across ? k * stride + at : at * stride + k), stride, (size_t)lines, part, packed);
+}
+
+static void packed_tile(const learner *l, const product *p, tile t, uint32_t *scratch)
+{
+    const gemm_kernels *g = l->gemm;
+    size_t k = (size_t)p->k, at_c = (size_t)t.row * (size_t)p->ldc + (size_t)t.column;
+    const float *from = p->residual != NULL ? p->residual : p->add && p->bias == NULL ? p->c : NULL;
+    gemm_result to = {p->c + at_c, from != NULL ? from + at_c : NULL, (size_t)p->ldc,
+                      p->bias != NULL ? p->bias + t.column : NULL};
+    for (size_t at = 0; at < k; at += g->depth) {
+        size_t part = least(g->depth, k - at), words = gemm_words(g, part), b_stride = GEMM_LINES * words;
+        uint32_t *b = scratch + gemm_packed_words(g, (size_t)t.rows, part);
+        pack_part(l, p, false, t.row, t.rows, at, part, scratch);
+        if (p->packed_b) {
+            b_stride = GEMM_LINES * gemm_words(g, k);
+            b = l->packed + (size_t)t.column / GEMM_LINES * b_stride + GEMM_LINES * gemm_words(g, at);
+        } else {
+            pack_part(l, p, true, t.column, t.columns, at, part, b);
+        }
+        g->block(scratch, GEMM_LINES * words, b, b_stride, words, (size_t)t.rows, (size_t)t.columns, &to);
+        to.from = to.c;
+        to.bias = NULL;
     }
 }
 
 void learn_product(learner *l, const phase *ph, int chunk, int thread)
 {
+    tile t = tile_of(&ph->gemm, chunk);
+    if (l->gemm == NULL)
+        blas_tile(l, &ph->gemm, t);
+    else
+        packed_tile(l, &ph->gemm, t, (uint32_t *)scratch_of(l, thread));
+}
+
+/* Packs some columns of b for the product that follows. */
+void learn_pack(learner *l, const phase *ph, int chunk, int thread)
+{
     (void)thread;
     const product *p = &ph->gemm;
-    int across = chunks_of((size_t)p->n, (size_t)p->tile_n);
-    int row = chunk / across * p->tile_m, column = chunk % across * p->tile_n;
-    int rows = p->m - row < p->tile_m ? p->m - row : p->tile_m;
-    int columns = p->n - column < p->tile_n ? p->n - column : p->tile_n;
-    bool begins = p->residual != NULL || p->bias != NULL;
-    if (begins)
-        fill_tile(p, row, column, rows, columns);
-    const float *a = p->a + (size_t)row * (p->transpose_a ? 1 : (size_t)p->lda);
-    const float *b = p->b + (size_t)column * (p->transpose_b ? (size_t)p->ldb : 1);
-    l->sgemm(p->transpose_a, p->transpose_b, rows, columns, p->k, 1, a, p->lda, b, p->ldb, begins || p->add ? 1 : 0,
-             p->c + (size_t)row * (size_t)p->ldc + column, p->ldc);
+    int line = chunk * PACK_CHUNK, lines = p->n - line < PACK_CHUNK ? p->n - line : PACK_CHUNK;
+    pack_part(l, p, true, line, lines, 0, (size_t)p->k,
+              l->packed + gemm_packed_words(l->gemm, (size_t)line, (size_t)p->k));
 }
 
 /* ---- rows of tokens ---- */

@@ -65,6 +65,8 @@ static aigc_status check_options(const aigc_train_options *o, aigc_error *err)
         return aigc_fail(err, AIGC_E_ARGUMENT, "schedule %d does not exist", (int)o->schedule);
     if (o->optimiser != AIGC_OPTIMISER_ADAMW && o->optimiser != AIGC_OPTIMISER_MUON)
         return aigc_fail(err, AIGC_E_ARGUMENT, "optimiser %d does not exist", (int)o->optimiser);
+    if (o->precision != AIGC_PRECISION_F32 && o->precision != AIGC_PRECISION_BF16)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "precision %d does not exist", (int)o->precision);
     return AIGC_OK;
 }
 
@@ -197,7 +199,9 @@ static aigc_status open_parts(aigc_trainer *t, const char *tokenizer_path, aigc_
         return status;
     if (o->n_threads == 0)
         o->n_threads = cpu_count() < MOST_THREADS_UNASKED ? cpu_count() : MOST_THREADS_UNASKED;
+    gemm_precision precision = o->precision == AIGC_PRECISION_BF16 ? GEMM_BF16 : GEMM_F32;
     if ((status = o->base != NULL ? trainer_open_base(t, err) : open_fresh(t, tokenizer_path, err)) != AIGC_OK ||
+        (status = learner_set_precision(t->core, precision, err)) != AIGC_OK ||
         (o->optimiser == AIGC_OPTIMISER_MUON && (status = learner_use_muon(t->core, err)) != AIGC_OK) ||
         (status = corpus_create(&t->text[AIGC_TEXT_TRAIN], t->tokens, err)) != AIGC_OK ||
         (status = corpus_create(&t->text[AIGC_TEXT_VALID], t->tokens, err)) != AIGC_OK)

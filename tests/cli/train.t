@@ -49,6 +49,34 @@ is($score->{tokens}, $plan - 1, 'of the same tokens');
 aigc('train', @run, '--threads', 3, '-o', "$dir/b.gguf", $text);
 ok($model eq slurp("$dir/b.gguf"), 'three threads give the same bytes as one');
 
+# The same with products of bfloat16, also in two parts.
+my @bf16 = (@run, '--precision', 'bf16');
+aigc('train', @bf16, '--threads', 1, '-o', "$dir/bf16.gguf", $text);
+my $rounded = slurp("$dir/bf16.gguf");
+ok($rounded ne $model, '--precision bf16 gives other weights');
+aigc('train', @bf16, '--threads', 3, '-o', "$dir/bf16-3.gguf", $text);
+ok($rounded eq slurp("$dir/bf16-3.gguf"), 'three threads give the same bytes as one, in bf16 too');
+my @curve = ([], []);
+for my $i (0, 1) {
+    aigc('train', @shape, '--steps', 100, '--lr', '0.003', '--precision', ('f32', 'bf16')[$i], '--log', "$dir/p$i.csv",
+        '-o', "$dir/p.gguf", $text);
+    my @lines = split /\n/, slurp("$dir/p$i.csv");
+    $curve[$i][ ($_ - 1) / 10 ] += (split /,/, $lines[$_])[1] / 10 for 1 .. 100;
+}
+my ($worst) = sort { $b <=> $a } map { abs($curve[0][$_] - $curve[1][$_]) } 0 .. 9;
+cmp_ok($worst, '<', 1e-2, 'losses of ten steps each agree to a hundredth');
+cmp_ok($worst, '>', 0,    'but are not the same');
+my @halves = (@shape, '--lr', '0.01', '--precision', 'bf16', '--schedule', 'stable', '--decay', 0,
+    '--warmup', 3);
+aigc('train', @halves, '--steps', 60, '-o', "$dir/whole.gguf", $text);
+aigc('train', @halves, '--steps', 30, '-o', "$dir/half.gguf", $text);
+($out, $err, $status) = aigc('train', @halves, '--steps', 60, '--resume', '-o', "$dir/half.gguf", $text);
+is($status, 0, 'a bf16 run goes on') or diag $err;
+ok(slurp("$dir/whole.gguf") eq slurp("$dir/half.gguf"), 'to the bytes of a run that was not stopped');
+($out, $err, $status) =
+  aigc('train', @halves, '--precision', 'f32', '--steps', 90, '--resume', '-o', "$dir/half.gguf", $text);
+like($err, qr/it has precision=bf16, this one none/, 'but not in float32');
+
 # Ends a run by a signal after its first checkpoint; tries again if the run was over before the signal came.
 sub disturb
 {
