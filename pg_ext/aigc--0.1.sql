@@ -187,4 +187,31 @@ COMMENT ON FUNCTION train_model(text, text, jsonb) IS
 REVOKE ALL ON FUNCTION train_model(text, text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION train_model(text, text, jsonb) TO aigc_trainer;
 
+CREATE FUNCTION finetune_model(
+    name text,
+    base text,
+    query text,
+    options jsonb DEFAULT '{}',
+    OUT model text,
+    OUT texts bigint,
+    OUT skipped bigint,
+    OUT cut bigint,
+    OUT trained_parameters bigint,
+    OUT steps bigint,
+    OUT tokens bigint,
+    OUT loss float8,
+    OUT bits_per_byte_before float8,
+    OUT bits_per_byte float8,
+    OUT accuracy float8,
+    OUT seconds float8
+) RETURNS record
+AS 'MODULE_PATHNAME', 'sql_finetune_model'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000000;
+
+COMMENT ON FUNCTION finetune_model(text, text, text, jsonb) IS
+'adapts a model to the texts, responses or preferences of a query and puts the result into the model directory';
+
+REVOKE ALL ON FUNCTION finetune_model(text, text, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION finetune_model(text, text, text, jsonb) TO aigc_trainer;
+
 -- ---- end of training ------------------------------------------------------------------------------------------------

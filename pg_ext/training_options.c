@@ -52,6 +52,16 @@ static char *show_value(JsonbValue *value)
     return shown;
 }
 
+static char *list_choices(const char *const *choices)
+{
+    StringInfoData names;
+
+    initStringInfo(&names);
+    for (int i = 0; choices[i]; i++)
+        appendStringInfo(&names, "%s\"%s\"", i == 0 ? "" : choices[i + 1] ? ", " : " or ", choices[i]);
+    return names.data;
+}
+
 static char *describe_kind(const OptionSpec *spec)
 {
     switch (spec->kind) {
@@ -63,6 +73,8 @@ static char *describe_kind(const OptionSpec *spec)
         return psprintf("a number from %g to %g", spec->least, spec->most);
     case OPTION_BOOL:
         return "true or false";
+    case OPTION_CHOICE:
+        return list_choices(spec->choices);
     case OPTION_TEXT:
         break;
     }
@@ -89,6 +101,16 @@ static double number(const OptionSpec *spec, JsonbValue *value)
     return n;
 }
 
+static int choice(const OptionSpec *spec, JsonbValue *value)
+{
+    for (int i = 0; value->type == jbvString && spec->choices[i]; i++) {
+        if (strlen(spec->choices[i]) == (size_t)value->val.string.len &&
+            memcmp(spec->choices[i], value->val.string.val, value->val.string.len) == 0)
+            return i;
+    }
+    raise_value(spec, value);
+}
+
 static void set_option(const OptionSpec *spec, JsonbValue *value, char *at)
 {
     switch (spec->kind) {
@@ -105,6 +127,9 @@ static void set_option(const OptionSpec *spec, JsonbValue *value, char *at)
         if (value->type != jbvBool)
             raise_value(spec, value);
         *(bool *)at = value->val.boolean;
+        return;
+    case OPTION_CHOICE:
+        *(int *)at = choice(spec, value);
         return;
     case OPTION_TEXT:
         if (value->type != jbvString)
