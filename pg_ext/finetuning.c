@@ -117,7 +117,7 @@ Datum sql_finetune_model(PG_FUNCTION_ARGS)
     PG_ENSURE_ERROR_CLEANUP(training_release, PointerGetDatum(t));
     {
         text_spool_fill(&t->texts, FUNCTION, PG_GETARG_TEXT_PP(2), false, &t->progress);
-        training_open(t, NULL);
+        training_open(t, NULL, model_name(PG_GETARG_TEXT_PP(1)), settings->run.train.base);
         training_run(t);
         row = make_row(t, desc);
     }

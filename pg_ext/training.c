@@ -150,15 +150,17 @@ static void open_trainer(Training *t, const Settings *s)
     struct stat file;
 
     if (s->init) {
-        training_open(t, NULL);
+        training_open(t, NULL, model_name(s->init), s->run.train.init);
         return;
     }
     if (s->tokenizer) {
-        training_open(t, model_path(model_name(s->tokenizer), &file));
+        char *name = model_name(s->tokenizer);
+        char *path = model_path(name, &file);
+        training_open(t, path, name, path);
         return;
     }
     File vocabulary = learn_vocabulary(t, s->vocabulary > 0 ? s->vocabulary : DEFAULT_VOCABULARY);
-    training_open(t, FilePathName(vocabulary));
+    training_open(t, FilePathName(vocabulary), NULL, NULL);
     FileClose(vocabulary); /* removed; the trainer keeps it mapped */
 }
 

@@ -166,8 +166,9 @@ void training_check_memory(size_t bytes, const char *detail);
 /* Since this moment. */
 double training_seconds(const instr_time *began);
 
-/* Opens core's trainer with vocabulary (may be NULL) and settings. */
-void training_open(Training *t, const char *vocabulary);
+/* Opens core's trainer with the settings and the file of a vocabulary (NULL: that of settings.train.init or base). If
+ * what is opened is a model (NULL: it is not), its name and path are for errors. */
+void training_open(Training *t, const char *vocabulary, const char *model, const char *path);
 
 /* Runs everything from the texts to the file. */
 void training_run(Training *t);

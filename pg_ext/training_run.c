@@ -81,12 +81,15 @@ static void check_trainer_memory(const Training *t)
 
 /* ---- texts ---- */
 
-void training_open(Training *t, const char *vocabulary)
+void training_open(Training *t, const char *vocabulary, const char *model, const char *path)
 {
     aigc_error error;
 
     if (aigc_trainer_create(vocabulary, &t->settings->train, &t->trainer, &error) != AIGC_OK) {
         t->trainer = NULL;
+        /* Core begins what it says of a file with its path, which not everybody may know. */
+        if (model && strncmp(error.message, path, strlen(path)) == 0)
+            raise_model_error(model, path, &error, NULL);
         raise_core_error(&error, NULL);
     }
     /* Its pages are taken from the system as they are used: until here next to none. */

@@ -63,7 +63,9 @@ SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "seed": -1}');
 SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "vocab": 300, "tokenizer": "stories260K"}');
 SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "tokenizer": "../stories260K"}');
 SET aigc.training_memory = '1MB';
+\set VERBOSITY sqlstate
 SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "layers": 8, "width": 512}');
+\set VERBOSITY default
 RESET aigc.training_memory;
 
 -- Queries
