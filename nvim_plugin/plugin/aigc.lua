@@ -49,7 +49,11 @@ map_accept('accept', 'accept()', 'Insert the suggestion')
 map_accept('accept-line', "accept('line')", 'Insert a line of the suggestion')
 map_accept('accept-sentence', "accept('sentence')", 'Insert a sentence of the suggestion')
 map_accept('accept-word', "accept('word')", 'Insert a word of the suggestion')
-map_accept('accept-until', 'accept_until()', 'Insert the suggestion up to a character')
+
+-- Nothing behind the command: it would be read as the character that is asked for.
+local up_to = "<Cmd>lua require('aigc').accept_until()<CR>"
+map('i', 'accept-until', '<C-g>u' .. up_to, 'Insert the suggestion up to a character')
+map('n', 'accept-until', up_to, 'Insert the suggestion up to a character')
 
 -- As commands, because a default link made so comes back after :highlight clear.
 vim.cmd('highlight default link AigcSuggestion Comment')
@@ -63,13 +67,16 @@ vim.api.nvim_create_autocmd('InsertEnter', {
     local pieces = { 'core', 'options', 'config', 'project', 'log', 'polite', 'client', 'prompt' }
     vim.list_extend(pieces, { 'prose', 'stop', 'generation', 'wrap', 'ghost', 'guard', 'place' })
     vim.list_extend(pieces, { 'hooks', 'suggestion', 'accept', 'trigger', 'events' })
+    local buf, tick = vim.api.nvim_get_current_buf(), vim.b.changedtick
     local function load_next()
       local name = table.remove(pieces, 1)
       if name then
         pcall(require, 'aigc.' .. name) -- what fails is told when it is asked for
-        vim.defer_fn(load_next, 5)
+        vim.defer_fn(load_next, 3)
+      elseif package.loaded['aigc.events'] then
+        require('aigc.events').catch_up(buf, tick)
       end
     end
-    vim.defer_fn(load_next, 5)
+    vim.defer_fn(load_next, 3)
   end,
 })

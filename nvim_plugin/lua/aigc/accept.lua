@@ -9,6 +9,27 @@ local suggestion = require('aigc.suggestion')
 
 local CHAR = '[%z\1-\127\192-\255][\128-\191]*'
 
+--- What kind of character it is: a word ends where the kind changes. As Vim's charclass(), which
+--- Neovim 0.7 has not.
+local function class_of(char)
+  if char:find('^%s') then
+    return 'space'
+  elseif char:find('^[%w_]') then
+    return 'letter'
+  elseif #char == 1 or char:find('^\226[\128-\138]') or char:find('^\227\128') or char:find('^\194') then
+    return 'mark' -- ASCII and Latin-1 signs, general and CJK punctuation
+  elseif char:find('^\239[\188\189]') then
+    return 'mark' -- full-width forms
+  elseif char:find('^\227\129') or char:find('^\227\130[\128-\159]') then
+    return 'hiragana'
+  elseif char:find('^\227[\130-\131]') then
+    return 'katakana'
+  elseif char:find('^[\227-\233]') then
+    return 'ideograph'
+  end
+  return 'letter'
+end
+
 --- The first word with the white space before it; punctuation is a word of its own. Scripts without
 --- spaces have words as Vim's `w` finds them.
 local function word(text)
@@ -16,10 +37,11 @@ local function word(text)
   local class
   local last = #space
   for char in text:sub(#space + 1):gmatch(CHAR) do
-    local found = vim.fn.charclass(char)
+    local found = class_of(char)
     -- An apostrophe stands inside a word.
-    local joins = (char == "'" or char == '’') and class == 2 and text:find('^%a', last + #char + 1)
-    if char:find('^%s') or (class and found ~= class and not joins) then
+    local is_apostrophe = char == "'" or char == '’'
+    local joins = is_apostrophe and class == 'letter' and text:find('^%a', last + #char + 1)
+    if found == 'space' or (class and found ~= class and not joins) then
       break
     end
     class = class or found
@@ -166,7 +188,11 @@ function M.accept_until(char)
     end
     char = key
   end
-  return take(up_to(char))
+  local accepted = take(up_to(char))
+  if accepted and place.kind_of(vim.api.nvim_get_mode().mode) == 'i' then
+    vim.api.nvim_feedkeys('\7u', 'in', false) -- <C-g>u: an undo step of its own
+  end
+  return accepted
 end
 
 return M

@@ -69,4 +69,14 @@ end)
 on('BufEnter', trigger.forget)
 on({ 'VimResized', 'WinScrolled' }, suggestion.redraw)
 
+--- What was typed while the modules were being loaded counts as typed now.
+---@param buf integer
+---@param tick integer its changedtick before
+function M.catch_up(buf, tick)
+  local typed = buf == vim.api.nvim_get_current_buf() and vim.b.changedtick ~= tick
+  if typed and vim.api.nvim_get_mode().mode == 'i' then
+    trigger.on_change()
+  end
+end
+
 return M

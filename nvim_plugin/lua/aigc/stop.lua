@@ -212,6 +212,11 @@ function M.cut(text, o, whole)
     if feed and (not last or feed <= last) then
       last = feed - 1
     end
+    -- A space behind a full stop is shown with the word that tells whether the sentence goes on.
+    local space = not last and text:match('[.!?]["\'%)%]}]*()%s+$')
+    if space then
+      return space - 1, whole
+    end
   elseif o.extent == 'paragraph' then
     local feed = text:find(o.joined and '\n\n' or '\n', text:match('^\n*()'), false)
     last = feed and feed - 1
@@ -237,6 +242,23 @@ local function overlap(text, after)
   return 0
 end
 
+local OPENERS = { [')'] = '(', [']'] = '[', ['}'] = '{' }
+
+--- Where a line closes a bracket that was open before it.
+local function first_unopened(line)
+  local depth = { ['('] = 0, ['['] = 0, ['{'] = 0 }
+  for at, char in line:gmatch('()([%(%)%[%]{}])') do
+    local opener = OPENERS[char]
+    if not opener then
+      depth[char] = depth[char] + 1
+    elseif depth[opener] == 0 then
+      return at, char
+    else
+      depth[opener] = depth[opener] - 1
+    end
+  end
+end
+
 local function trim(line)
   return line:match('^%s*(.-)%s*$')
 end
@@ -255,8 +277,11 @@ function M.without_repetition(text, o)
     end
     local feed = text:find('\n', 1, true)
     local first = feed and text:sub(1, feed - 1) or text
+    local at, bracket = first_unopened(first)
     local n = overlap(first, after)
-    if n > 0 then
+    if at and after:match('^%s*(.)') == bracket then
+      return first:sub(1, at - 1), true
+    elseif n > 0 then
       return first:sub(1, #first - n), false
     end
   end

@@ -158,9 +158,9 @@ local function is_on_leave()
 end
 
 --- Ends the suggestion if it does not fit any more. Autocommands do not tell of each change: not
---- while keys are waiting.
+--- while keys are waiting. While a menu is open it changes the text back and forth.
 local function check()
-  if current and not is_on_leave() and not still_fits(current) then
+  if current and not current.hidden and not is_on_leave() and not still_fits(current) then
     finish('rejected')
   end
 end

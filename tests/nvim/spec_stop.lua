@@ -1,0 +1,139 @@
+-- Where a writer would stop, and how prose is joined for the model and broken again.
+
+return function(t)
+  vim.opt.runtimepath:prepend('nvim_plugin')
+  local stop, prose = require('aigc.stop'), require('aigc.prose')
+
+  -- sentences: { text, what of it, whole (default true) }
+  for _, case in ipairs({
+    { ' upon a time. Then', ' upon a time.' },
+    { ' upon a time', nil },
+    { ' Mr. Smith went. He', ' Mr. Smith went.' },
+    { ' at 3.14 today. So', ' at 3.14 today.' },
+    { ' J. R. Tolkien wrote. He', ' J. R. Tolkien wrote.' },
+    { ' he asked, "Why?" She', ' he asked, "Why?"' },
+    { ' (or not.) Then', ' (or not.)' },
+    { ' apples, pears etc. and so on. Then', ' apples, pears etc. and so on.' },
+    { ' wait... what? No', ' wait... what?' },
+    { ' wait. lower goes on. Then', ' wait. lower goes on.' },
+    { ' really?! Yes', ' really?!' },
+    { ' the end.', ' the end.' },
+    { ' the end.', nil, false },
+    { ' the end. ', nil, false },
+    { ' the end. T', ' the end.', false },
+    { ' the end.\nNext', ' the end.', false },
+    { '日本語です。次の文', '日本語です。', false },
+    { '「どうして？」と聞いた。次', '「どうして？」', false },
+    { '. Then he went. So', '. Then he went.' },
+    { ' e.g. this one. Then', ' e.g. this one.' },
+  }) do
+    local last = stop.sentence(case[1], case[3] ~= false)
+    t.is(last and case[1]:sub(1, last) or nil, case[2], ('the sentence of %q'):format(case[1]))
+  end
+
+  -- what is suggested: { extent, text, what of it, is it over, fields }
+  local function stop_of(fields)
+    local o = { extent = 'free', words = 4, lines = 1, before = '', after = '', below = {}, tabstop = 8 }
+    return vim.tbl_extend('force', o, fields or {})
+  end
+  for _, case in ipairs({
+    { 'free', ' a\nb. C', ' a\nb. C', false },
+    { 'words', ' one two three four five', ' one two three four', true },
+    { 'words', ' one two three four', ' one two three four', false },
+    { 'words', ' one', ' one', true, { words = 1, whole = true } },
+    { 'words', ' one, two three', ' one,', true, { words = 1 } },
+    { 'sentence', ' ends here. Next', ' ends here.', true },
+    { 'sentence', ' line\nnext', ' line', true },
+    { 'sentence', ' line\nnext', ' line\nnext', false, { joined = true } },
+    { 'sentence', '\nline\nnext', '\nline', true },
+    { 'paragraph', ' one. Two. Three', ' one. Two. Three', false },
+    { 'paragraph', ' one. Two.\nThree', ' one. Two.', true },
+    { 'lines', ' one\ntwo\nthree', ' one', true },
+    { 'lines', ' one\ntwo\nthree', ' one\ntwo', true, { lines = 2 } },
+    { 'lines', '\none\ntwo', '\none', true },
+    -- code
+    { 'statement', ' = 1\ny = 2', ' = 1', true, { before = 'x' } },
+    { 'statement', ' = 1', ' = 1', false, { before = 'x' } },
+    { 'statement', ' x do\n  y\nend\nz', ' x do\n  y\nend', true, { before = 'for' } },
+    { 'statement', '(x) {\n    return 1;\n}\n\nint', '(x) {\n    return 1;\n}', true, { before = 'int f' } },
+    { 'statement', '(x):\n    return 1\n\ndef g', '(x):\n    return 1', true, { before = 'def f' } },
+    { 'statement', ' {\n  a\n} else {\n  b\n}\nc', ' {\n  a\n} else {\n  b\n}', true, { before = 'if (x)' } },
+    { 'statement', '  x = 1\n  y = 2', '  x = 1', true },
+    { 'statement', '\n  x = 1\n  y = 2', '\n  x = 1', true, { before = '' } },
+    { 'statement', ' x do\n  y\n', ' x do\n  y', false, { before = 'for' } },
+    { 'statement', '(\n  a,\n  b\n)\nc', '(\n  a,\n  b\n)', true, { before = 'call' } },
+  }) do
+    local o = stop_of(case[5])
+    o.extent = case[1]
+    local last, over = stop.cut(case[2], o, o.whole or false)
+    t.is(case[2]:sub(1, last), case[3], ('%s of %q'):format(case[1], case[2]))
+    t.is(over, case[4], ('  is%s over'):format(case[4] and '' or ' not'))
+  end
+
+  -- a stream never takes back what it has shown
+  for _, case in ipairs({
+    { 'sentence', ' Mr. Smith, of 3.14 Elm St. in town, went home. Then he' },
+    { 'statement', ' x do\n  y()\n  if z then\n    w()\n  end\nend\nnext' },
+    { 'words', ' one two three four five six' },
+    { 'lines', ' one\ntwo' },
+  }) do
+    local shown, grows = '', true
+    for i = 1, #case[2] do
+      local o = stop_of({ extent = case[1], before = 'for' })
+      local last = stop.cut(case[2]:sub(1, i), o, false)
+      local text = case[2]:sub(1, math.min(last, i))
+      grows = grows and vim.startswith(text, shown)
+      shown = text
+    end
+    t.ok(grows, case[1] .. ' letter by letter only grows', shown)
+  end
+
+  -- what follows the cursor is not repeated: { text, after, below, what is left }
+  for _, case in ipairs({
+    { 'x)', ')', {}, 'x' },
+    { 'f(x), y) + 1', ')', {}, 'f(x), y' },
+    { 'f(x) + 1', ')', {}, 'f(x) + 1' },
+    { 'a, b)', ')', {}, 'a, b' },
+    { 'quick brown fox', ' fox jumps', {}, 'quick brown' },
+    { 'quick fox jumps over', ' fox jumps', {}, 'quick' },
+    { 'the', 'e end', {}, 'the' },
+    { ' x\nend', '', { 'end' }, ' x' },
+    { ' x\n  }\n}', '', { '}' }, ' x\n  }' },
+    { ' one two three', '', { 'other words here' }, ' one two three' },
+    { 'same line', '', { 'same line' }, '' },
+  }) do
+    local text = stop.without_repetition(case[1], stop_of({ after = case[2], below = case[3] }))
+    t.is(text, case[4], ('%q before %q'):format(case[1], case[2] .. '|' .. table.concat(case[3])))
+  end
+
+  -- paragraphs
+  local hard = 'The first line of a paragraph\nthat goes on and on for a\nwhile.\n\nAnother one.\n'
+    .. '- a list item that is rather long\n- b'
+  t.is(
+    prose.join(hard, 30),
+    'The first line of a paragraph that goes on and on for a while.\n\nAnother one.\n'
+      .. '- a list item that is rather long\n- b',
+    'lines of a paragraph are joined, lists and short lines are not'
+  )
+  local begun = prose.join('A line that is long enough\n', 30)
+  t.is(begun, 'A line that is long enough ', 'the line that is begun is joined')
+  t.is(prose.join('日本語の文章を続けて\n書きます', 20), '日本語の文章を続けて書きます', 'wide text without a space')
+  t.is(prose.join('# A heading that is rather long\ntext', 30), '# A heading that is rather long\ntext', 'headings')
+  t.is(prose.fold(' one two three four five', 10, 20, ''), ' one two\nthree four five', 'broken at the column')
+  t.is(prose.fold(' one two three four five', 10, 20, '  '), ' one two\n  three four five', 'with the indent')
+  t.is(prose.fold('日本語の文章', 14, 20, ''), '日本語\nの文章', 'wide characters anywhere')
+  t.is(prose.fold(' ' .. ('x'):rep(30), 10, 20, ''), '\n' .. ('x'):rep(30), 'a long word stays whole')
+  t.is(prose.fold(' a\nb c', 18, 20, ''), ' a\nb c', 'line ends that are there stay')
+  for _, case in ipairs({
+    { ' one two', ' one', 4 },
+    { ' one two', ' one\ntw', 7 },
+    { ' one two', '\n  one two', 8 },
+    { ' one two', ' oen', nil },
+    { 'one', 'o\nne', nil },
+    { '日本語', '日本\n語', 9 },
+    { ' one', ' one more', nil },
+    { '', '', 0 },
+  }) do
+    t.is(prose.follow(case[1], case[2]), case[3], ('%q typed into %q'):format(case[2], case[1]))
+  end
+end
