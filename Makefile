@@ -150,6 +150,7 @@ $(LIB): $(CORE_OBJ) $(BUILD)/members
 	$(call say,ar)
 	$(Q)$(AR) qcs $@ $(CORE_OBJ)
 
+$(BUILD)/aigc: LDLIBS += -ljansson
 $(BUILD)/aigc: $(TOOL_OBJ) $(LIB) $(BUILD)/members
 	$(link)
 

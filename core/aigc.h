@@ -127,6 +127,24 @@ aigc_status aigc_model_metadata(const aigc_model *model, uint64_t i, const char 
 /* Whether an engine can run this model; if not, err says why (unknown architecture, tensor type, missing tensor). */
 aigc_status aigc_model_check(const aigc_model *model, aigc_error *err);
 
+/* ---- adapters ----------------------------------------------------------------------------------------------- */
+
+/* What fine-tuning learned (LoRA), in a GGUF file of llama.cpp's form: thin matrices beside some of the model's. The
+ * model stays as it is, mapped and shared; an engine adds what the adapter says (aigc_engine_options.adapters). */
+typedef struct aigc_adapter aigc_adapter;
+
+/* Opens and maps an adapter for a model that was opened with its weights and stays open as long. Errors: AIGC_E_FORMAT
+ * if the file is no adapter or one of another model, AIGC_E_UNSUPPORTED for other kinds and types. */
+aigc_status aigc_adapter_open(aigc_model *model, const char *path, aigc_adapter **adapter, aigc_error *err);
+
+/* Drops the caller's reference; the adapter goes when its last engine does. NULL is allowed. */
+void aigc_adapter_close(aigc_adapter *adapter);
+
+/* Writes the model of base_path with an adapter's changes, times scale, in its own weights. type: of the matrices, as
+ * in aigc_trainer_write(); NULL: the type that each has. name: NULL for that of the base. */
+aigc_status aigc_merge(const char *base_path, const char *adapter_path, double scale, const char *type,
+                       const char *name, const char *path, aigc_error *err);
+
 /* ---- text --------------------------------------------------------------------------------------------------- */
 
 /* How text becomes tokens and back. */
@@ -161,6 +179,11 @@ typedef struct aigc_request aigc_request;
 
 typedef enum aigc_kv_type { AIGC_KV_F16, AIGC_KV_F32 } aigc_kv_type;
 
+typedef struct aigc_adapter_use {
+    aigc_adapter *adapter;
+    float scale; /* how strongly it counts; 1 is as it was trained */
+} aigc_adapter_use;
+
 typedef struct aigc_engine_options {
     int n_threads;   /* threads that compute, the caller's included; 0: one per core, at most 8 */
     int n_context;   /* longest sequence in tokens; 0: the model's (at least 512 for rotary positions), or what kv_bytes
@@ -169,7 +192,9 @@ typedef struct aigc_engine_options {
     int n_batch;     /* most tokens computed together; 1 to 2048 */
     size_t kv_bytes; /* bound on KV memory, in bytes; pages are taken from the system as they are used */
     aigc_kv_type kv; /* type of cached keys and values */
-    bool prefix_cache; /* keep finished sequences' blocks for requests that begin with the same tokens */
+    bool prefix_cache;                /* keep finished sequences' blocks for requests that begin with the same tokens */
+    const aigc_adapter_use *adapters; /* [n_adapters] that change the model; copied, the engine keeps them open */
+    size_t n_adapters;                /* at most 8 */
     const volatile sig_atomic_t *interrupt; /* when it becomes non-zero a running step returns soon; may be NULL */
 } aigc_engine_options;
 

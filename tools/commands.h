@@ -12,5 +12,7 @@ extern const command command_next_word;
 extern const command command_bench;
 extern const command command_train_tokenizer;
 extern const command command_train;
+extern const command command_finetune;
+extern const command command_merge;
 
 #endif

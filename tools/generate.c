@@ -184,8 +184,9 @@ static int begin(generation *g)
     if (engine.n_sequences < request.n)
         engine.n_sequences = request.n;
     engine.interrupt = &interrupted;
-    if (aigc_engine_open(g->model, &engine, &g->engine, &err) != AIGC_OK)
-        return complain("%s", err.message);
+    status = open_engine(g->s, g->model, &engine, &g->engine);
+    if (status != EXIT_OK)
+        return status;
     g->loaded = now();
     request.prompt = g->prompt;
     request.stop = g->s->stop.items;

@@ -106,3 +106,45 @@ int open_model(const settings *s, unsigned parts, aigc_model **model)
         status = complain("%s", err.message);
     return status;
 }
+
+/* FILE or FILE=SCALE */
+static int open_adapter(aigc_model *model, const char *text, aigc_adapter_use *use)
+{
+    char path[PATH_MAX], *end = NULL;
+    const char *equals = strrchr(text, '=');
+    size_t len = strlen(text);
+    aigc_error err;
+    use->scale = 1;
+    if (equals != NULL && equals[1] != '\0') {
+        float scale = strtof(equals + 1, &end);
+        if (*end == '\0') { /* else the sign is part of the name */
+            use->scale = scale;
+            len = (size_t)(equals - text);
+        }
+    }
+    if (len >= sizeof(path))
+        return complain("%s: the name is too long", text);
+    memcpy(path, text, len);
+    path[len] = '\0';
+    return aigc_adapter_open(model, path, &use->adapter, &err) == AIGC_OK ? EXIT_OK : complain("%s", err.message);
+}
+
+int open_engine(const settings *s, aigc_model *model, const aigc_engine_options *options, aigc_engine **engine)
+{
+    aigc_adapter_use adapters[LIST_MAX];
+    aigc_engine_options with = *options;
+    size_t n = 0;
+    int status = EXIT_OK;
+    aigc_error err;
+    while (status == EXIT_OK && n < s->lora.n) {
+        status = open_adapter(model, s->lora.items[n], &adapters[n]);
+        n += status == EXIT_OK;
+    }
+    with.adapters = adapters;
+    with.n_adapters = n;
+    if (status == EXIT_OK && aigc_engine_open(model, &with, engine, &err) != AIGC_OK)
+        status = complain("%s", err.message);
+    while (n > 0) /* the engine keeps them open */
+        aigc_adapter_close(adapters[--n].adapter);
+    return status;
+}

@@ -16,4 +16,8 @@ int find_model(const settings *s, const char **path);
 /* Opens that model. Returns an exit status; anything but EXIT_OK has been reported. */
 int open_model(const settings *s, unsigned parts, aigc_model **model);
 
+/* Opens an engine for it with the adapters that --lora names. Returns an exit status; anything but EXIT_OK has been
+ * reported. */
+int open_engine(const settings *s, aigc_model *model, const aigc_engine_options *options, aigc_engine **engine);
+
 #endif

@@ -334,7 +334,6 @@ static void report(const quiz *q)
 static int run(settings *s)
 {
     quiz q = {.s = s};
-    aigc_error err;
     aigc_engine_info info = {0};
     char *text = NULL;
     size_t len = 0;
@@ -345,8 +344,8 @@ static int run(settings *s)
         status = find_words(&q, text, len);
     s->engine.n_sequences = PLACES_AT_ONCE;
     s->engine.interrupt = &interrupted;
-    if (status == EXIT_OK && aigc_engine_open(q.model, &s->engine, &q.engine, &err) != AIGC_OK)
-        status = complain("%s", err.message);
+    if (status == EXIT_OK)
+        status = open_engine(s, q.model, &s->engine, &q.engine);
     if (status == EXIT_OK)
         aigc_engine_describe(q.engine, &info);
     if (status == EXIT_OK && info.n_context < 2 * ANSWER_TOKENS)

@@ -41,7 +41,8 @@ typedef struct option_spec {
 #define WITH_ENGINE   (FOR_GENERATE | FOR_SCORE | FOR_NEXT_WORD)
 #define WITH_TEXT     (FOR_GENERATE | FOR_TOKENIZE | FOR_SCORE | FOR_NEXT_WORD)
 #define WITH_MODEL    (WITH_TEXT | FOR_INSPECT | FOR_BENCH)
-#define ALL_COMMANDS  (WITH_MODEL | FOR_TRAIN_TOKENIZER | FOR_TRAIN)
+#define WITH_STEPS    (FOR_TRAIN | FOR_FINETUNE)
+#define ALL_COMMANDS  (WITH_MODEL | FOR_TRAIN_TOKENIZER | WITH_STEPS | FOR_MERGE)
 #define ANY_INT       0, 2147483647
 #define SAMPLING_REAL KIND_REAL, FOR_GENERATE
 
@@ -49,6 +50,9 @@ static const option_spec specs[] = {
     {"model", 'm', KIND_TEXT, WITH_MODEL, AT(model), 0, 0, "FILE", "the model, a GGUF file [$AIGC_MODEL]"},
     {"prompt", 'p', KIND_TEXT, WITH_TEXT, AT(prompt), 0, 0, "TEXT", "the input text"},
     {"file", 'f', KIND_TEXT, WITH_TEXT, AT(file), 0, 0, "FILE", "read the input text from FILE (- is standard input)"},
+
+    {"lora", 0, KIND_TEXTS, WITH_ENGINE, AT(lora), 0, 0, "FILE[=X]",
+     "an adapter beside the model, X times as strong [1]; repeatable"},
 
     {"max-tokens", 0, KIND_INT, FOR_GENERATE, AT(request.max_tokens), ANY_INT, "N", "most tokens to generate [256]"},
     {"temperature", 0, SAMPLING_REAL, AT(request.sampling.temperature), 0, 1e6, "T", "0 is greedy [1]"},
@@ -105,7 +109,8 @@ static const option_spec specs[] = {
     {"no-prefix-cache", 0, KIND_FALSE, FOR_GENERATE, AT(engine.prefix_cache), 0, 0, NULL,
      "do not look for known beginnings of the prompt"},
 
-    {"output", 'o', KIND_TEXT, FOR_TRAIN_TOKENIZER | FOR_TRAIN, AT(output), 0, 0, "FILE", "the GGUF file to write"},
+    {"output", 'o', KIND_TEXT, FOR_TRAIN_TOKENIZER | WITH_STEPS | FOR_MERGE, AT(output), 0, 0, "FILE",
+     "the GGUF file to write"},
     {"vocab", 0, KIND_INT, FOR_TRAIN_TOKENIZER, AT(vocab_size), 257, 1 << 24, "N", "tokens of the vocabulary [8192]"},
     {"pre", 0, KIND_TEXT, FOR_TRAIN_TOKENIZER, AT(pre), 0, 0, "NAME",
      "how text is cut into words: gpt-2, llama-bpe or qwen2 [gpt-2]"},
@@ -117,7 +122,7 @@ static const option_spec specs[] = {
     {"tokenizer", 't', KIND_TEXT, FOR_TRAIN, AT(tokenizer), 0, 0, "FILE", "a GGUF file with the vocabulary"},
     {"init", 0, KIND_TEXT, FOR_TRAIN, AT(train.init), 0, 0, "FILE",
      "instead: a model to begin from; vocabulary, shape and weights are its"},
-    {"valid", 0, KIND_TEXT, FOR_TRAIN, AT(valid), 0, 0, "FILE", "text to evaluate on, held out"},
+    {"valid", 0, KIND_TEXT, WITH_STEPS, AT(valid), 0, 0, "FILE", "text to evaluate on, held out"},
     {"weights", 0, KIND_REALS, FOR_TRAIN, AT(weights), 0, 1000, "LIST",
      "how often an epoch reads each TEXT, in their order, such as 1,2.5 [1 each]"},
     {"arch", 0, KIND_TEXT, FOR_TRAIN, AT(train.architecture), 0, 0, "NAME", "llama, qwen2 or gpt2 [llama]"},
@@ -131,26 +136,26 @@ static const option_spec specs[] = {
     {"untied", 0, KIND_TRUE, FOR_TRAIN, AT(train.untied), 0, 0, NULL,
      "an output matrix of its own instead of the embedding"},
     {"batch", 0, KIND_INT, FOR_TRAIN, AT(train.n_sequences), 1, 1 << 20, "N", "sequences computed together [16]"},
-    {"accumulate", 0, KIND_INT, FOR_TRAIN, AT(train.n_accumulate), 1, 1 << 16, "N", "batches in a step [1]"},
-    {"precision", 0, KIND_PRECISION, FOR_TRAIN, AT(train.precision), 0, 0, "f32|bf16",
+    {"accumulate", 0, KIND_INT, WITH_STEPS, AT(train.n_accumulate), 1, 1 << 16, "N", "batches in a step [1]"},
+    {"precision", 0, KIND_PRECISION, WITH_STEPS, AT(train.precision), 0, 0, "f32|bf16",
      "of the numbers that go into matrix products: bf16 is faster where the processor has AVX512_BF16 [f32]"},
-    {"steps", 0, KIND_INT, FOR_TRAIN, AT(steps), ANY_INT, "N", "length of the run; 0 writes the first weights"},
-    {"minutes", 0, KIND_REAL, FOR_TRAIN, AT(minutes), 0.01, 1e6, "M",
+    {"steps", 0, KIND_INT, WITH_STEPS, AT(steps), ANY_INT, "N", "length of the run; 0 writes the first weights"},
+    {"minutes", 0, KIND_REAL, WITH_STEPS, AT(minutes), 0.01, 1e6, "M",
      "instead: as many steps as fit, by the speed of the first"},
     {"lr", 0, KIND_REAL, FOR_TRAIN, AT(train.rate), 1e-9, 10, "X", "the highest learning rate [0.001]"},
-    {"lr-end", 0, KIND_REAL, FOR_TRAIN, AT(train.least_rate), 0, 1, "X", "the last one, as a part of it [0.1]"},
-    {"schedule", 0, KIND_SCHEDULE, FOR_TRAIN, AT(train.schedule), 0, 0, "cosine|stable",
+    {"lr-end", 0, KIND_REAL, WITH_STEPS, AT(train.least_rate), 0, 1, "X", "the last one, as a part of it [0.1]"},
+    {"schedule", 0, KIND_SCHEDULE, WITH_STEPS, AT(train.schedule), 0, 0, "cosine|stable",
      "how it falls: from the warm-up on, or at the end alone [cosine]"},
-    {"decay", 0, KIND_REAL, FOR_TRAIN, AT(train.decay), 0, 1e9, "X",
+    {"decay", 0, KIND_REAL, WITH_STEPS, AT(train.decay), 0, 1e9, "X",
      "of a stable schedule: steps of the fall, or below 1 a part of the run; 0 is none [0.2]"},
-    {"warmup", 0, KIND_INT, FOR_TRAIN, AT(train.n_warmup), ANY_INT, "N",
+    {"warmup", 0, KIND_INT, WITH_STEPS, AT(train.n_warmup), ANY_INT, "N",
      "steps in which it rises [a twentieth of the run, at most 1000]"},
-    {"optimizer", 0, KIND_OPTIMISER, FOR_TRAIN, AT(train.optimiser), 0, 0, "adamw|muon",
+    {"optimizer", 0, KIND_OPTIMISER, WITH_STEPS, AT(train.optimiser), 0, 0, "adamw|muon",
      "what the matrices of the layers are updated by [adamw]"},
     {"weight-decay", 0, KIND_REAL, FOR_TRAIN, AT(train.weight_decay), 0, 10, "X", "of matrices [0.1]"},
-    {"clip", 0, KIND_REAL, FOR_TRAIN, AT(train.clip), 0, 1e9, "X", "largest norm of the gradient; 0 is off [1]"},
-    {"seed", 0, KIND_U64, FOR_TRAIN, AT(train.seed), 0, 0, "N", "of the first weights and the text's order [0]"},
-    {"threads", 0, KIND_INT, FOR_TRAIN, AT(train.n_threads), 1, 64, "N",
+    {"clip", 0, KIND_REAL, WITH_STEPS, AT(train.clip), 0, 1e9, "X", "largest norm of the gradient; 0 is off [1]"},
+    {"seed", 0, KIND_U64, WITH_STEPS, AT(train.seed), 0, 0, "N", "of the first weights and the text's order [0]"},
+    {"threads", 0, KIND_INT, WITH_STEPS, AT(train.n_threads), 1, 64, "N",
      "threads that compute [one a core, at most 8]"},
     {"type", 0, KIND_TEXT, FOR_TRAIN, AT(type), 0, 0, "TYPE",
      "of the matrices in the model: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K [F32]"},
@@ -158,17 +163,37 @@ static const option_spec specs[] = {
     {"license", 0, KIND_TEXT, FOR_TRAIN, AT(license), 0, 0, "TEXT", "its license, by SPDX name"},
     {"chat-template", 0, KIND_TEXT, FOR_TRAIN, AT(chat_template), 0, 0, "TEXT",
      "how a chat is put to it: Jinja, or a file with that (then TEXT has no '{')"},
-    {"name", 0, KIND_TEXT, FOR_TRAIN, AT(name), 0, 0, "TEXT", "the model's name [that of the file]"},
-    {"log", 0, KIND_TEXT, FOR_TRAIN, AT(log), 0, 0, "FILE", "append a line of CSV for each step"},
-    {"checkpoint", 0, KIND_TEXT, FOR_TRAIN, AT(checkpoint), 0, 0, "FILE",
+    {"name", 0, KIND_TEXT, WITH_STEPS | FOR_MERGE, AT(name), 0, 0, "TEXT", "the model's name [that of the file]"},
+    {"log", 0, KIND_TEXT, WITH_STEPS, AT(log), 0, 0, "FILE", "append a line of CSV for each step"},
+    {"checkpoint", 0, KIND_TEXT, WITH_STEPS, AT(checkpoint), 0, 0, "FILE",
      "where the run's state is kept [the output's name and .checkpoint]"},
-    {"save-every", 0, KIND_INT, FOR_TRAIN, AT(save_every), 1, 2147483647, "N", "steps between checkpoints [200]"},
-    {"valid-every", 0, KIND_INT, FOR_TRAIN, AT(valid_every), 1, 2147483647, "N", "steps between evaluations [200]"},
-    {"resume", 0, KIND_TRUE, FOR_TRAIN, AT(resume), 0, 0, NULL, "go on from the checkpoint"},
+    {"save-every", 0, KIND_INT, WITH_STEPS, AT(save_every), 1, 2147483647, "N", "steps between checkpoints [200]"},
+    {"valid-every", 0, KIND_INT, WITH_STEPS, AT(valid_every), 1, 2147483647, "N", "steps between evaluations [200]"},
+    {"resume", 0, KIND_TRUE, WITH_STEPS, AT(resume), 0, 0, NULL, "go on from the checkpoint"},
     {"resume-from", 0, KIND_TEXT, FOR_TRAIN, AT(resume_from), 0, 0, "FILE",
      "go on from another run's checkpoint, which is left as it is"},
     {"more", 0, KIND_INT, FOR_TRAIN, AT(more), 1, 2147483647, "N",
      "with --resume-from: end N steps after that checkpoint"},
+
+    {"data", 0, KIND_TEXTS, FOR_FINETUNE, AT(data), 0, 0, "FILE",
+     "what to learn: text, or JSON lines if its name ends in .jsonl; repeatable"},
+    {"lora-rank", 0, KIND_INT, FOR_FINETUNE, AT(train.lora_rank), 1, 4096, "N", "width of the adapter's matrices [8]"},
+    {"lora-alpha", 0, KIND_REAL, FOR_FINETUNE, AT(train.lora_alpha), 1e-6, 1e6, "X",
+     "the adapter counts X / rank times [twice the rank]"},
+    {"full", 0, KIND_TRUE, FOR_FINETUNE, AT(full), 0, 0, NULL, "train all weights; no adapter"},
+    {"merged", 0, KIND_TRUE, FOR_FINETUNE, AT(merged), 0, 0, NULL, "write a whole model, the adapter merged into it"},
+    {"epochs", 0, KIND_REAL, FOR_FINETUNE, AT(epochs), 1e-3, 1e6, "X", "how often the data are read [3]"},
+    {"context", 0, KIND_INT, FOR_FINETUNE, AT(train.n_context), 8, 1 << 20, "N",
+     "tokens of a sequence [the model's, at most 512]"},
+    {"batch", 0, KIND_INT, FOR_FINETUNE, AT(train.n_sequences), 1, 1 << 20, "N", "sequences computed together [4]"},
+    {"lr", 0, KIND_REAL, FOR_FINETUNE, AT(train.rate), 1e-9, 10, "X",
+     "the highest learning rate [0.001; 0.0001 with --full; a fifth of that for preferences]"},
+    {"weight-decay", 0, KIND_REAL, FOR_FINETUNE, AT(train.weight_decay), 0, 10, "X", "of matrices [0]"},
+    {"dpo-beta", 0, KIND_REAL, FOR_FINETUNE, AT(train.preference_beta), 1e-6, 1e6, "X",
+     "of preferences: how dear it is to leave the base model [0.1]"},
+    {"scale", 0, KIND_REAL, FOR_MERGE, AT(scale), -1000, 1000, "X", "how strongly the adapter counts [1]"},
+    {"type", 0, KIND_TEXT, FOR_FINETUNE | FOR_MERGE, AT(type), 0, 0, "TYPE",
+     "of a whole model's matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K [that of each in the base]"},
 
     {"verbose", 'v', KIND_TRUE, FOR_INSPECT, AT(verbose), 0, 0, NULL, "the metadata too"},
     {"json", 0, KIND_TRUE, FOR_INSPECT | FOR_SCORE | FOR_NEXT_WORD | FOR_BENCH, AT(json), 0, 0, NULL,
@@ -441,7 +466,7 @@ static const option_spec *find_spec(const command *c, int val)
     return NULL;
 }
 
-static void set_defaults(settings *s)
+static void set_defaults(const command *c, settings *s)
 {
     *s = (settings){
         .engine = aigc_engine_defaults(),
@@ -461,7 +486,15 @@ static void set_defaults(settings *s)
         .type = "F32",
         .save_every = 200,
         .valid_every = 200,
+        .epochs = 3,
+        .scale = 1,
     };
+    if (c->bit & FOR_FINETUNE) {
+        s->train = aigc_finetune_defaults();
+        s->train.lora_alpha = 0; /* follows the rank */
+    }
+    if (c->bit & (FOR_FINETUNE | FOR_MERGE))
+        s->type = NULL;
 }
 
 static int plain_argument(const command *c, const char *argument, settings *s)
@@ -482,7 +515,7 @@ int options_parse(const command *c, int argc, char **argv, settings *s)
     char shorts[2 * N_SPECS + 2];
     int val;
     getopt_tables(c, longs, shorts);
-    set_defaults(s);
+    set_defaults(c, s);
     opterr = 0;
     while ((val = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         if (val == ':')

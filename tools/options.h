@@ -21,6 +21,8 @@ enum {
     FOR_BENCH = 1 << 4,
     FOR_TRAIN_TOKENIZER = 1 << 5,
     FOR_TRAIN = 1 << 6,
+    FOR_FINETUNE = 1 << 7,
+    FOR_MERGE = 1 << 8,
     FOR_NEXT_WORD = 1 << 16,
 };
 
@@ -61,7 +63,7 @@ typedef struct settings {
     int words, places;                          /* next-word */
     int_list threads, sequences;                /* bench */
     int prompt_tokens, decode_tokens, repeat;
-    text_list files; /* train-tokenizer, train */
+    text_list files; /* train-tokenizer, train, finetune, merge */
     const char *output, *pre;
     int vocab_size, min_frequency;
     text_list special;
@@ -72,6 +74,10 @@ typedef struct settings {
     int steps, more, save_every, valid_every; /* steps -1: not given */
     double minutes;
     bool resume;
+    text_list lora; /* FILE or FILE=SCALE */
+    text_list data; /* finetune */
+    double epochs, scale;
+    bool full, merged;
 } settings;
 
 typedef struct command {

@@ -149,16 +149,16 @@ static int tokenize(scoring *sc, const char *text, size_t len)
     return sc->scores == NULL ? complain("out of memory: %zu log-probabilities", sc->n_ids) : EXIT_OK;
 }
 
-static int open_engine(scoring *sc, size_t *window)
+static int begin_engine(scoring *sc, size_t *window)
 {
-    aigc_error err;
     aigc_engine_info info;
     aigc_engine_options options = sc->s->engine;
     options.n_sequences = 1;
     options.prefix_cache = false;
     options.interrupt = &interrupted;
-    if (aigc_engine_open(sc->model, &options, &sc->engine, &err) != AIGC_OK)
-        return complain("%s", err.message);
+    int status = open_engine(sc->s, sc->model, &options, &sc->engine);
+    if (status != EXIT_OK)
+        return status;
     aigc_engine_describe(sc->engine, &info);
     if (info.n_context < 8)
         return complain("a context of %d tokens is too short to score with (at least 8)", info.n_context);
@@ -177,7 +177,7 @@ static int run(settings *s)
     if (status == EXIT_OK)
         status = tokenize(&sc, text, len);
     if (status == EXIT_OK)
-        status = open_engine(&sc, &window);
+        status = begin_engine(&sc, &window);
     if (status == EXIT_OK)
         status = score_text(&sc, window);
     if (status == EXIT_OK) {

@@ -1,27 +1,12 @@
 /* train.c: `aigc train`: a model from text files. */
-#define _GNU_SOURCE
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "commands.h"
 #include "input.h"
 #include "output.h"
-
-enum { TRIAL_STEPS = 4, TERMINAL_LINE = 1, PIPE_LINE = 20 }; /* steps between progress lines */
-
-typedef struct training {
-    const settings *s;
-    aigc_trainer *trainer;
-    char *checkpoint; /* path */
-    FILE *log;        /* NULL: none */
-    double began;     /* when the steps of this process began */
-    uint64_t first;   /* the step before them */
-    uint64_t step_tokens;
-    double valid_bits; /* the last evaluation's; 0: none yet */
-} training;
+#include "training.h"
 
 static int feed_file(const training *tr, aigc_train_text kind, const char *path)
 {
@@ -54,202 +39,14 @@ static int feed_all(const training *tr)
     return status;
 }
 
-static void print_plan(const training *tr)
-{
-    aigc_trainer_info info;
-    aigc_trainer_describe(tr->trainer, &info);
-    size_t total = info.weight_bytes + info.gradient_bytes + info.moment_bytes + info.activation_bytes +
-                   info.scratch_bytes + (info.n_train_tokens + info.n_valid_tokens) * sizeof(int32_t);
-    fprintf(stderr, "model    %.2f million parameters\n", (double)info.n_params / 1e6);
-    fprintf(stderr, "text     %llu tokens to train on, %llu held out\n", (unsigned long long)info.n_train_tokens,
-            (unsigned long long)info.n_valid_tokens);
-    fprintf(stderr, "memory   %s: ", human_size((double)total));
-    fprintf(stderr, "weights and gradients %s, ", human_size((double)(info.weight_bytes + info.gradient_bytes)));
-    fprintf(stderr, "moments %s, ", human_size((double)info.moment_bytes));
-    fprintf(stderr, "activations %s, ", human_size((double)info.activation_bytes));
-    fprintf(stderr, "other %s\n", human_size((double)info.scratch_bytes));
-}
-
-static void print_run(const training *tr)
-{
-    aigc_trainer_info info;
-    aigc_trainer_describe(tr->trainer, &info);
-    fprintf(stderr, "run      steps %llu to %llu of %llu tokens, on %d threads\n", (unsigned long long)info.step + 1,
-            (unsigned long long)info.n_steps, (unsigned long long)info.step_tokens, info.n_threads);
-}
-
-/* ---- the beginning of a run ---- */
-
-/* How many steps fit into the minutes: a few are run, the first not timed, and forgotten. */
-static int count_steps(training *tr, uint64_t *n_steps)
-{
-    aigc_train_progress p;
-    aigc_error err;
-    double began = 0;
-    if (aigc_trainer_start(tr->trainer, TRIAL_STEPS, &err) != AIGC_OK)
-        return complain("%s", err.message);
-    for (int i = 0; i < TRIAL_STEPS; i++) {
-        if (i == 1)
-            began = now();
-        if (aigc_trainer_step(tr->trainer, &p, &err) != AIGC_OK)
-            return complain("%s", err.message);
-        if (interrupted)
-            return EXIT_INTERRUPTED;
-    }
-    double each = (now() - began) / (TRIAL_STEPS - 1), n = tr->s->minutes * 60 / each;
-    *n_steps = n < 1 ? 1 : n < 2e9 ? (uint64_t)n : 2000000000u;
-    return EXIT_OK;
-}
-
-static aigc_status go_on(training *tr, aigc_error *err)
-{
-    const settings *s = tr->s;
-    const char *from = s->resume ? tr->checkpoint : s->resume_from;
-    if (s->more > 0)
-        return aigc_trainer_branch(tr->trainer, from, (uint64_t)s->more, true, err);
-    if (s->steps > 0)
-        return aigc_trainer_branch(tr->trainer, from, (uint64_t)s->steps, false, err);
-    return aigc_trainer_load(tr->trainer, from, err);
-}
-
-static int begin_run(training *tr)
-{
-    const settings *s = tr->s;
-    aigc_trainer_info info;
-    aigc_error err;
-    if (s->resume || s->resume_from != NULL) {
-        if (go_on(tr, &err) != AIGC_OK)
-            return complain("%s", err.message);
-        aigc_trainer_describe(tr->trainer, &info);
-    } else {
-        uint64_t n_steps = s->steps > 0 ? (uint64_t)s->steps : 0;
-        int status = s->steps < 0 ? count_steps(tr, &n_steps) : EXIT_OK;
-        if (status != EXIT_OK)
-            return status;
-        if (aigc_trainer_start(tr->trainer, n_steps, &err) != AIGC_OK)
-            return complain("%s", err.message);
-        aigc_trainer_describe(tr->trainer, &info);
-    }
-    tr->first = info.step;
-    tr->step_tokens = info.step_tokens;
-    return EXIT_OK;
-}
-
-static int open_log(training *tr)
-{
-    if (tr->s->log == NULL)
-        return EXIT_OK;
-    tr->log = fopen(tr->s->log, "a");
-    if (tr->log == NULL)
-        return complain("cannot open %s: %s", tr->s->log, strerror(errno));
-    if (ftell(tr->log) == 0)
-        fputs("step,loss,gradient_norm,learning_rate,tokens_per_second,valid_bits_per_byte\n", tr->log);
-    return EXIT_OK;
-}
-
-/* ---- steps ---- */
-
-static void show_progress(const training *tr, const aigc_train_progress *p)
-{
-    bool terminal = isatty(STDERR_FILENO), last = p->step == p->n_steps;
-    if (!last && p->step % (terminal ? TERMINAL_LINE : PIPE_LINE) != 0)
-        return;
-    double each = (now() - tr->began) / (double)(p->step - tr->first);
-    double left = each * (double)(p->n_steps - p->step);
-    fprintf(stderr, "%sstep %llu of %llu  loss %.4f  %.0f tokens/s  %d:%02d:%02d left  lr %.3g", terminal ? "\r" : "",
-            (unsigned long long)p->step, (unsigned long long)p->n_steps, p->loss, (double)tr->step_tokens / each,
-            (int)(left / 3600), (int)(left / 60) % 60, (int)left % 60, p->rate);
-    if (tr->valid_bits > 0)
-        fprintf(stderr, "  held out %.4f bits/byte", tr->valid_bits);
-    fputs(terminal && !last ? " " : "\n", stderr);
-}
-
-static int write_log(const training *tr, const aigc_train_progress *p, bool evaluated)
-{
-    if (tr->log == NULL)
-        return EXIT_OK;
-    double each = (now() - tr->began) / (double)(p->step - tr->first);
-    fprintf(tr->log, "%llu,%.6f,%.6f,%.6g,%.0f,", (unsigned long long)p->step, p->loss, p->gradient_norm, p->rate,
-            (double)tr->step_tokens / each);
-    if (evaluated)
-        fprintf(tr->log, "%.6f", tr->valid_bits);
-    fputc('\n', tr->log);
-    if (fflush(tr->log) != 0)
-        return complain("cannot write %s: %s", tr->s->log, strerror(errno));
-    return EXIT_OK;
-}
-
-static int save(const training *tr)
-{
-    aigc_error err;
-    if (aigc_trainer_save(tr->trainer, tr->checkpoint, &err) != AIGC_OK)
-        return complain("%s", err.message);
-    return EXIT_OK;
-}
-
-/* What belongs after a step: evaluation, log, progress, checkpoint. */
-static int after_step(training *tr, const aigc_train_progress *p)
-{
-    const settings *s = tr->s;
-    bool last = p->step == p->n_steps;
-    bool evaluate = s->valid != NULL && (last || p->step % (uint64_t)s->valid_every == 0);
-    aigc_train_score score;
-    aigc_error err;
-    if (evaluate) {
-        if (aigc_trainer_evaluate(tr->trainer, &score, &err) != AIGC_OK)
-            return complain("%s", err.message);
-        tr->valid_bits = score.bits_per_byte;
-    }
-    int status = write_log(tr, p, evaluate);
-    show_progress(tr, p);
-    if (status == EXIT_OK && (last || interrupted || p->step % (uint64_t)s->save_every == 0))
-        status = save(tr);
-    return status;
-}
-
-static int run_steps(training *tr)
-{
-    aigc_trainer_info info;
-    aigc_train_progress p;
-    aigc_error err;
-    aigc_trainer_describe(tr->trainer, &info);
-    p.step = info.step;
-    tr->began = now();
-    while (p.step < info.n_steps) {
-        if (aigc_trainer_step(tr->trainer, &p, &err) != AIGC_OK)
-            return complain("%s", err.message);
-        int status = after_step(tr, &p);
-        if (status != EXIT_OK)
-            return status;
-        if (interrupted) {
-            fprintf(stderr, "%sstopped after step %llu; --resume goes on from %s\n", isatty(STDERR_FILENO) ? "\n" : "",
-                    (unsigned long long)p.step, tr->checkpoint);
-            return EXIT_INTERRUPTED;
-        }
-    }
-    return EXIT_OK;
-}
-
-/* ---- the result ---- */
-
 static int write_model(const training *tr)
 {
     const settings *s = tr->s;
-    const char *slash = strrchr(s->output, '/'), *name = s->name;
-    aigc_train_score score;
     aigc_error err;
-    if (name == NULL)
-        name = slash != NULL ? slash + 1 : s->output;
-    if (aigc_trainer_write(tr->trainer, s->output, s->type, name, &err) != AIGC_OK)
+    if (aigc_trainer_write(tr->trainer, s->output, s->type, training_name(s), &err) != AIGC_OK)
         return complain("%s", err.message);
     printf("%s: written as %s\n", s->output, s->type);
-    if (s->valid == NULL)
-        return EXIT_OK;
-    if (aigc_trainer_evaluate(tr->trainer, &score, &err) != AIGC_OK)
-        return complain("%s", err.message);
-    printf("held out: loss %.6f, %.4f bits per byte, %llu tokens of %llu bytes\n", score.loss, score.bits_per_byte,
-           (unsigned long long)score.n_tokens, (unsigned long long)score.n_bytes);
-    return EXIT_OK;
+    return training_report(tr);
 }
 
 static int annotate(const training *tr, const char *key, const char *value)
@@ -286,24 +83,6 @@ static int annotate_all(const training *tr)
     if (status == EXIT_OK)
         status = annotate(tr, "general.license", tr->s->license);
     return status == EXIT_OK ? annotate_template(tr) : status;
-}
-
-static int train(training *tr)
-{
-    int status = annotate_all(tr);
-    if (status == EXIT_OK)
-        status = feed_all(tr);
-    if (status != EXIT_OK)
-        return status;
-    print_plan(tr);
-    status = begin_run(tr);
-    if (status != EXIT_OK)
-        return status;
-    print_run(tr);
-    status = open_log(tr);
-    if (status == EXIT_OK)
-        status = run_steps(tr);
-    return status == EXIT_OK ? write_model(tr) : status;
 }
 
 static int check_usage(const settings *s)
@@ -347,23 +126,20 @@ static int check_branch(const training *tr)
 static int run_train(settings *s)
 {
     training tr = {.s = s};
-    aigc_error err;
     int status = check_usage(s);
-    if (status != EXIT_OK)
-        return status;
-    s->train.interrupt = &interrupted;
-    if (asprintf(&tr.checkpoint, "%s%s", s->checkpoint != NULL ? s->checkpoint : s->output,
-                 s->checkpoint != NULL ? "" : ".checkpoint") < 0)
-        return complain("out of memory: a file's name");
-    status = check_branch(&tr);
-    if (status == EXIT_OK && aigc_trainer_create(s->tokenizer, &s->train, &tr.trainer, &err) != AIGC_OK)
-        status = complain("%s", err.message);
     if (status == EXIT_OK)
-        status = train(&tr);
-    if (tr.log != NULL)
-        fclose(tr.log);
-    aigc_trainer_destroy(tr.trainer);
-    free(tr.checkpoint);
+        status = training_open(&tr, s->tokenizer);
+    if (status == EXIT_OK)
+        status = check_branch(&tr);
+    if (status == EXIT_OK)
+        status = annotate_all(&tr);
+    if (status == EXIT_OK)
+        status = feed_all(&tr);
+    if (status == EXIT_OK)
+        status = training_run(&tr);
+    if (status == EXIT_OK)
+        status = write_model(&tr);
+    training_close(&tr);
     return status;
 }
 

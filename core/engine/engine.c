@@ -6,6 +6,7 @@
 
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "model/adapter.h"
 
 enum {
     DEFAULT_MAX_THREADS = 8,
@@ -106,8 +107,23 @@ static aigc_status open_parts(aigc_engine *e, int n_blocks, aigc_error *err)
         (status = block_pool_create(n_blocks, &e->blocks, err)) != AIGC_OK ||
         (status = thread_pool_create(o->n_threads, &e->pool, err)) != AIGC_OK)
         return status;
-    return forward_create(e->model, &e->kv, e->pool, o->n_batch, o->n_sequences, o->n_context, o->interrupt,
-                          &e->forward, err);
+    return forward_create(e->model, e->adapters, (int)o->n_adapters, &e->kv, e->pool, o->n_batch, o->n_sequences,
+                          o->n_context, o->interrupt, &e->forward, err);
+}
+
+static aigc_status check_adapters(const aigc_model *model, const aigc_engine_options *o, aigc_error *err)
+{
+    if (o->n_adapters > FORWARD_MAX_ADAPTERS)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "%zu adapters are more than %d", o->n_adapters, FORWARD_MAX_ADAPTERS);
+    for (size_t i = 0; i < o->n_adapters; i++) {
+        const aigc_adapter_use *use = &o->adapters[i];
+        if (use->adapter->model != model)
+            return aigc_fail(err, AIGC_E_ARGUMENT, "%s was not opened for this model", gguf_path(use->adapter->file));
+        if (!(use->scale >= -1e6f && use->scale <= 1e6f))
+            return aigc_fail(err, AIGC_E_ARGUMENT, "an adapter's scale must be from -1e6 to 1e6, not %g",
+                             (double)use->scale);
+    }
+    return AIGC_OK;
 }
 
 aigc_status aigc_engine_open(aigc_model *model, const aigc_engine_options *options, aigc_engine **out, aigc_error *err)
@@ -117,7 +133,9 @@ aigc_status aigc_engine_open(aigc_model *model, const aigc_engine_options *optio
                          model->recipe == NULL ? "weights" : "tokenizer");
     aigc_engine_options resolved = *options;
     int n_blocks = 0;
-    aigc_status status = resolve_threads(&resolved, err);
+    aigc_status status = check_adapters(model, options, err);
+    if (status == AIGC_OK)
+        status = resolve_threads(&resolved, err);
     if (status == AIGC_OK)
         status = resolve_context(model, &resolved, &n_blocks, err);
     if (status != AIGC_OK)
@@ -128,6 +146,9 @@ aigc_status aigc_engine_open(aigc_model *model, const aigc_engine_options *optio
     e->model = model_retain(model);
     e->kernels = kernels_best();
     e->options = resolved;
+    e->options.adapters = e->adapters;
+    for (size_t i = 0; i < resolved.n_adapters; i++)
+        e->adapters[i] = (aigc_adapter_use){adapter_retain(resolved.adapters[i].adapter), resolved.adapters[i].scale};
     status = open_parts(e, n_blocks, err);
     if (status != AIGC_OK) {
         aigc_engine_close(e);
@@ -152,6 +173,8 @@ void aigc_engine_close(aigc_engine *e)
         aigc_pages_free(e->row_copies, e->row_copies_bytes);
     free(e->spans);
     free(e->members);
+    for (size_t i = 0; i < e->options.n_adapters; i++)
+        aigc_adapter_close(e->adapters[i].adapter);
     aigc_model_close(e->model);
     free(e);
 }

@@ -50,7 +50,8 @@ struct aigc_request {
 struct aigc_engine {
     aigc_model *model;
     const aigc_kernels *kernels;
-    aigc_engine_options options; /* as resolved */
+    aigc_engine_options options; /* as resolved; adapters are below */
+    aigc_adapter_use adapters[FORWARD_MAX_ADAPTERS];
     kv_cache kv;
     block_pool *blocks;
     thread_pool *pool;

@@ -65,70 +65,54 @@ aigc_status trainer_open_base(aigc_trainer *t, aigc_error *err)
 typedef struct trained_weights {
     const learn_layout *layout;
     const float *weights;
+    const float *whole, *a, *b; /* of the tensor at hand: all its values, or its thin matrices */
 } trained_weights;
 
-/* The tensor's number in the layout, or NO_TENSOR. */
-static int find_tensor(const learn_layout *l, const char *name)
+/* The values of a tensor of the layout, or NULL. */
+static const float *find_values(const trained_weights *w, const char *name)
 {
-    for (int i = 0; i < l->n_tensors; i++)
-        if (strcmp(l->tensors[i].name, name) == 0)
-            return i;
-    return NO_TENSOR;
+    for (int i = 0; i < w->layout->n_tensors; i++)
+        if (strcmp(w->layout->tensors[i].name, name) == 0)
+            return w->weights + w->layout->tensors[i].offset;
+    return NULL;
 }
 
-static const float *values_of(const trained_weights *w, int tensor)
-{
-    return w->weights + w->layout->tensors[tensor].offset;
-}
-
-/* Whole weights were trained: they replace the file's. */
+/* All weights were trained: they replace the file's. */
 static bool is_known(void *context, const gguf_tensor *t)
 {
-    const trained_weights *w = context;
-    return find_tensor(w->layout, t->name) != NO_TENSOR;
+    trained_weights *w = context;
+    w->whole = find_values(w, t->name);
+    return w->whole != NULL;
 }
 
 static void take_row(void *context, const gguf_tensor *t, size_t row, float *values)
 {
     const trained_weights *w = context;
-    memcpy(values, values_of(w, find_tensor(w->layout, t->name)) + row * t->dims[0], t->dims[0] * sizeof *values);
-}
-
-/* The thin matrices of a tensor; false if it has none. */
-static bool find_lora(const learn_layout *l, const char *name, int *a, int *b)
-{
-    char thin[NAME_BYTES];
-    snprintf(thin, sizeof thin, "%s.lora_a", name);
-    *a = find_tensor(l, thin);
-    *b = *a + 1; /* add_lora() of layout.c */
-    return *a != NO_TENSOR;
+    memcpy(values, w->whole + row * t->dims[0], t->dims[0] * sizeof *values);
 }
 
 static bool has_lora(void *context, const gguf_tensor *t)
 {
-    const trained_weights *w = context;
-    int a, b;
-    return find_lora(w->layout, t->name, &a, &b);
+    trained_weights *w = context;
+    char thin[NAME_BYTES];
+    snprintf(thin, sizeof thin, "%.*s.lora_a", NAME_BYTES - 8, t->name);
+    w->a = find_values(w, thin);
+    snprintf(thin, sizeof thin, "%.*s.lora_b", NAME_BYTES - 8, t->name);
+    w->b = find_values(w, thin);
+    return w->a != NULL;
 }
 
-/* values += scale * row of B times A */
 static void merge_row(void *context, const gguf_tensor *t, size_t row, float *values)
 {
     const trained_weights *w = context;
-    size_t k = t->dims[0], rank = (size_t)w->layout->lora_rank;
-    int a, b;
-    find_lora(w->layout, t->name, &a, &b);
-    for (size_t r = 0; r < rank; r++) {
-        float factor = w->layout->lora_scale * values_of(w, b)[row * rank + r];
-        for (size_t i = 0; i < k; i++)
-            values[i] += factor * values_of(w, a)[r * k + i];
-    }
+    size_t rank = (size_t)w->layout->lora_rank;
+    rewrite_add_product(w->layout->lora_scale, w->b + row * rank, w->a, rank, t->dims[0], values);
 }
 
 aigc_status trainer_write_base(const aigc_trainer *t, const char *path, const char *type, const char *name,
                                aigc_error *err)
 {
-    trained_weights w = {learner_layout(t->core), learner_weights(t->core)};
+    trained_weights w = {.layout = learner_layout(t->core), .weights = learner_weights(t->core)};
     bool lora = w.layout->lora_rank > 0;
     rewrite r = {lora ? has_lora : is_known, lora ? merge_row : take_row, &w, type, name};
     return rewrite_model(t->init->file, &r, path, err);

@@ -26,6 +26,15 @@ aigc_status rewrite_find_type(const char *name, tensor_type *type, aigc_error *e
                      name);
 }
 
+void rewrite_add_product(float scale, const float *b, const float *a, size_t rank, size_t k, float *values)
+{
+    for (size_t r = 0; r < rank; r++) {
+        float factor = scale * b[r];
+        for (size_t i = 0; i < k; i++)
+            values[i] += factor * a[r * k + i];
+    }
+}
+
 /* Matrices change their type; vectors, learned positions and what is no weight of a product keep theirs. */
 static tensor_type type_of(const gguf_tensor *t, const tensor_type *asked)
 {

@@ -10,7 +10,8 @@
 
 /* Changes one row of a tensor's values; leaves it alone where there is nothing to change. */
 typedef void rewrite_row(void *context, const gguf_tensor *t, size_t row, float *values);
-/* Whether rewrite_row has something to say about the tensor; what it does not is copied byte by byte. */
+/* Whether rewrite_row has something to say about the tensor, whose rows come next; what it does not is copied byte by
+ * byte. */
 typedef bool rewrite_wanted(void *context, const gguf_tensor *t);
 
 typedef struct rewrite {
@@ -23,6 +24,9 @@ typedef struct rewrite {
 
 /* Errors: AIGC_E_ARGUMENT for a type that can't be written. */
 aigc_status rewrite_model(const gguf_file *base, const rewrite *r, const char *path, aigc_error *err);
+
+/* values [k] += scale * b [rank] times a [rank][k] */
+void rewrite_add_product(float scale, const float *b, const float *a, size_t rank, size_t k, float *values);
 
 /* A type that weights can be written as, by its name. */
 aigc_status rewrite_find_type(const char *name, tensor_type *type, aigc_error *err);

@@ -199,13 +199,23 @@ static void note_scratch(const matrix *m, size_t *most)
         *most = max_size(*most, matmul_scratch_bytes(m->type, m->k));
 }
 
-static size_t matmul_scratch_of(const aigc_model *model)
+static void note_pairs(const forward *f, uint32_t i, int role, size_t *most)
 {
+    note_scratch(&f->model->layers[i].weights[role], most);
+    for (int a = 0; a < f->n_adapters; a++) {
+        note_scratch(&f->adapters[a].adapter->layers[i].pairs[role].a, most);
+        note_scratch(&f->adapters[a].adapter->layers[i].pairs[role].b, most);
+    }
+}
+
+static size_t matmul_scratch_of(const forward *f)
+{
+    const aigc_model *model = f->model;
     size_t most = 64;
     note_scratch(&model->output, &most);
     for (uint32_t i = 0; i < model->hp.n_layers; i++)
         for (int role = 0; role < LAYER_MATRICES; role++)
-            note_scratch(&model->layers[i].weights[role], &most);
+            note_pairs(f, i, role, &most);
     return most;
 }
 
@@ -214,12 +224,24 @@ static size_t widest(const hyperparameters *hp)
     return max_size(hp->n_embd, max_size(hp->n_ff, hp->dims[DIM_Q]));
 }
 
+/* Floats that a thin matrix makes of a row, at most. */
+static size_t widest_thin(const forward *f)
+{
+    size_t most = 0;
+    for (int i = 0; i < DIMENSIONS; i++)
+        most = max_size(most, f->model->hp.dims[i]);
+    for (int i = 0; i < f->n_adapters; i++)
+        most = max_size(most, f->adapters[i].adapter->most_rank);
+    return most;
+}
+
 static void place_thread(const forward *f, arena *a, thread_scratch *s, size_t matmul_bytes)
 {
     const hyperparameters *hp = &f->model->hp;
     size_t rows = max_size(ATTN_TILE_ROWS, hp->n_heads / hp->n_kv_heads);
     s->row = arena_take(a, widest(hp), sizeof(float));
     s->matmul = arena_take(a, matmul_bytes, 1);
+    s->thin = arena_take(a, f->n_adapters > 0 ? widest_thin(f) : 0, sizeof(float));
     s->q = arena_take(a, rows * hp->head_dim, sizeof(float));
     for (int i = 0; i < 3; i++) {
         s->m[i] = arena_take(a, rows, sizeof(float));
@@ -250,6 +272,9 @@ static void place(forward *f, arena *a, size_t matmul_bytes)
     for (int type = 0; type < ACT_TYPES; type++)
         f->acts[type] =
             arena_take(a, rows, act_row_bytes(type, (widest(hp) + K_ELEMENTS - 1) / K_ELEMENTS * K_ELEMENTS));
+    for (int i = 0; i < f->n_adapters; i++)
+        for (int role = 0; role < LAYER_MATRICES; role++)
+            f->thin[i][role] = arena_take(a, n, act_row_bytes(ACT_F32, f->adapters[i].adapter->most_rank));
     f->cosines = arena_take(a, n * (hp->n_rot / 2), sizeof(float));
     f->sines = arena_take(a, n * (hp->n_rot / 2), sizeof(float));
     f->split = arena_take(a, SPLIT_TOKENS * hp->n_heads * (size_t)f->max_chunks, (hp->head_dim + 2) * sizeof(float));
@@ -261,8 +286,9 @@ static void place(forward *f, arena *a, size_t matmul_bytes)
     }
 }
 
-aigc_status forward_create(const aigc_model *model, kv_cache *kv, thread_pool *pool, int n_batch, int n_spans,
-                           int n_context, const volatile sig_atomic_t *interrupt, forward **out, aigc_error *err)
+aigc_status forward_create(const aigc_model *model, const aigc_adapter_use *adapters, int n_adapters, kv_cache *kv,
+                           thread_pool *pool, int n_batch, int n_spans, int n_context,
+                           const volatile sig_atomic_t *interrupt, forward **out, aigc_error *err)
 {
     forward *f = aigc_calloc(1, sizeof *f);
     if (f == NULL)
@@ -278,7 +304,9 @@ aigc_status forward_create(const aigc_model *model, kv_cache *kv, thread_pool *p
         .max_chunks = (n_context - 1) / ATTN_CHUNK + 1, /* contexts reach INT_MAX */
         .n_threads = thread_pool_size(pool),
     };
-    size_t matmul_bytes = matmul_scratch_of(model);
+    for (int i = 0; i < n_adapters; i++)
+        f->adapters[f->n_adapters++] = adapters[i];
+    size_t matmul_bytes = matmul_scratch_of(f);
     arena sizes = {0};
     place(f, &sizes, matmul_bytes);
     f->memory_bytes = sizes.used;

@@ -32,10 +32,13 @@ enum { FORWARD_LOGIT_ROWS = 32 }; /* most rows that are ready together */
 
 typedef struct forward forward;
 
+enum { FORWARD_MAX_ADAPTERS = 8 };
+
 /* Takes all memory that batches of up to n_batch tokens in up to n_spans spans of at most n_context positions need. The
- * model, cache and pool must outlive it. interrupt may be NULL. */
-aigc_status forward_create(const aigc_model *model, kv_cache *kv, thread_pool *pool, int n_batch, int n_spans,
-                           int n_context, const volatile sig_atomic_t *interrupt, forward **out, aigc_error *err);
+ * model, adapters, cache and pool must outlive it. interrupt may be NULL. */
+aigc_status forward_create(const aigc_model *model, const aigc_adapter_use *adapters, int n_adapters, kv_cache *kv,
+                           thread_pool *pool, int n_batch, int n_spans, int n_context,
+                           const volatile sig_atomic_t *interrupt, forward **out, aigc_error *err);
 void forward_destroy(forward *f); /* NULL is allowed */
 size_t forward_bytes(const forward *f);
 

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "model/adapter.h"
 #include "model/forward.h"
 
 enum {
@@ -18,6 +19,7 @@ enum {
 typedef struct matmul_job {
     const matrix *weights;
     const float *bias; /* or NULL */
+    layer_role role;   /* LAYER_ROLES for a matrix that is in no layer */
     float *out;
     size_t out_stride;
     bool accumulate; /* out += result; the result goes through `product` */
@@ -28,6 +30,7 @@ typedef struct matmul_job {
 typedef struct thread_scratch {
     float *row;         /* [max of n_embd, n_ff] */
     void *matmul;       /* matmul_scratch_bytes() */
+    float *thin;        /* [max of all widths and ranks] with adapters: results of a thin matrix */
     float *q;           /* [ATTN_TILE_ROWS or group][head_dim] */
     float *m[3], *l[3]; /* [rows]: of a block, a chunk of blocks, and all */
     float *o[3];        /* [rows][head_dim] */
@@ -36,6 +39,8 @@ typedef struct thread_scratch {
 
 struct forward {
     const aigc_model *model;
+    aigc_adapter_use adapters[FORWARD_MAX_ADAPTERS];
+    int n_adapters;
     const aigc_kernels *kernels;
     kv_cache *kv;
     thread_pool *pool;
@@ -78,9 +83,10 @@ struct forward {
     float *ffn[2];                  /* [n_ff]: gate (or up alone), up */
     float *product;                 /* [n_embd]: results on their way into the residual stream */
     unsigned char *acts[ACT_TYPES]; /* prepared rows of the largest width */
-    float *cosines, *sines;         /* [n_rot / 2] */
-    float *split;                   /* [SPLIT_TOKENS][n_heads][max_chunks][head_dim + 2] */
-    float *logits;                  /* [FORWARD_LOGIT_ROWS][n_vocab] */
+    unsigned char *thin[FORWARD_MAX_ADAPTERS][LAYER_MATRICES]; /* [n_batch] prepared rows of A x, scaled */
+    float *cosines, *sines;                                    /* [n_rot / 2] */
+    float *split;                                              /* [SPLIT_TOKENS][n_heads][max_chunks][head_dim + 2] */
+    float *logits;                                             /* [FORWARD_LOGIT_ROWS][n_vocab] */
     thread_scratch *threads;
 };
 
@@ -105,6 +111,12 @@ int begin_ffn_down(forward *f);
 int begin_head_norm(forward *f);
 void work_head_norm(forward *f, int chunk, int thread);
 int begin_head(forward *f);
+
+/* forward_adapter.c */
+/* What adapters need of a token's x [n], the input of these matrices of the layer. */
+void adapt_input(forward *f, int t, const float *x, size_t n, const layer_role *roles, int n_roles, int thread);
+/* Adds what they say to rows begin to end of the token's result; out is where row `begin` is. */
+void adapt_output(forward *f, layer_role role, int t, int begin, int end, float *out, int thread);
 
 /* forward_attention.c */
 void prepare_angles(forward *f, int t); /* cosines and sines of one token */

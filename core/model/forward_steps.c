@@ -86,6 +86,7 @@ static void norm_tokens(forward *f, int chunk, int thread, layer_role norm, cons
     for (int t = chunk * f->tokens_per_chunk; t < last_token(f, chunk, f->n_tokens); t++) {
         norm_row(f, f->x + (size_t)t * n_embd, l->norms[norm], l->biases[norm], y);
         prepare_row(f, t, y, n_embd, matrices, n_next);
+        adapt_input(f, t, y, n_embd, next, n_next, thread);
     }
 }
 
@@ -123,10 +124,13 @@ static void cut_job(const forward *f, matmul_job *job, int n_tokens)
     job->n_chunks = chunks_of((int)w->rows, job->rows_per_chunk);
 }
 
-static void add_job(forward *f, const matrix *w, const float *bias, float *out, size_t out_stride, bool accumulate)
+/* A matrix of the current layer, if it has it. */
+static void add_job(forward *f, layer_role role, float *out, size_t out_stride, bool accumulate)
 {
-    if (w->data != NULL)
-        f->jobs[f->n_jobs++] = (matmul_job){w, bias, out, out_stride, accumulate, 0, 0};
+    const layer *l = current_layer(f);
+    if (l->weights[role].data != NULL)
+        f->jobs[f->n_jobs++] =
+            (matmul_job){&l->weights[role], l->biases[role], role, out, out_stride, accumulate, 0, 0};
 }
 
 /* All jobs of a phase share its chunks; a phase too small for several threads is one chunk. */
@@ -157,6 +161,8 @@ static void run_job_chunk(forward *f, const matmul_job *job, int chunk, int thre
     for (int t = 0; t < n_tokens; t++) {
         float *row = out + (size_t)t * job->out_stride;
         size_t n = (size_t)(end - begin);
+        if (job->role < LAYER_ROLES)
+            adapt_output(f, job->role, t, begin, end, row + begin, thread);
         if (job->bias != NULL)
             f->kernels->add(row + begin, job->bias + begin, n);
         if (job->accumulate)
@@ -182,22 +188,20 @@ void work_matmul(forward *f, int chunk, int thread)
 
 int begin_qkv(forward *f)
 {
-    const layer *l = current_layer(f);
     const size_t *dims = f->model->hp.dims;
     size_t stride = dims[DIM_QKV];
     f->n_jobs = 0;
-    add_job(f, &l->weights[ATTN_QKV], l->biases[ATTN_QKV], f->qkv, stride, false);
-    add_job(f, &l->weights[ATTN_Q], l->biases[ATTN_Q], f->qkv, stride, false);
-    add_job(f, &l->weights[ATTN_K], l->biases[ATTN_K], f->qkv + dims[DIM_Q], stride, false);
-    add_job(f, &l->weights[ATTN_V], l->biases[ATTN_V], f->qkv + dims[DIM_Q] + dims[DIM_KV], stride, false);
+    add_job(f, ATTN_QKV, f->qkv, stride, false);
+    add_job(f, ATTN_Q, f->qkv, stride, false);
+    add_job(f, ATTN_K, f->qkv + dims[DIM_Q], stride, false);
+    add_job(f, ATTN_V, f->qkv + dims[DIM_Q] + dims[DIM_KV], stride, false);
     return cut_jobs(f, f->n_tokens);
 }
 
 int begin_attn_output(forward *f)
 {
-    const layer *l = current_layer(f);
     f->n_jobs = 0;
-    add_job(f, &l->weights[ATTN_OUTPUT], l->biases[ATTN_OUTPUT], f->x, f->model->hp.n_embd, true);
+    add_job(f, ATTN_OUTPUT, f->x, f->model->hp.n_embd, true);
     return cut_jobs(f, f->n_tokens);
 }
 
@@ -209,14 +213,14 @@ int begin_ffn_in(forward *f)
     size_t n_ff = f->model->hp.n_ff;
     bool gated = l->weights[FFN_GATE].data != NULL;
     f->n_jobs = 0;
-    add_job(f, &l->weights[FFN_GATE], l->biases[FFN_GATE], f->ffn[0], n_ff, false);
-    add_job(f, &l->weights[FFN_UP], l->biases[FFN_UP], f->ffn[gated], n_ff, false);
+    add_job(f, FFN_GATE, f->ffn[0], n_ff, false);
+    add_job(f, FFN_UP, f->ffn[gated], n_ff, false);
     return cut_jobs(f, f->n_tokens);
 }
 
 void work_ffn_activate(forward *f, int chunk, int thread)
 {
-    (void)thread;
+    static const layer_role role = FFN_DOWN;
     const layer *l = current_layer(f);
     const matrix *next = &l->weights[FFN_DOWN];
     size_t n_ff = f->model->hp.n_ff;
@@ -227,24 +231,27 @@ void work_ffn_activate(forward *f, int chunk, int thread)
         else
             f->kernels->gelu_tanh(h, n_ff);
         prepare_row(f, t, h, n_ff, &next, 1);
+        adapt_input(f, t, h, n_ff, &role, 1, thread);
     }
 }
 
 int begin_ffn_down(forward *f)
 {
-    const layer *l = current_layer(f);
     f->n_jobs = 0;
-    add_job(f, &l->weights[FFN_DOWN], l->biases[FFN_DOWN], f->x, f->model->hp.n_embd, true);
+    add_job(f, FFN_DOWN, f->x, f->model->hp.n_embd, true);
     return cut_jobs(f, f->n_tokens);
 }
 
 void work_attn_prepare(forward *f, int chunk, int thread)
 {
-    (void)thread;
+    static const layer_role role = ATTN_OUTPUT;
     const matrix *next = &current_layer(f)->weights[ATTN_OUTPUT];
     size_t q = f->model->hp.dims[DIM_Q];
-    for (int t = chunk * f->tokens_per_chunk; t < last_token(f, chunk, f->n_tokens); t++)
-        prepare_row(f, t, f->attn + (size_t)t * q, q, &next, 1);
+    for (int t = chunk * f->tokens_per_chunk; t < last_token(f, chunk, f->n_tokens); t++) {
+        const float *x = f->attn + (size_t)t * q;
+        prepare_row(f, t, x, q, &next, 1);
+        adapt_input(f, t, x, q, &role, 1, thread);
+    }
 }
 
 /* ---- logits ---- */
@@ -273,6 +280,7 @@ void work_head_norm(forward *f, int chunk, int thread)
 int begin_head(forward *f)
 {
     f->n_jobs = 0;
-    add_job(f, &f->model->output, NULL, f->logits, f->model->hp.n_vocab, false);
+    f->jobs[f->n_jobs++] =
+        (matmul_job){&f->model->output, NULL, LAYER_ROLES, f->logits, f->model->hp.n_vocab, false, 0, 0};
     return cut_jobs(f, f->output_n);
 }

@@ -315,7 +315,12 @@ aigc_status model_load_weights(aigc_model *model, aigc_error *err)
 {
     loader l = {.model = model, .file = model->file, .err = err};
     gguf_string name = {"", 0};
-    aigc_status status = gguf_get_string(model->file, "general.architecture", true, &name, err);
+    aigc_status status = gguf_get_string(model->file, "general.type", false, &name, err);
+    if (status == AIGC_OK && name.len == 7 && memcmp(name.data, "adapter", 7) == 0)
+        return aigc_fail(err, AIGC_E_UNSUPPORTED, "%s is an adapter, to be used beside the model that it was made for",
+                         gguf_path(model->file));
+    if (status == AIGC_OK)
+        status = gguf_get_string(model->file, "general.architecture", true, &name, err);
     if (status != AIGC_OK)
         return status;
     model->recipe = arch_find(name.data, name.len);

@@ -37,7 +37,7 @@ static void open_all(setup *s, const char *path, const logits_options *o, int n)
                            o->kv == AIGC_KV_F16, (size_t)n_blocks, &err),
            &err);
     demand(thread_pool_create(o->n_threads, &s->pool, &err), &err);
-    demand(forward_create(s->model, &s->kv, s->pool, o->n_batch, 1, n, NULL, &s->forward, &err), &err);
+    demand(forward_create(s->model, NULL, 0, &s->kv, s->pool, o->n_batch, 1, n, NULL, &s->forward, &err), &err);
     /* Blocks out of order: a sequence's table may name any. */
     s->blocks = test_malloc((size_t)n_blocks * sizeof *s->blocks);
     for (int i = 0; i < n_blocks; i++)

@@ -1,0 +1,181 @@
+/* examples.c: see examples.h. */
+#include "examples.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "input.h"
+#include "output.h"
+
+typedef struct feeding {
+    aigc_trainer *trainer;
+    aigc_train_text kind;
+    const char *path;
+    size_t line;
+} feeding;
+
+static int complain_line(const feeding *f, const char *what)
+{
+    return complain("%s, line %zu: %s", f->path, f->line, what);
+}
+
+static int report(const feeding *f, aigc_status code, const aigc_error *err)
+{
+    if (code == AIGC_INTERRUPTED)
+        return EXIT_INTERRUPTED;
+    return code == AIGC_OK ? EXIT_OK : complain_line(f, err->message);
+}
+
+/* ---- chats ---- */
+
+typedef struct buffer {
+    char *text;
+    size_t len, size;
+    bool failed;
+} buffer;
+
+static void append(buffer *b, const char *text, size_t len)
+{
+    if (len > b->size - b->len) {
+        size_t size = 2 * (b->len + len) + 256;
+        char *larger = b->failed ? NULL : realloc(b->text, size);
+        if (larger == NULL) {
+            b->failed = true;
+            return;
+        }
+        b->text = larger;
+        b->size = size;
+    }
+    memcpy(b->text + b->len, text, len);
+    b->len += len;
+}
+
+static void append_string(buffer *b, const char *text)
+{
+    append(b, text, strlen(text));
+}
+
+/* One message: what the assistant says is learned from all that came before, then becomes part of it. */
+static int feed_message(const feeding *f, const json_t *message, buffer *chat)
+{
+    const json_t *content = json_object_get(message, "content");
+    const char *role = json_string_value(json_object_get(message, "role"));
+    aigc_error err;
+    if (role == NULL || !json_is_string(content))
+        return complain_line(f, "a message needs \"role\" and \"content\", both text");
+    bool assistant = strcmp(role, "assistant") == 0;
+    if (assistant)
+        append_string(chat, "Assistant:");
+    else if (strcmp(role, "user") == 0)
+        append_string(chat, "User:");
+    else if (strcmp(role, "system") != 0)
+        return complain_line(f, "a message's role is \"system\", \"user\" or \"assistant\"");
+    size_t known = chat->len;
+    if (strcmp(role, "system") != 0)
+        append_string(chat, " ");
+    append(chat, json_string_value(content), json_string_length(content));
+    append_string(chat, "\n");
+    if (chat->failed)
+        return complain("out of memory: a chat of %zu bytes", chat->len);
+    if (!assistant)
+        return EXIT_OK;
+    return report(
+        f, aigc_trainer_feed_pair(f->trainer, f->kind, chat->text, known, chat->text + known, chat->len - known, &err),
+        &err);
+}
+
+static int feed_messages(const feeding *f, const json_t *messages)
+{
+    buffer chat = {0};
+    int status = EXIT_OK;
+    if (!json_is_array(messages) || json_array_size(messages) == 0)
+        return complain_line(f, "\"messages\" is not a list of messages");
+    for (size_t i = 0; i < json_array_size(messages) && status == EXIT_OK; i++)
+        status = feed_message(f, json_array_get(messages, i), &chat);
+    free(chat.text);
+    return status;
+}
+
+/* ---- lines ---- */
+
+/* The member's text; false if it is missing or something else. */
+static bool get_text(const json_t *object, const char *key, const char **text, size_t *len)
+{
+    const json_t *value = json_object_get(object, key);
+    *text = json_string_value(value);
+    *len = json_string_length(value);
+    return *text != NULL;
+}
+
+static int feed_object(const feeding *f, const json_t *object)
+{
+    const char *a, *b, *c;
+    size_t a_len, b_len, c_len;
+    aigc_error err;
+    if (json_object_get(object, "messages") != NULL)
+        return feed_messages(f, json_object_get(object, "messages"));
+    if (get_text(object, "text", &a, &a_len))
+        return report(f, aigc_trainer_feed(f->trainer, f->kind, a, a_len, &err), &err);
+    if (get_text(object, "prompt", &a, &a_len) && get_text(object, "chosen", &b, &b_len) &&
+        get_text(object, "rejected", &c, &c_len))
+        return report(f, aigc_trainer_feed_preference(f->trainer, f->kind, a, a_len, b, b_len, c, c_len, &err), &err);
+    if (get_text(object, "prompt", &a, &a_len) && get_text(object, "response", &b, &b_len))
+        return report(f, aigc_trainer_feed_pair(f->trainer, f->kind, a, a_len, b, b_len, &err), &err);
+    return complain_line(f, "needs \"prompt\" with \"response\" or with \"chosen\" and \"rejected\", or \"text\", or "
+                            "\"messages\" (all of them text, but messages)");
+}
+
+static int feed_line(const feeding *f, const char *line, size_t len)
+{
+    json_error_t why;
+    json_t *object = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    if (object == NULL)
+        return complain("%s, line %zu, column %d: %s", f->path, f->line, why.column, why.text);
+    int status = json_is_object(object) ? feed_object(f, object) : complain_line(f, "is not a JSON object");
+    json_decref(object);
+    return status;
+}
+
+static int feed_lines(feeding *f, const char *text, size_t len)
+{
+    const char *end = text + len;
+    int status = EXIT_OK;
+    for (const char *line = text; line < end && status == EXIT_OK;) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+        const char *stop = newline != NULL ? newline : end;
+        f->line++;
+        if (strspn(line, " \t\r") < (size_t)(stop - line))
+            status = feed_line(f, line, (size_t)(stop - line));
+        line = newline != NULL ? newline + 1 : end;
+    }
+    return status;
+}
+
+static bool ends_with(const char *path, const char *end)
+{
+    size_t n = strlen(path), m = strlen(end);
+    return n >= m && strcmp(path + n - m, end) == 0;
+}
+
+int feed_examples(const settings *s, aigc_trainer *t, aigc_train_text kind, const char *path)
+{
+    settings one = *s;
+    feeding f = {t, kind, path, 0};
+    aigc_error err;
+    char *text;
+    size_t len;
+    one.file = path;
+    int status = read_text(&one, &text, &len);
+    if (status != EXIT_OK)
+        return status;
+    if (ends_with(path, ".jsonl") || ends_with(path, ".json")) {
+        status = feed_lines(&f, text, len);
+    } else {
+        aigc_status code = aigc_trainer_feed(t, kind, text, len, &err);
+        if (code != AIGC_OK)
+            status = code == AIGC_INTERRUPTED ? EXIT_INTERRUPTED : complain("%s: %s", path, err.message);
+    }
+    free(text);
+    return status;
+}
