@@ -1,4 +1,5 @@
 /* file.c: files mapped for reading, and files that appear complete or not at all. */
+#define _GNU_SOURCE /* O_TMPFILE */
 #include "base/file.h"
 
 #include <errno.h>
@@ -70,33 +71,87 @@ void file_map_close(file_map *map)
 
 enum { WRITE_BUFFER = 1 << 16 };
 
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+}
+
 struct file_writer {
     int fd;       /* -1 once closed */
-    bool created; /* the temporary file exists */
+    bool created; /* the temporary file exists under its name */
     char *path;
-    char *temporary;
+    char *temporary; /* its name, where it has one */
+    size_t temporary_size;
     size_t used; /* bytes of buffer that wait to be written */
     uint64_t offset;
     unsigned char buffer[WRITE_BUFFER];
 };
 
-/* Creates path.N.tmp for the first N that is free, starting from the process id. */
-static int create_temporary(const char *path, char *temporary, size_t size)
-{
-    for (unsigned i = 0; i < 1000; i++) {
-        int fd;
+enum { TEMPORARY_NAMES = 1000 };
 
-        snprintf(temporary, size, "%s.%lu.tmp", path, (unsigned long)getpid() + i);
-        fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd >= 0 || errno != EEXIST)
-            return fd;
+/* Number i of the names that a temporary file for path may have. */
+static void name_temporary(file_writer *w, unsigned i)
+{
+    snprintf(w->temporary, w->temporary_size, "%s.%lu.tmp", w->path, (unsigned long)getpid() + i);
+}
+
+static void create_temporary(file_writer *w)
+{
+    for (unsigned i = 0; i < TEMPORARY_NAMES; i++) {
+        name_temporary(w, i);
+        w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        w->created = w->fd >= 0;
+        if (w->created || errno != EEXIST)
+            return;
     }
-    return -1;
+}
+
+/* The name by which the kernel shows an open file. */
+static void show_descriptor(int fd, char out[64])
+{
+    snprintf(out, 64, "/proc/self/fd/%d", fd);
+}
+
+/* Opens a file without a name, so that a killed process leaves nothing behind. Not all file systems have such files,
+ * and giving it a name later needs /proc: then w->fd stays -1. */
+static void create_nameless(file_writer *w)
+{
+    char shown[64];
+    char *directory = directory_of(w->path);
+    struct stat st;
+
+    if (!directory)
+        return;
+    w->fd = open(directory, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    free(directory);
+    if (w->fd < 0)
+        return;
+    show_descriptor(w->fd, shown);
+    if (stat(shown, &st) != 0) {
+        close(w->fd);
+        w->fd = -1;
+    }
+}
+
+/* Gives a file without a name the temporary one. */
+static aigc_status link_temporary(file_writer *w, aigc_error *err)
+{
+    char shown[64];
+
+    show_descriptor(w->fd, shown);
+    for (unsigned i = 0; i < TEMPORARY_NAMES && !w->created; i++) {
+        name_temporary(w, i);
+        w->created = linkat(AT_FDCWD, shown, AT_FDCWD, w->temporary, AT_SYMLINK_FOLLOW) == 0;
+        if (!w->created && errno != EEXIST)
+            break;
+    }
+    return w->created ? AIGC_OK : fail_errno(err, w->temporary, "can't create it");
 }
 
 aigc_status file_writer_open(const char *path, file_writer **writer, aigc_error *err)
 {
-    size_t temporary_size = strlen(path) + 32;
     file_writer *w;
     struct stat st;
 
@@ -108,21 +163,23 @@ aigc_status file_writer_open(const char *path, file_writer **writer, aigc_error 
     w->used = 0;
     w->offset = 0;
     w->path = strdup(path);
-    w->temporary = malloc(temporary_size);
+    w->temporary_size = strlen(path) + 32;
+    w->temporary = malloc(w->temporary_size);
     w->fd = -1;
     w->created = false;
     if (!w->path || !w->temporary) {
         file_writer_abandon(w);
-        return aigc_fail_memory(err, "a file's name", temporary_size);
+        return aigc_fail_memory(err, "a file's name", strlen(path));
     }
-    w->fd = create_temporary(path, w->temporary, temporary_size);
+    create_nameless(w);
+    if (w->fd < 0)
+        create_temporary(w);
     if (w->fd < 0) {
         aigc_status status = fail_errno(err, w->temporary, "can't create it");
 
         file_writer_abandon(w);
         return status;
     }
-    w->created = true;
     *writer = w;
     return AIGC_OK;
 }
@@ -177,8 +234,7 @@ uint64_t file_writer_offset(const file_writer *w)
 /* Makes the rename last: syncs the directory that holds path. */
 static aigc_status sync_directory(const char *path, aigc_error *err)
 {
-    const char *slash = strrchr(path, '/');
-    char *directory = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    char *directory = directory_of(path);
     aigc_status status = AIGC_OK;
     int fd;
 
@@ -203,6 +259,8 @@ static aigc_status close_synced(file_writer *w, aigc_error *err)
         return status;
     if (fsync(fd) != 0)
         return fail_errno(err, w->path, "can't sync it");
+    if (!w->created && (status = link_temporary(w, err)) != AIGC_OK)
+        return status;
     w->fd = -1;
     if (close(fd) != 0)
         return fail_errno(err, w->path, "can't close it");

@@ -14,8 +14,8 @@ typedef struct file_map {
 aigc_status file_map_open(const char *path, file_map *map, aigc_error *err);
 void file_map_close(file_map *map);
 
-/* A file that appears under its name only when it is complete: written to a temporary name in the same directory,
- * synced, renamed, the directory synced. */
+/* A file that appears under its name only when it is complete: written without a name, or where the file system has no
+ * such files under a temporary one in the same directory; synced, renamed, the directory synced. */
 typedef struct file_writer file_writer;
 
 aigc_status file_writer_open(const char *path, file_writer **writer, aigc_error *err);
