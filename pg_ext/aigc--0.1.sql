@@ -20,12 +20,14 @@ CREATE FUNCTION generate(
     presence_penalty float8 DEFAULT 0,
     repetition_penalty float8 DEFAULT 1,
     stop text[] DEFAULT '{}',
-    seed bigint DEFAULT NULL
+    seed bigint DEFAULT NULL,
+    lora text DEFAULT NULL
 ) RETURNS text
 AS 'MODULE_PATHNAME', 'sql_generate'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000;
 
-COMMENT ON FUNCTION generate(text, text, int, float8, float8, int, float8, float8, float8, float8, text[], bigint) IS
+COMMENT ON FUNCTION generate(text, text, int, float8, float8, int, float8, float8, float8, float8, text[], bigint,
+    text) IS
 'text that a model writes after a prompt';
 
 CREATE FUNCTION generate_alternatives(
@@ -41,13 +43,14 @@ CREATE FUNCTION generate_alternatives(
     presence_penalty float8 DEFAULT 0,
     repetition_penalty float8 DEFAULT 1,
     stop text[] DEFAULT '{}',
-    seed bigint DEFAULT NULL
+    seed bigint DEFAULT NULL,
+    lora text DEFAULT NULL
 ) RETURNS TABLE (rank int, text text, logprob float8)
 AS 'MODULE_PATHNAME', 'sql_generate_alternatives'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 3;
 
 COMMENT ON FUNCTION generate_alternatives(text, int, text, int, float8, float8, int, float8, float8, float8, float8,
-    text[], bigint) IS
+    text[], bigint, text) IS
 'n texts that a model writes after a prompt, decoded as one batch, the most probable per token first';
 
 CREATE FUNCTION generate_stream(
@@ -62,13 +65,14 @@ CREATE FUNCTION generate_stream(
     presence_penalty float8 DEFAULT 0,
     repetition_penalty float8 DEFAULT 1,
     stop text[] DEFAULT '{}',
-    seed bigint DEFAULT NULL
+    seed bigint DEFAULT NULL,
+    lora text DEFAULT NULL
 ) RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'sql_generate_stream'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 100;
 
 COMMENT ON FUNCTION generate_stream(text, text, int, float8, float8, int, float8, float8, float8, float8, text[],
-    bigint) IS
+    bigint, text) IS
 'text that a model writes after a prompt, piece by piece as it is written';
 
 -- Tokens. What these give depends on a model file and on settings, so STABLE is the most that can be said.
@@ -94,12 +98,12 @@ LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION count_tokens(text, text) IS
 'number of tokens of a text, as generate() would see it for a prompt';
 
-CREATE FUNCTION score_text(text text, model text DEFAULT NULL,
+CREATE FUNCTION score_text(text text, model text DEFAULT NULL, lora text DEFAULT NULL,
     OUT tokens int, OUT logprob float8, OUT perplexity float8, OUT bits_per_byte float8)
 AS 'MODULE_PATHNAME', 'sql_score_text'
 LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000;
 
-COMMENT ON FUNCTION score_text(text, text) IS
+COMMENT ON FUNCTION score_text(text, text, text) IS
 'how probable a model finds a text: tokens scored, sum of their log-probabilities, perplexity, bits per byte';
 
 -- Models and version

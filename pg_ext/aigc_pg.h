@@ -100,8 +100,10 @@ List *list_model_names(bool quiet);
 typedef struct SessionModel {
     dlist_node node;
     char *name; /* UTF-8, without ".gguf" */
-    struct stat file;
+    char *lora; /* likewise: the adapter beside it, or NULL */
+    struct stat file, lora_file;
     aigc_model *model;
+    aigc_adapter *adapter;                         /* NULL without lora */
     bool has_weights;                              /* opened with weights, not for its tokenizer alone */
     aigc_engine *engine;                           /* NULL until a request needs it */
     int threads, context_size, kv_memory, kv_type; /* the settings that the engine was opened with */
@@ -114,8 +116,9 @@ typedef struct SessionModel {
 /* The model of that name (NULL: the setting's), opened for its tokenizer at least. Valid until the next call. */
 SessionModel *session_model(const text *name);
 
-/* The same with an engine that has the settings of now. Valid while it has requests, else until the next call. */
-SessionModel *session_engine(const text *name);
+/* The same with an engine that has the settings of now, and with the adapter of that name if lora is not NULL. Valid
+ * while it has requests, else until the next call. */
+SessionModel *session_engine(const text *name, const text *lora);
 
 /* Counts requests in and out; a retired model goes with its last one. */
 void session_model_pin(SessionModel *model);

@@ -26,8 +26,14 @@ enum {
     ARG_PRESENCE_PENALTY,
     ARG_REPETITION_PENALTY,
     ARG_STOP,
-    ARG_SEED
+    ARG_SEED,
+    ARG_LORA
 };
+
+static const text *text_option(FunctionCallInfo fcinfo, int i)
+{
+    return PG_ARGISNULL(i) ? NULL : PG_GETARG_TEXT_PP(i);
+}
 
 static double float_option(FunctionCallInfo fcinfo, int i, double default_value)
 {
@@ -107,7 +113,7 @@ static Request *submit(FunctionCallInfo fcinfo, int first, int n)
     read_sampling(fcinfo, first, &options.sampling);
     if (!PG_ARGISNULL(first + ARG_STOP))
         read_stop(PG_GETARG_ARRAYTYPE_P(first + ARG_STOP), &options);
-    return request_begin(session_engine(PG_ARGISNULL(first) ? NULL : PG_GETARG_TEXT_PP(first)), &options);
+    return request_begin(session_engine(text_option(fcinfo, first), text_option(fcinfo, first + ARG_LORA)), &options);
 }
 
 SQL_FUNCTION(sql_generate);

@@ -25,7 +25,10 @@ static void close_model(SessionModel *model)
     dlist_delete(&model->node);
     n_open--;
     aigc_engine_close(model->engine);
+    aigc_adapter_close(model->adapter);
     aigc_model_close(model->model);
+    if (model->lora)
+        pfree(model->lora);
     pfree(model->name);
     pfree(model);
 }
@@ -56,15 +59,20 @@ static bool same_file(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-/* The open model of that name, or NULL. */
-static SessionModel *find_model(const char *name)
+static bool same_lora(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* The open model of that name with that adapter (NULL: with none), or NULL. */
+static SessionModel *find_model(const char *name, const char *lora)
 {
     dlist_iter at;
 
     dlist_foreach(at, &models)
     {
         SessionModel *model = dlist_container(SessionModel, node, at.cur);
-        if (!model->retired && strcmp(model->name, name) == 0)
+        if (!model->retired && strcmp(model->name, name) == 0 && same_lora(model->lora, lora))
             return model;
     }
     return NULL;
@@ -72,9 +80,16 @@ static SessionModel *find_model(const char *name)
 
 bool session_model_loaded(const char *name, const struct stat *file)
 {
-    SessionModel *model = find_model(name);
+    dlist_iter at;
 
-    return model && same_file(&model->file, file);
+    dlist_foreach(at, &models)
+    {
+        SessionModel *model = dlist_container(SessionModel, node, at.cur);
+        if (!model->retired && ((strcmp(model->name, name) == 0 && same_file(&model->file, file)) ||
+                                (model->lora && strcmp(model->lora, name) == 0 && same_file(&model->lora_file, file))))
+            return true;
+    }
+    return false;
 }
 
 /* Closes idle models, the least recently used first, until there is room for one more. */
@@ -99,16 +114,19 @@ static void make_room(void)
 }
 
 /* A new entry of the list with nothing open yet, so that an error in here loses nothing. */
-static SessionModel *add_model(const char *name, const struct stat *file)
+static SessionModel *add_model(const char *name, const char *lora, const struct stat *file)
 {
     make_room();
     SessionModel *model = MemoryContextAllocZero(TopMemoryContext, sizeof *model);
     PG_TRY();
     {
+        model->lora = lora ? MemoryContextStrdup(TopMemoryContext, lora) : NULL;
         model->name = MemoryContextStrdup(TopMemoryContext, name);
     }
     PG_CATCH();
     {
+        if (model->lora)
+            pfree(model->lora);
         pfree(model);
         PG_RE_THROW();
     }
@@ -119,26 +137,35 @@ static SessionModel *add_model(const char *name, const struct stat *file)
     return model;
 }
 
-/* The model of that name with its file open, with weights if an engine is to follow. */
-static SessionModel *open_model(const char *name, bool weights)
+/* The model of that name with its file open, with weights if an engine is to follow, and with an adapter if lora is not
+ * NULL. A model with an adapter is an entry of its own: its keys and values are others. */
+static SessionModel *open_model(const char *name, const char *lora, bool weights)
 {
-    struct stat file;
-    char *path = model_path(name, &file);
-    SessionModel *model = find_model(name);
+    struct stat file, lora_file;
+    char *path = model_path(name, &file), *lora_path = lora ? model_path(lora, &lora_file) : NULL;
+    SessionModel *model = find_model(name, lora);
     aigc_error error;
 
-    if (model && (!same_file(&model->file, &file) || (weights && !model->has_weights))) {
+    if (model && (!same_file(&model->file, &file) || (weights && !model->has_weights) ||
+                  (lora && !same_file(&model->lora_file, &lora_file)))) {
         retire(model);
         model = NULL;
     }
     if (!model) {
-        model = add_model(name, &file);
+        model = add_model(name, lora, &file);
         model->has_weights = weights;
         if (aigc_model_open(path, weights ? AIGC_MODEL_ALL : AIGC_MODEL_TOKENIZER, &model->model, &error) != AIGC_OK) {
             close_model(model);
             raise_model_error(name, path, &error, NULL);
         }
         aigc_model_set_interrupt(model->model, &InterruptPending);
+        if (lora) {
+            model->lora_file = lora_file;
+            if (aigc_adapter_open(model->model, lora_path, &model->adapter, &error) != AIGC_OK) {
+                close_model(model);
+                raise_model_error(lora, lora_path, &error, NULL);
+            }
+        }
     }
     model->last_use = ++use_count;
     return model;
@@ -146,7 +173,7 @@ static SessionModel *open_model(const char *name, bool weights)
 
 SessionModel *session_model(const text *name)
 {
-    return open_model(model_name(name), false);
+    return open_model(model_name(name), NULL, false);
 }
 
 static bool same_settings(const SessionModel *model)
@@ -159,6 +186,7 @@ static bool same_settings(const SessionModel *model)
 static void open_engine(SessionModel *model)
 {
     aigc_engine_options options = aigc_engine_defaults();
+    aigc_adapter_use adapter = {model->adapter, 1};
     aigc_error error;
 
     options.n_threads = setting_threads;
@@ -169,6 +197,8 @@ static void open_engine(SessionModel *model)
     /* Set by PostgreSQL's handlers of cancel, timeout and termination, like the model's: a step then returns at once.
      */
     options.interrupt = &InterruptPending;
+    options.adapters = &adapter;
+    options.n_adapters = model->adapter ? 1 : 0;
     if (aigc_engine_open(model->model, &options, &model->engine, &error) != AIGC_OK)
         raise_model_error(model->name, "", &error,
                           error.code == AIGC_E_LIMIT ? "Raise aigc.kv_memory or lower aigc.context_size." : NULL);
@@ -178,15 +208,15 @@ static void open_engine(SessionModel *model)
     model->kv_type = setting_kv_type;
 }
 
-SessionModel *session_engine(const text *given)
+SessionModel *session_engine(const text *given, const text *given_lora)
 {
-    char *name = model_name(given);
-    SessionModel *model = open_model(name, true);
+    char *name = model_name(given), *lora = given_lora ? model_name(given_lora) : NULL;
+    SessionModel *model = open_model(name, lora, true);
 
     if (model->engine && !same_settings(model)) {
         if (model->n_requests > 0) {
             retire(model);
-            model = open_model(name, true);
+            model = open_model(name, lora, true);
         } else {
             aigc_engine_close(model->engine);
             model->engine = NULL;

@@ -174,7 +174,7 @@ Datum sql_score_text(PG_FUNCTION_ARGS)
         PG_RETURN_NULL();
 
     const char *utf8 = text_to_utf8(PG_GETARG_TEXT_PP(0), &len);
-    int n = score(session_engine(optional_text(fcinfo, 1)), utf8, len, &logprob);
+    int n = score(session_engine(optional_text(fcinfo, 1), optional_text(fcinfo, 2)), utf8, len, &logprob);
     values[0] = Int32GetDatum(n);
     values[1] = Float8GetDatum(logprob);
     values[2] = Float8GetDatum(n > 0 ? exp(-logprob / n) : 0);

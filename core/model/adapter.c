@@ -40,13 +40,13 @@ static aigc_status check_kind(loader *l)
         (status = gguf_get_f32(l->file, "adapter.lora.alpha", false, &l->alpha, l->err)) != AIGC_OK)
         return status;
     if (!same(type, "adapter"))
-        return aigc_fail(l->err, AIGC_E_FORMAT, "%s is no adapter: its general.type is '%.*s'", path, shown(type),
+        return aigc_fail(l->err, AIGC_E_FORMAT, "%s: it is no adapter, its general.type is '%.*s'", path, shown(type),
                          type.data);
     if (!same(kind, "lora"))
         return aigc_fail(l->err, AIGC_E_UNSUPPORTED, "%s: adapters of type '%.*s' are not supported (lora is)", path,
                          shown(kind), kind.data);
     if (!same(name, architecture))
-        return aigc_fail(l->err, AIGC_E_FORMAT, "%s adapts a model of architecture '%.*s', not '%s'", path, shown(name),
+        return aigc_fail(l->err, AIGC_E_FORMAT, "%s: it adapts a model of architecture '%.*s', not '%s'", path, shown(name),
                          name.data, architecture);
     if (!isfinite(l->alpha) || l->alpha < 0)
         return aigc_fail(l->err, AIGC_E_FORMAT, "%s: adapter.lora.alpha is %g", path, (double)l->alpha);
@@ -82,7 +82,7 @@ static aigc_status find_pair(loader *l, const char *name, const matrix *base, ad
         return status;
     if (pair.a.k != base->k || pair.b.rows != base->rows)
         return aigc_fail(l->err, AIGC_E_FORMAT,
-                         "%s adapts another model: its %s is for %zu x %zu, the model's is %zu x %zu",
+                         "%s: it adapts another model, its %s is for %zu x %zu, the model's is %zu x %zu",
                          gguf_path(l->file), name, pair.a.k, pair.b.rows, base->k, base->rows);
     if (pair.a.rows != pair.b.k || pair.a.rows > MAX_RANK)
         return aigc_fail(l->err, AIGC_E_FORMAT, "%s: %s of rank %zu and %s of rank %zu don't fit", gguf_path(l->file),
@@ -144,7 +144,7 @@ static aigc_status load(aigc_adapter *adapter, aigc_error *err)
     if ((status = check_kind(&l)) != AIGC_OK || (status = find_pairs(&l)) != AIGC_OK)
         return status;
     if (l.n_used == 0)
-        return aigc_fail(err, AIGC_E_FORMAT, "%s adapts nothing", gguf_path(l.file));
+        return aigc_fail(err, AIGC_E_FORMAT, "%s: it adapts nothing", gguf_path(l.file));
     return l.n_used == gguf_n_tensors(l.file) ? AIGC_OK : refuse_unused(&l);
 }
 

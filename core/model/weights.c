@@ -317,7 +317,7 @@ aigc_status model_load_weights(aigc_model *model, aigc_error *err)
     gguf_string name = {"", 0};
     aigc_status status = gguf_get_string(model->file, "general.type", false, &name, err);
     if (status == AIGC_OK && name.len == 7 && memcmp(name.data, "adapter", 7) == 0)
-        return aigc_fail(err, AIGC_E_UNSUPPORTED, "%s is an adapter, to be used beside the model that it was made for",
+        return aigc_fail(err, AIGC_E_UNSUPPORTED, "%s: it is an adapter, to be used beside the model that it was made for",
                          gguf_path(model->file));
     if (status == AIGC_OK)
         status = gguf_get_string(model->file, "general.architecture", true, &name, err);
