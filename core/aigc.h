@@ -403,7 +403,7 @@ typedef enum aigc_train_optimiser {
 
 typedef enum aigc_train_precision {
     AIGC_PRECISION_F32,
-    AIGC_PRECISION_BF16 /* operands of the products with weights are rounded to bfloat16; all else is float32 */
+    AIGC_PRECISION_BF16 /* operands of matrix products are rounded to bfloat16; all else is float32 */
 } aigc_train_precision;
 
 typedef enum aigc_train_text { AIGC_TEXT_TRAIN, AIGC_TEXT_VALID } aigc_train_text;

@@ -157,8 +157,7 @@ static void set_sizes(learner *l)
     size_t rows = LOGIT_BYTES / sizeof(float) / hp->n_vocab;
     rows = rows < LEAST_LOGIT_ROWS ? LEAST_LOGIT_ROWS : rows;
     l->logit_rows = rows < (size_t)l->n_tokens ? (int)rows : l->n_tokens;
-    l->attention = (attention){.sgemm = l->sgemm,
-                               .kernels = l->kernels,
+    l->attention = (attention){.kernels = l->kernels,
                                .n_heads = (int)hp->n_heads,
                                .n_kv_heads = (int)hp->n_kv_heads,
                                .head_dim = (int)hp->head_dim,
@@ -174,6 +173,7 @@ static bool choose_products(learner *l, gemm_precision precision)
 {
     bool ours = precision != GEMM_F32 || cpu_best_level() == CPU_AVX512;
     l->gemm = ours ? gemm_kernels_best(precision) : NULL;
+    l->attention.gemm = gemm_kernels_best(precision);
     return plan_phases(l);
 }
 

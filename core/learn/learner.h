@@ -35,7 +35,7 @@ aigc_status learner_create_from(const aigc_model *base, int n_context, int lora_
                                 int n_sequences, int n_threads, learner **out, aigc_error *err);
 void learner_destroy(learner *l);
 
-/* How the operands of matrix products (but those of attention) are rounded; GEMM_F32 at first. To be
+/* How the operands of matrix products are rounded; GEMM_F32 at first. To be
  * called before learner_use_muon(). Errors: AIGC_E_MEMORY. */
 aigc_status learner_set_precision(learner *l, gemm_precision precision, aigc_error *err);
 

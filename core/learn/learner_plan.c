@@ -293,11 +293,6 @@ static linear ffn_down(const planner *p, int i, float *y)
     return linear_of(p, i, FFN_DOWN, p->l->h, p->n_ff, y, p->n_embd);
 }
 
-static int attention_chunks(const learner *l)
-{
-    return l->n_sequences * (int)l->layout.hp.n_kv_heads;
-}
-
 static void add_layer_forward(planner *p, int i)
 {
     learner *l = p->l;
@@ -311,7 +306,7 @@ static void add_layer_forward(planner *p, int i)
         add_linear(p, parts[j], NULL);
     if (l->layout.recipe->position != POSITION_LEARNED)
         add_token_phase(p, learn_rope, i)->out = s->qkv;
-    add_phase(p, learn_attention, attention_chunks(l))->layer = i;
+    add_phase(p, learn_attention, l->n_sequences * (int)l->layout.hp.n_heads)->layer = i;
     add_linear(p, attn_output(p, i, s->middle), s->x);
     add_norm(p, learn_norm, s->middle, s->ffn_stats, t->weight[FFN_NORM], t->bias[FFN_NORM]);
     n = ffn_linears(p, i, s->ffn, parts);
@@ -341,7 +336,7 @@ static void add_layer_backward(planner *p, int i)
     add_norm_backward(p, s->middle, s->ffn_stats, t->weight[FFN_NORM], t->bias[FFN_NORM]);
     add_weight_gradient(p, attn_output(p, i, l->dx));
     add_input_gradient(p, attn_output(p, i, l->dx), l->dy, false);
-    phase *attend = add_phase(p, learn_attention_backward, attention_chunks(l));
+    phase *attend = add_phase(p, learn_attention_backward, l->n_sequences * (int)l->layout.hp.n_kv_heads);
     attend->layer = i;
     attend->y = l->dy;
     attend->out = l->dqkv;

@@ -2,6 +2,7 @@
 #ifndef AIGC_LEARN_LEARNER_STATE_H
 #define AIGC_LEARN_LEARNER_STATE_H
 
+#include "base/blas.h"
 #include "base/threads.h"
 #include "learn/attention.h"
 #include "learn/learner.h"

@@ -135,16 +135,16 @@ static void packed_tile(const learner *l, const product *p, tile t, uint32_t *sc
     gemm_result to = {p->c + at_c, from != NULL ? from + at_c : NULL, (size_t)p->ldc,
                       p->bias != NULL ? p->bias + t.column : NULL};
     for (size_t at = 0; at < k; at += g->depth) {
-        size_t part = least(g->depth, k - at), words = gemm_words(g, part), b_stride = GEMM_LINES * words;
+        size_t part = least(g->depth, k - at), words = gemm_words(g, part), b_stride = gemm_stride(g, part);
         uint32_t *b = scratch + gemm_packed_words(g, (size_t)t.rows, part);
         pack_part(l, p, false, t.row, t.rows, at, part, scratch);
         if (p->packed_b) {
-            b_stride = GEMM_LINES * gemm_words(g, k);
-            b = l->packed + (size_t)t.column / GEMM_LINES * b_stride + GEMM_LINES * gemm_words(g, at);
+            b_stride = gemm_stride(g, k);
+            b = l->packed + (size_t)t.column / GEMM_LINES * b_stride + gemm_stride(g, at);
         } else {
             pack_part(l, p, true, t.column, t.columns, at, part, b);
         }
-        g->block(scratch, GEMM_LINES * words, b, b_stride, words, (size_t)t.rows, (size_t)t.columns, &to);
+        g->block(scratch, gemm_stride(g, part), b, b_stride, words, (size_t)t.rows, (size_t)t.columns, &to);
         to.from = to.c;
         to.bias = NULL;
     }
@@ -293,16 +293,17 @@ void learn_rope_backward(learner *l, const phase *p, int chunk, int thread)
     rotate_tokens(l, p->out, l->minus_sines, chunk);
 }
 
-/* A chunk is one key-value head of one sequence. */
+/* A chunk is one query head of one sequence. */
 void learn_attention(learner *l, const phase *p, int chunk, int thread)
 {
     const hyperparameters *hp = &l->layout.hp;
     const layer_state *s = &l->layers[p->layer];
-    size_t token = (size_t)chunk / hp->n_kv_heads * hp->n_context;
-    attention_forward(&l->attention, chunk % (int)hp->n_kv_heads, s->qkv + token * hp->dims[DIM_QKV], l->first + token,
+    size_t token = (size_t)chunk / hp->n_heads * hp->n_context;
+    attention_forward(&l->attention, chunk % (int)hp->n_heads, s->qkv + token * hp->dims[DIM_QKV], l->first + token,
                       s->att + token * hp->dims[DIM_Q], s->lse + token * hp->n_heads, scratch_of(l, thread));
 }
 
+/* A chunk is one key-value head of one sequence. */
 void learn_attention_backward(learner *l, const phase *p, int chunk, int thread)
 {
     const hyperparameters *hp = &l->layout.hp;

@@ -192,17 +192,17 @@ void math_activate_backward(const aigc_kernels *k, activation_kind kind, const f
 
 /* ---- softmax ---- */
 
-float math_softmax(const aigc_kernels *k, float *scores, size_t begin, size_t end, size_t n)
+float math_softmax(const aigc_kernels *k, float *scores, float scale, size_t begin, size_t end, size_t n)
 {
     float *visible = scores + begin;
     size_t n_visible = end - begin;
     float shift = k->max(visible, n_visible);
-    k->exp_shifted(visible, shift, 1, visible, n_visible);
+    k->exp_shifted(visible, shift, scale, visible, n_visible);
     float total = sum(visible, n_visible);
     k->scale(visible, 1.0f / total, n_visible);
     memset(scores, 0, begin * sizeof *scores);
     memset(scores + end, 0, (n - end) * sizeof *scores);
-    return shift + (float)real_log((double)total);
+    return shift + (float)real_log((double)total) / scale;
 }
 
 FOR_EACH_LEVEL void math_softmax_backward(const float *p, float *dp, float mean, float scale, size_t n)

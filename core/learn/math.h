@@ -53,8 +53,9 @@ void math_activate_backward(const aigc_kernels *k, activation_kind kind, const f
  * gradient: (softmax - one at the target) * scale. */
 float math_cross_entropy(const aigc_kernels *k, float *logits, int target, float scale, size_t n);
 
-/* Turns scores[begin, end) of a row of n into exp(score - log-sum-exp) and the rest into 0; returns the log-sum-exp. */
-float math_softmax(const aigc_kernels *k, float *scores, size_t begin, size_t end, size_t n);
+/* Turns scores[begin, end) of a row of n into exp(scale * (score - log-sum-exp)) and the rest into 0; returns that
+ * log-sum-exp, which is in units of 1 / scale. */
+float math_softmax(const aigc_kernels *k, float *scores, float scale, size_t begin, size_t end, size_t n);
 
 float math_dot(const float *x, const float *y, size_t n);
 

@@ -34,7 +34,7 @@ const gemm_kernels *gemm_kernels_best(gemm_precision precision)
 void gemm_pack(const gemm_kernels *g, bool across, const float *source, size_t stride, size_t n_lines, size_t k,
                uint32_t *packed)
 {
-    size_t panel_words = GEMM_LINES * gemm_words(g, k);
+    size_t panel_words = gemm_stride(g, k);
     for (size_t line = 0; line < n_lines; line += GEMM_LINES) {
         size_t n = n_lines - line < GEMM_LINES ? n_lines - line : GEMM_LINES;
         if (across)
@@ -45,13 +45,12 @@ void gemm_pack(const gemm_kernels *g, bool across, const float *source, size_t s
     }
 }
 
-void gemm_multiply(const gemm_kernels *g, const uint32_t *a, const uint32_t *b, size_t m, size_t n, size_t k,
-                   gemm_result result)
+void gemm_multiply(const gemm_kernels *g, const uint32_t *a, size_t a_stride, const uint32_t *b, size_t b_stride,
+                   size_t m, size_t n, size_t k, gemm_result result)
 {
-    size_t panel_words = GEMM_LINES * gemm_words(g, k);
     for (size_t at = 0; at < k; at += g->depth) {
-        size_t part = k - at < g->depth ? k - at : g->depth, skip = GEMM_LINES * gemm_words(g, at);
-        g->block(a + skip, panel_words, b + skip, panel_words, gemm_words(g, part), m, n, &result);
+        size_t part = k - at < g->depth ? k - at : g->depth, skip = gemm_stride(g, at);
+        g->block(a + skip, a_stride, b + skip, b_stride, gemm_words(g, part), m, n, &result);
         result.from = result.c;
         result.bias = NULL;
     }

@@ -65,12 +65,19 @@ static inline size_t gemm_packed_words(const gemm_kernels *g, size_t n_lines, si
     return (n_lines + GEMM_LINES - 1) / GEMM_LINES * GEMM_LINES * gemm_words(g, k);
 }
 
+/* Words from one panel of lines of k elements to the next. */
+static inline size_t gemm_stride(const gemm_kernels *g, size_t k)
+{
+    return GEMM_LINES * gemm_words(g, k);
+}
+
 /* Lines of k elements: one after the other in memory and stride apart, or (across) beside each other. */
 void gemm_pack(const gemm_kernels *g, bool across, const float *source, size_t stride, size_t n_lines, size_t k,
                uint32_t *packed);
 
-/* m x n of C from lines of A and of B that are packed whole, all k of them. */
-void gemm_multiply(const gemm_kernels *g, const uint32_t *a, const uint32_t *b, size_t m, size_t n, size_t k,
-                   gemm_result result);
+/* m x n of C from packed lines of A and of B; panels stand a_stride and b_stride words apart, which are those of more
+ * than k elements where only a part of each line, from an even element on, is multiplied. */
+void gemm_multiply(const gemm_kernels *g, const uint32_t *a, size_t a_stride, const uint32_t *b, size_t b_stride,
+                   size_t m, size_t n, size_t k, gemm_result result);
 
 #endif

@@ -80,7 +80,7 @@ static void multiply(const gemm_kernels *g, const problem *p, bool begins, size_
         uint32_t *a = packed(g, p->a_across, p->a + row * (p->a_across ? 1 : p->a_stride), p->a_stride, rows, p->k);
         uint32_t *b = packed(g, p->b_across, p->b, p->b_stride, p->n, p->k);
         gemm_result to = {p->c + row * p->ldc, begins ? p->from + row * p->ldc : NULL, p->ldc, begins ? p->bias : NULL};
-        gemm_multiply(g, a, b, rows, p->n, p->k, to);
+        gemm_multiply(g, a, gemm_stride(g, p->k), b, gemm_stride(g, p->k), rows, p->n, p->k, to);
         free(a);
         free(b);
     }

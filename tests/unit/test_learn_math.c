@@ -179,9 +179,19 @@ static void test_softmax(void **state)
         sum += exp((double)scores[i] - 100);
     float before[N];
     memcpy(before, scores, sizeof scores);
-    near((double)math_softmax(kernels_best(), scores, 5, 40, N), log(sum) + 100, 1);
+    near((double)math_softmax(kernels_best(), scores, 1, 5, 40, N), log(sum) + 100, 1);
     for (int i = 0; i < N; i++)
         near((double)scores[i], i >= 5 && i < 40 ? exp((double)before[i] - 100) / sum : 0, 1);
+
+    /* exp(scale * (score - log-sum-exp)) are the probabilities, whatever the scale is. */
+    memcpy(scores, before, sizeof scores);
+    float total = math_softmax(kernels_best(), scores, 0.3f, 5, 40, N);
+    sum = 0;
+    for (int i = 5; i < 40; i++)
+        sum += exp((double)0.3f * ((double)before[i] - 100));
+    near((double)total, log(sum) / (double)0.3f + 100, 1);
+    for (int i = 5; i < 40; i++)
+        near((double)scores[i], exp((double)0.3f * ((double)before[i] - 100)) / sum, 1);
 }
 
 /* ---- optimiser ---- */
