@@ -240,6 +240,8 @@ typedef struct aigc_sampling {
     size_t n_bias;
 } aigc_sampling;
 
+typedef struct aigc_personal aigc_personal; /* see "the personal layer" below */
+
 typedef struct aigc_request_options {
     const char *prompt; /* UTF-8, prompt_len bytes; ignored if tokens is not NULL. Copied. */
     size_t prompt_len;
@@ -254,6 +256,8 @@ typedef struct aigc_request_options {
     bool prompt_logprobs; /* keep the log-probability of every prompt token but the first (scoring) */
     bool ignore_eos;      /* do not stop at the end-of-text token (benchmarks) */
     aigc_sampling sampling;
+    const aigc_personal *personal; /* mixed into the model's probabilities before anything else; NULL: none. Made for
+                                    * the engine's model; must outlive the request; may change between steps. */
 } aigc_request_options;
 
 /* temperature 1, top_p 1, n 1, max_tokens 256, seed 0, no penalties, add and parse special tokens. */
@@ -327,6 +331,66 @@ void aigc_request_rank(const aigc_request *request, int *rank);
 
 /* Takes the request out of the engine (cancelling it if it runs) and frees it. NULL is allowed. */
 void aigc_request_free(aigc_request *request);
+
+/* ---- the personal layer --------------------------------------------------------------------------------------- */
+
+/*
+ * What a user has written, as counts of token n-grams that are mixed into the model's distribution: a small model knows
+ * names and phrases at once. core/engine/personal.h has the mathematics, docs/personal.md what it gains.
+ *
+ *     aigc_personal_open(model, "personal.aigc", 0, &personal, err);
+ *     aigc_personal_learn(personal, tokens, n, 0, err);
+ *     options.personal = personal;
+ *     aigc_personal_save(personal, "personal.aigc", err);
+ *
+ * It belongs to the thread that steps the engine. The same calls in the same order give the same probabilities.
+ */
+enum { AIGC_PERSONAL_ORDER = 5, AIGC_PERSONAL_NGRAMS = 1 << 20 };
+
+/* Reads the layer from a file; a path where nothing is, or NULL, gives an empty one. It keeps the model open.
+ * max_ngrams bounds it (about 60 bytes each; 0: AIGC_PERSONAL_NGRAMS): beyond it the longest unused are dropped.
+ * Errors: AIGC_E_FORMAT (damaged), AIGC_E_ARGUMENT (made for another vocabulary), AIGC_E_UNSUPPORTED, AIGC_E_IO. */
+aigc_status aigc_personal_open(aigc_model *model, const char *path, size_t max_ngrams, aigc_personal **personal,
+                               aigc_error *err);
+void aigc_personal_close(aigc_personal *personal); /* NULL is allowed */
+
+/* Writes it aside and renames: readable by its owner alone. */
+aigc_status aigc_personal_save(const aigc_personal *personal, const char *path, aigc_error *err);
+
+/* Learns tokens[n_before..n) after those before them. Unlearning the same again takes it back without a trace (less
+ * what the bound has dropped). On AIGC_E_MEMORY what came before stays learned. */
+aigc_status aigc_personal_learn(aigc_personal *personal, const int32_t *tokens, size_t n, size_t n_before,
+                                aigc_error *err);
+aigc_status aigc_personal_unlearn(aigc_personal *personal, const int32_t *tokens, size_t n, size_t n_before,
+                                  aigc_error *err);
+
+/* Drops every n-gram that contains these tokens (of more than AIGC_PERSONAL_ORDER: that is part of them). Returns how
+ * many. */
+size_t aigc_personal_forget(aigc_personal *personal, const int32_t *tokens, size_t n);
+
+void aigc_personal_clear(aigc_personal *personal);
+
+/* Learns how far to trust itself. tokens[n_before..n) have been accepted or rejected; their logprobs are those of a
+ * request with this layer, which has learned nothing since, at no penalties. */
+void aigc_personal_adapt(aigc_personal *personal, const aigc_token *tokens, size_t n, size_t n_before, bool accepted);
+
+typedef struct aigc_personal_info {
+    uint64_t n_tokens;   /* learned, less those taken back or forgotten */
+    uint64_t n_ngrams;   /* of all lengths */
+    uint64_t n_most;     /* their bound */
+    size_t bytes;        /* of memory */
+    uint64_t vocabulary; /* fingerprint of the vocabulary: files are for models with the same */
+} aigc_personal_info;
+
+void aigc_personal_describe(const aigc_personal *personal, aigc_personal_info *info);
+
+typedef struct aigc_phrase {
+    int32_t tokens[AIGC_PERSONAL_ORDER];
+    uint32_t count;
+} aigc_phrase;
+
+/* The n phrases that were learned most often, the most frequent first. Returns how many. */
+size_t aigc_personal_phrases(const aigc_personal *personal, aigc_phrase *phrases, size_t n);
 
 /* ---- learning a vocabulary ---------------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@ extern const command command_tokenize;
 extern const command command_inspect;
 extern const command command_score;
 extern const command command_next_word;
+extern const command command_memory;
 extern const command command_bench;
 extern const command command_train_tokenizer;
 extern const command command_train;

@@ -20,7 +20,8 @@ typedef struct generation {
     aigc_model *model;
     aigc_engine *engine;
     aigc_request *request;
-    gathered *texts; /* [request.n], NULL when there is one alternative */
+    aigc_personal *personal; /* NULL: none */
+    gathered *texts;         /* [request.n], NULL when there is one alternative */
 } generation;
 
 static bool gather(gathered *g, const aigc_piece *piece)
@@ -188,6 +189,10 @@ static int begin(generation *g)
     if (status != EXIT_OK)
         return status;
     g->loaded = now();
+    status = open_personal(g->s, g->model, &g->personal);
+    if (status != EXIT_OK)
+        return status;
+    request.personal = g->personal;
     request.prompt = g->prompt;
     request.stop = g->s->stop.items;
     request.n_stop = g->s->stop.n;
@@ -210,6 +215,7 @@ static void end(generation *g)
 {
     aigc_request_free(g->request);
     aigc_engine_close(g->engine);
+    aigc_personal_close(g->personal);
     aigc_model_close(g->model);
     for (int i = 0; g->texts != NULL && i < g->s->request.n; i++)
         free(g->texts[i].text);

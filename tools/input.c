@@ -148,3 +148,22 @@ int open_engine(const settings *s, aigc_model *model, const aigc_engine_options 
         aigc_adapter_close(adapters[--n].adapter);
     return status;
 }
+
+int open_personal(const settings *s, aigc_model *model, aigc_personal **personal)
+{
+    aigc_error err;
+    *personal = NULL;
+    if (s->personal == NULL)
+        return s->learn ? complain("--learn needs a file to learn into: --personal FILE") : EXIT_OK;
+    if (aigc_personal_open(model, s->personal, 0, personal, &err) != AIGC_OK)
+        return complain("%s", err.message);
+    return EXIT_OK;
+}
+
+int save_personal(const settings *s, const aigc_personal *personal)
+{
+    aigc_error err;
+    if (aigc_personal_save(personal, s->personal, &err) != AIGC_OK)
+        return complain("%s", err.message);
+    return EXIT_OK;
+}

@@ -20,4 +20,11 @@ int open_model(const settings *s, unsigned parts, aigc_model **model);
  * reported. */
 int open_engine(const settings *s, aigc_model *model, const aigc_engine_options *options, aigc_engine **engine);
 
+/* The personal layer named by --personal, or NULL if none is. Returns an exit status; anything but EXIT_OK has been
+ * reported. */
+int open_personal(const settings *s, aigc_model *model, aigc_personal **personal);
+
+/* Writes it back. Returns an exit status; anything but EXIT_OK has been reported. */
+int save_personal(const settings *s, const aigc_personal *personal);
+
 #endif

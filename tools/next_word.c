@@ -46,7 +46,8 @@ typedef struct quiz {
     settings *s;
     aigc_model *model;
     aigc_engine *engine;
-    span *words; /* of the text */
+    aigc_personal *personal; /* NULL: none */
+    span *words;             /* of the text */
     size_t n_words;
     size_t n_places, n_first, n_any; /* asked about, right at once, right among the answers */
 } quiz;
@@ -126,6 +127,7 @@ static int submit(quiz *q, place *p, int k, int32_t first, bool ask_top)
     aigc_error err;
     aigc_request_options o = q->s->request;
     p->tokens[p->n_tokens] = first;
+    o.personal = q->personal;
     o.tokens = p->tokens;
     o.n_tokens = p->n_tokens + (k > 0);
     o.max_tokens = ANSWER_TOKENS - (k > 0);
@@ -342,6 +344,8 @@ static int run(settings *s)
         status = open_model(s, AIGC_MODEL_ALL, &q.model);
     if (status == EXIT_OK)
         status = find_words(&q, text, len);
+    if (status == EXIT_OK)
+        status = open_personal(s, q.model, &q.personal);
     s->engine.n_sequences = PLACES_AT_ONCE;
     s->engine.interrupt = &interrupted;
     if (status == EXIT_OK)
@@ -355,6 +359,7 @@ static int run(settings *s)
     if (status == EXIT_OK)
         report(&q);
     aigc_engine_close(q.engine);
+    aigc_personal_close(q.personal);
     aigc_model_close(q.model);
     free(q.words);
     free(text);

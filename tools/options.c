@@ -39,7 +39,7 @@ typedef struct option_spec {
 
 #define AT(field)     offsetof(settings, field)
 #define WITH_ENGINE   (FOR_GENERATE | FOR_SCORE | FOR_NEXT_WORD)
-#define WITH_TEXT     (FOR_GENERATE | FOR_TOKENIZE | FOR_SCORE | FOR_NEXT_WORD)
+#define WITH_TEXT     (FOR_GENERATE | FOR_TOKENIZE | FOR_SCORE | FOR_NEXT_WORD | FOR_MEMORY)
 #define WITH_MODEL    (WITH_TEXT | FOR_INSPECT | FOR_BENCH)
 #define WITH_STEPS    (FOR_TRAIN | FOR_FINETUNE)
 #define ALL_COMMANDS  (WITH_MODEL | FOR_TRAIN_TOKENIZER | WITH_STEPS | FOR_MERGE)
@@ -85,6 +85,14 @@ static const option_spec specs[] = {
      "with --decode: control tokens appear as their names"},
 
     {"tokens", 0, KIND_TRUE, FOR_SCORE, AT(tokens), 0, 0, NULL, "a line for each token"},
+
+    {"personal", 0, KIND_TEXT, WITH_ENGINE | FOR_MEMORY, AT(personal), 0, 0, "FILE",
+     "mix in what this file of a user's text has learned"},
+    {"learn", 0, KIND_TRUE, FOR_SCORE | FOR_MEMORY, AT(learn), 0, 0, NULL, "learn the text, and write the file"},
+    {"unlearn", 0, KIND_TRUE, FOR_MEMORY, AT(unlearn), 0, 0, NULL, "take a text back that was learned"},
+    {"forget", 0, KIND_TRUE, FOR_MEMORY, AT(forget), 0, 0, NULL, "drop whatever contains the text: a word, a phrase"},
+    {"clear", 0, KIND_TRUE, FOR_MEMORY, AT(clear), 0, 0, NULL, "forget everything"},
+    {"phrases", 0, KIND_INT, FOR_MEMORY, AT(phrases), 0, 1000, "N", "show the N most frequent phrases [20]"},
 
     {"words", 0, KIND_INT, FOR_NEXT_WORD, AT(words), 1, 100000, "N", "words before each place [50]"},
     {"places", 0, KIND_INT, FOR_NEXT_WORD, AT(places), 1, 1e8, "N", "places to ask about [1000]"},
@@ -196,7 +204,7 @@ static const option_spec specs[] = {
      "of a whole model's matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K [that of each in the base]"},
 
     {"verbose", 'v', KIND_TRUE, FOR_INSPECT, AT(verbose), 0, 0, NULL, "the metadata too"},
-    {"json", 0, KIND_TRUE, FOR_INSPECT | FOR_SCORE | FOR_NEXT_WORD | FOR_BENCH, AT(json), 0, 0, NULL,
+    {"json", 0, KIND_TRUE, FOR_INSPECT | FOR_SCORE | FOR_NEXT_WORD | FOR_MEMORY | FOR_BENCH, AT(json), 0, 0, NULL,
      "one JSON object"},
     {"help", 'h', KIND_TRUE, ALL_COMMANDS, AT(help), 0, 0, NULL, "this page"},
 };
@@ -478,6 +486,7 @@ static void set_defaults(const command *c, settings *s)
         .repeat = 5,
         .words = 50,
         .places = 1000,
+        .phrases = 20,
         .vocab_size = 8192,
         .pre = "gpt-2",
         .min_frequency = 2,

@@ -24,6 +24,7 @@ enum {
     FOR_FINETUNE = 1 << 7,
     FOR_MERGE = 1 << 8,
     FOR_NEXT_WORD = 1 << 16,
+    FOR_MEMORY = 1 << 17,
 };
 
 enum { LIST_MAX = 64 };
@@ -61,7 +62,10 @@ typedef struct settings {
     bool ids, no_special, decode, show_special; /* tokenize */
     bool tokens;                                /* score */
     int words, places;                          /* next-word */
-    int_list threads, sequences;                /* bench */
+    const char *personal;                       /* NULL: none */
+    bool learn, unlearn, forget, clear;         /* memory; learn: score too */
+    int phrases;
+    int_list threads, sequences; /* bench */
     int prompt_tokens, decode_tokens, repeat;
     text_list files; /* train-tokenizer, train, finetune, merge */
     const char *output, *pre;

@@ -21,13 +21,26 @@ typedef struct scoring {
     int32_t *ids;  /* [n_ids] the whole text, BOS first if the model adds it */
     float *scores; /* [n_ids] log-probabilities; not used before first */
     size_t n_ids;
-    size_t first;   /* the first token that is scored: 1, or 0 if there are none */
-    size_t n_bytes; /* of the tokens that are scored */
-    bool bos;       /* ids[0] is the model's BOS */
+    size_t first;            /* the first token that is scored: 1, or 0 if there are none */
+    size_t n_bytes;          /* of the tokens that are scored */
+    bool bos;                /* ids[0] is the model's BOS */
+    aigc_personal *personal; /* NULL: none */
 } scoring;
 
-/* Log-probabilities of window[1..n), into scores[1..n). */
-static int score_window(scoring *sc, const int32_t *window, size_t n, float *scores)
+/* Lets the personal layer see how it did on tokens[from..n), and learn them. BOS is no text of the user's. */
+static int learn(scoring *sc, const aigc_token *tokens, const int32_t *ids, size_t n, size_t from)
+{
+    aigc_error err;
+    size_t head = sc->bos ? 1 : 0;
+    from = from > head ? from : head;
+    aigc_personal_adapt(sc->personal, tokens + head, n - head, from - head, true);
+    if (aigc_personal_learn(sc->personal, ids + head, n - head, from - head, &err) != AIGC_OK)
+        return complain("%s", err.message);
+    return EXIT_OK;
+}
+
+/* Log-probabilities of window[1..n), into scores[1..n). Those from `from` on are new. */
+static int score_window(scoring *sc, const int32_t *window, size_t n, size_t from, float *scores)
 {
     aigc_error err;
     aigc_request *request;
@@ -38,6 +51,7 @@ static int score_window(scoring *sc, const int32_t *window, size_t n, float *sco
     options.n_tokens = n;
     options.max_tokens = 0;
     options.prompt_logprobs = true;
+    options.personal = sc->personal;
     if (aigc_submit(sc->engine, &options, &request, &err) != AIGC_OK)
         return complain("%s", err.message);
     while (status == EXIT_OK && !aigc_request_done(request)) {
@@ -51,6 +65,8 @@ static int score_window(scoring *sc, const int32_t *window, size_t n, float *sco
         size_t n_got = aigc_request_prompt(request, &tokens);
         for (size_t i = 1; i < n && i < n_got; i++)
             scores[i] = tokens[i].logprob;
+        if (sc->s->learn && n_got == n)
+            status = learn(sc, tokens, window, n, from);
     }
     aigc_request_free(request);
     return status;
@@ -73,7 +89,7 @@ static int score_text(scoring *sc, size_t size)
         size_t start = done == sc->first ? head : done - body / 2;
         size_t n = sc->n_ids - start < body ? sc->n_ids - start : body;
         memcpy(window + head, sc->ids + start, n * sizeof(*window));
-        status = score_window(sc, window, n + head, scores);
+        status = score_window(sc, window, n + head, done - start + head, scores);
         for (size_t i = done; status == EXIT_OK && i < start + n; i++)
             sc->scores[i] = scores[i - start + head];
         done = start + n;
@@ -179,7 +195,11 @@ static int run(settings *s)
     if (status == EXIT_OK)
         status = begin_engine(&sc, &window);
     if (status == EXIT_OK)
+        status = open_personal(s, sc.model, &sc.personal);
+    if (status == EXIT_OK)
         status = score_text(&sc, window);
+    if (status == EXIT_OK && s->learn)
+        status = save_personal(s, sc.personal);
     if (status == EXIT_OK) {
         double sum = 0;
         for (size_t i = sc.first; i < sc.n_ids; i++)
@@ -189,6 +209,7 @@ static int run(settings *s)
         (s->json ? print_json : print_totals)(&sc, sum);
     }
     aigc_engine_close(sc.engine);
+    aigc_personal_close(sc.personal);
     aigc_free(sc.ids);
     aigc_model_close(sc.model);
     free(sc.scores);
@@ -208,6 +229,9 @@ const command command_score = {
         "\n"
         "A text longer than the context is scored in windows that overlap by half, so each token is seen with at\n"
         "least half a context before it. The first token of a text is scored only if the model starts texts with\n"
-        "a token of their own (BOS).\n",
+        "a token of their own (BOS).\n"
+        "\n"
+        "--personal mixes in what a file of `aigc memory` has learned; with --learn it learns each window after it is\n"
+        "scored, and how far it can be trusted, and the file is written at the end.\n",
     .run = run,
 };

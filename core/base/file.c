@@ -184,6 +184,11 @@ aigc_status file_writer_open(const char *path, file_writer **writer, aigc_error 
     return AIGC_OK;
 }
 
+aigc_status file_writer_make_private(file_writer *w, aigc_error *err)
+{
+    return fchmod(w->fd, S_IRUSR | S_IWUSR) == 0 ? AIGC_OK : fail_errno(err, w->temporary, "can't make it private");
+}
+
 static aigc_status write_all(file_writer *w, const void *data, size_t size, aigc_error *err)
 {
     const char *p = data;

@@ -19,6 +19,8 @@ void file_map_close(file_map *map);
 typedef struct file_writer file_writer;
 
 aigc_status file_writer_open(const char *path, file_writer **writer, aigc_error *err);
+/* Makes the file readable and writable by its owner alone. */
+aigc_status file_writer_make_private(file_writer *writer, aigc_error *err);
 aigc_status file_writer_write(file_writer *writer, const void *data, size_t size, aigc_error *err);
 uint64_t file_writer_offset(const file_writer *writer);
 /* Syncs and renames; frees the writer in any case. On error the temporary file is removed, an old file left alone. */

@@ -3,6 +3,7 @@
 #define AIGC_ENGINE_ENGINE_H
 
 #include "engine/blocks.h"
+#include "engine/personal.h"
 #include "engine/sample.h"
 #include "engine/stream.h"
 #include "model/forward.h"
@@ -23,9 +24,10 @@ typedef struct alternative {
     sequence seq;
     sampler *sampler;
     text_stream text;
-    aigc_token *generated; /* [max_tokens at most] */
-    aigc_token *top;       /* [that][top_logprobs] */
-    uint8_t *n_top;        /* [that] how many of them there are */
+    personal_scratch scratch; /* if the request has a personal layer */
+    aigc_token *generated;    /* [max_tokens at most] */
+    aigc_token *top;          /* [that][top_logprobs] */
+    uint8_t *n_top;           /* [that] how many of them there are */
     int n_generated;
     double logprob;
     aigc_finish finish;
@@ -37,6 +39,7 @@ struct aigc_request {
     struct aigc_request *next; /* in the engine's list, oldest first */
     int n_prompt, n_alternatives, max_tokens, top_logprobs;
     bool score_prompt, ignore_eos;
+    const aigc_personal *personal; /* NULL: none */
     bool admitted;
     bool forked;        /* the other alternatives have the prompt too */
     aigc_token *prompt; /* [n_prompt] with log-probabilities if score_prompt */

@@ -45,6 +45,9 @@ static void choose(const aigc_engine *e, const aigc_request *r, alternative *a, 
 {
     int t = a->n_generated, top = r->top_logprobs;
     aigc_token *best = top > 0 ? a->top + (size_t)t * (size_t)top : NULL;
+    if (r->personal != NULL)
+        personal_mix(r->personal, &a->scratch, e->kernels, a->seq.tokens, (size_t)a->seq.n_tokens, logits,
+                     (int)e->model->hp.n_vocab);
     int n_top = sampler_choose(a->sampler, e->kernels, logits, &a->generated[t], best);
     if (top > 0)
         a->n_top[t] = (uint8_t)n_top;
@@ -71,6 +74,18 @@ static void choose_first_tokens(const aigc_engine *e, const logit_row *row, int 
     }
 }
 
+/* The log-probability of the prompt's next token. */
+static void score_token(const aigc_engine *e, const logit_row *row)
+{
+    aigc_request *r = row->request;
+    const int32_t *tokens = row->alternative->seq.tokens;
+    aigc_token *next = &r->prompt[row->index + 1];
+    next->logprob = token_logprob(e->kernels, row->logits, (int)e->model->hp.n_vocab, next->id);
+    if (r->personal != NULL)
+        next->logprob =
+            (float)personal_logprob(r->personal, tokens, (size_t)row->index + 1, next->id, (double)next->logprob);
+}
+
 static void work_row(void *context, int chunk, int thread)
 {
     sampling_phase *phase = context;
@@ -78,8 +93,7 @@ static void work_row(void *context, int chunk, int thread)
     logit_row *row = &phase->rows[chunk];
     aigc_request *r = row->request;
     if (r->score_prompt && row->index + 1 < r->n_prompt) {
-        aigc_token *next = &r->prompt[row->index + 1];
-        next->logprob = token_logprob(e->kernels, row->logits, (int)e->model->hp.n_vocab, next->id);
+        score_token(e, row);
     } else if (is_prompt_end(row)) {
         choose_first_tokens(e, row, thread);
     } else if (row->index == row->alternative->seq.n_tokens - 1) {

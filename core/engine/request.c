@@ -27,6 +27,8 @@ static aigc_status check_options(const aigc_engine *e, const aigc_request_option
                          o->top_logprobs);
     if (o->tokens == NULL && o->prompt == NULL && o->prompt_len > 0)
         return aigc_fail(err, AIGC_E_ARGUMENT, "the prompt is NULL but %zu bytes long", o->prompt_len);
+    if (o->personal != NULL && o->personal->model != e->model)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the personal layer was opened for another model");
     return AIGC_OK;
 }
 
@@ -94,6 +96,8 @@ static aigc_status create_alternative(const aigc_engine *e, aigc_request *r, int
     if (status == AIGC_OK)
         status =
             sampler_create(&o->sampling, (int)e->model->hp.n_vocab, (uint64_t)i, r->top_logprobs, &a->sampler, err);
+    if (status == AIGC_OK && r->personal != NULL)
+        status = personal_scratch_open(&a->scratch, (int)e->model->hp.n_vocab, err);
     if (status == AIGC_OK)
         sampler_see_prompt(a->sampler, tokens, (size_t)r->n_prompt);
     return status;
@@ -178,6 +182,7 @@ aigc_status aigc_submit(aigc_engine *e, const aigc_request_options *o, aigc_requ
         .top_logprobs = o->top_logprobs,
         .score_prompt = o->prompt_logprobs,
         .ignore_eos = o->ignore_eos,
+        .personal = o->personal,
     };
     status = create_request(e, o, tokens, r, err);
     free(tokens);
@@ -206,6 +211,7 @@ void aigc_request_free(aigc_request *r)
         sequence_release(e, &a->seq);
         sampler_destroy(a->sampler);
         text_stream_free(&a->text);
+        personal_scratch_close(&a->scratch);
         free(a->seq.tokens);
         free(a->seq.blocks);
         free(a->generated);

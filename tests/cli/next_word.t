@@ -35,7 +35,7 @@ for my $k (0 .. $places - 1) {
     my $word = core($words[$i]);
     my @tokens = map { s/ -\d+\.\d+$//r } split /, (?=.+? -\d)/, $line =~ s/.*?  \|  //r;
     my @begun = map { core($_ =~ s/^ +//r) } @tokens;
-    $right ||= grep { index($word, $_) == 0 || index($_, $word) == 0 } @begun;
+    $right ||= !!grep { index($word, $_) == 0 || index($_, $word) == 0 } @begun;
     $possible += $right;
 }
 my $got = decode_json(scalar aigc({ stdin => $text }, @ask, '--places', $places));
