@@ -39,7 +39,7 @@ static float *gradient(const planner *p, int tensor)
     return is_trained(p, tensor) ? p->l->gradients + (layout->tensors[tensor].offset - layout->first_trained) : NULL;
 }
 
-void add_product(planner *p, product gemm)
+static void add_product(planner *p, product gemm)
 {
     gemm.packed_b = p->l->gemm != NULL && !gemm.transpose_a; /* a matrix of the model, which all tokens meet */
     if (gemm.packed_b)

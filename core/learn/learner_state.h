@@ -118,7 +118,6 @@ typedef struct planner {
 /* learner_plan.c: fills the four lists anew; false if memory ran out. */
 bool plan_phases(learner *l);
 phase *add_phase(planner *p, phase_work *work, int n_chunks);
-void add_product(planner *p, product gemm);
 
 /* learner.c */
 void run_phases(learner *l, const phase_list *list);
@@ -140,6 +139,9 @@ phase_work learn_product, learn_pack, learn_embed, learn_norm, learn_norm_again,
     learn_norm_columns, learn_column_sums, learn_lora_scale, learn_rope, learn_rope_backward, learn_attention,
     learn_attention_backward, learn_activate, learn_activate_backward, learn_loss, learn_embed_backward, learn_squares,
     learn_adamw;
+
+/* A whole product on one thread, in its scratch. */
+void whole_product(learner *l, const product *p, int thread);
 
 /* The tiles of a product of m x n, by its sizes alone: 16 of them or more, if it is not small. */
 void choose_tiles(const learner *l, product *p);

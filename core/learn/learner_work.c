@@ -159,6 +159,18 @@ void learn_product(learner *l, const phase *ph, int chunk, int thread)
         packed_tile(l, &ph->gemm, t, (uint32_t *)scratch_of(l, thread));
 }
 
+void whole_product(learner *l, const product *p, int thread)
+{
+    phase whole = {.gemm = *p};
+    whole.gemm.packed_b = false;
+    whole.gemm.tile_m = l->gemm != NULL && p->m > SQUARE ? SQUARE : p->m;
+    whole.gemm.tile_n = l->gemm != NULL && p->n > SQUARE ? SQUARE : p->n;
+    int n_chunks =
+        chunks_of((size_t)p->m, (size_t)whole.gemm.tile_m) * chunks_of((size_t)p->n, (size_t)whole.gemm.tile_n);
+    for (int i = 0; i < n_chunks; i++)
+        learn_product(l, &whole, i, thread);
+}
+
 /* Packs some columns of b for the product that follows. */
 void learn_pack(learner *l, const phase *ph, int chunk, int thread)
 {

@@ -17,7 +17,8 @@
 
 typedef struct muon muon;
 
-/* Finds the trained matrices of the layers (not LoRA's thin ones) and takes scratch for the largest. */
+/* Finds the trained matrices of the layers (not LoRA's thin ones) and takes scratch for the largest, for each
+ * thread. */
 aigc_status muon_create(const learner *l, muon **out, aigc_error *err);
 void muon_free(muon *m);
 size_t muon_bytes(const muon *m); /* of scratch */
@@ -25,7 +26,7 @@ size_t muon_bytes(const muon *m); /* of scratch */
 /* Whether the tensor of this number is updated by Muon. */
 bool muon_has(const muon *m, int tensor);
 
-/* Adds the phases of a step to the planner's list. Gradients are zero after them. moments[0] holds the running mean;
+/* Adds the phase of a step to the planner's list. Gradients are zero after it. moments[0] holds the running mean;
  * moments[1] is scratch and zero afterwards. */
 void muon_plan(const muon *m, planner *p);
 
