@@ -230,6 +230,7 @@ void text_spool_rewind(TextSpool *spool)
 
 bool text_spool_next(TextSpool *spool, const char *texts[3], size_t lens[3])
 {
+    ExecClearTuple(spool->slot); /* which frees a tuple that was read from disk, and lies in that context */
     MemoryContextReset(spool->row);
     MemoryContext old = MemoryContextSwitchTo(spool->row);
     bool found = tuplestore_gettupleslot(spool->store, true, false, spool->slot);

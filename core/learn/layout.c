@@ -253,22 +253,28 @@ void layout_free(learn_layout *l)
     *l = (learn_layout){0};
 }
 
-/* First values of the tensors from offset `from` on. */
-static void start_tensors(const learn_layout *l, size_t from, uint64_t seed, float *weights)
+/* First values of the tensors from offset `from` on. False: interrupted. */
+static bool start_tensors(const learn_layout *l, size_t from, uint64_t seed, const volatile sig_atomic_t *interrupt,
+                          float *weights)
 {
     for (int i = 0; i < l->n_tensors; i++) {
         const learn_tensor *t = &l->tensors[i];
-        float *w = weights + t->offset;
         random_state r;
         random_seed(&r, seed, (uint64_t)i + 1);
-        for (size_t j = 0; t->offset >= from && j < t->k * t->rows; j++)
-            w[j] = t->deviation > 0 ? t->deviation * (float)random_normal(&r) : t->start;
+        for (size_t row = 0; t->offset >= from && row < t->rows; row++) {
+            float *w = weights + t->offset + row * t->k;
+            if (interrupt != NULL && *interrupt)
+                return false;
+            for (size_t j = 0; j < t->k; j++)
+                w[j] = t->deviation > 0 ? t->deviation * (float)random_normal(&r) : t->start;
+        }
     }
+    return true;
 }
 
-void layout_start(const learn_layout *l, uint64_t seed, float *weights)
+bool layout_start(const learn_layout *l, uint64_t seed, const volatile sig_atomic_t *interrupt, float *weights)
 {
-    start_tensors(l, 0, seed, weights);
+    return start_tensors(l, 0, seed, interrupt, weights);
 }
 
 static void load_matrix(const learn_layout *l, int tensor, const matrix *m, float *weights)
@@ -306,7 +312,7 @@ void layout_start_from(const learn_layout *l, const aigc_model *base, uint64_t s
     if (!l->tied)
         load_matrix(l, l->output, &base->output, weights);
     if (l->lora_rank > 0)
-        start_tensors(l, l->first_trained, seed, weights);
+        start_tensors(l, l->first_trained, seed, NULL, weights);
 }
 
 /* ---- files ---- */

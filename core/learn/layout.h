@@ -74,8 +74,9 @@ static inline size_t layout_trained_floats(const learn_layout *layout)
 }
 
 /* First weights: normal with deviation 0.02, less by sqrt(2 n_layers) for the matrices that write into the residual
- * stream (Radford et al., 2019); norms 1, biases 0. The same seed gives the same bits. */
-void layout_start(const learn_layout *layout, uint64_t seed, float *weights);
+ * stream (Radford et al., 2019); norms 1, biases 0. The same seed gives the same bits. False: *interrupt (may be
+ * NULL) became non-zero. */
+bool layout_start(const learn_layout *layout, uint64_t seed, const volatile sig_atomic_t *interrupt, float *weights);
 
 /* A pair of metadata whose value is text. */
 typedef struct model_note {

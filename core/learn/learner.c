@@ -355,7 +355,7 @@ static aigc_status run_batch(learner *l, const phase_list *list, const learn_bat
     run_phases(l, list);
     l->may_stop = false;
     if (l->stopped) {
-        memset(l->gradients, 0, trained_bytes(l));
+        l->stale = true; /* also after learner_loss(): a step of preferences calls both */
         return aigc_fail(err, AIGC_INTERRUPTED, "the step was interrupted");
     }
     *loss = 0;
@@ -386,6 +386,9 @@ aigc_status learner_backward_weighted(learner *l, const learn_batch *batch, cons
     if (!(scale > 0))
         return aigc_fail(err, AIGC_E_ARGUMENT, "the scale of the loss must be above 0, not %g", (double)scale);
     l->scale = scale;
+    if (l->stale)
+        memset(l->gradients, 0, trained_bytes(l));
+    l->stale = false;
     memset(l->dx, 0, (size_t)l->n_tokens * l->layout.hp.n_embd * sizeof *l->dx);
     return run_batch(l, &l->backward, batch, factors, loss, err);
 }

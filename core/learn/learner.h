@@ -46,8 +46,9 @@ float *learner_weights(learner *l); /* [n_floats], as the layout says */
 float *learner_gradients(learner *l);
 float *learner_moments(learner *l, int which); /* likewise; 0: mean of gradients, 1: of their squares */
 
-/* Makes learner_loss() and learner_backward() give up with AIGC_INTERRUPTED soon after *flag becomes non-zero; then the
- * gradients are zero and nothing else has changed. NULL, as at first: they never do. */
+/* Makes learner_loss() and learner_backward() give up with AIGC_INTERRUPTED soon after *flag becomes non-zero; the
+ * gradients are of no use then, and the next learner_backward() begins from zero: all of the step is to be computed
+ * again. NULL, as at first: they never do. */
 void learner_set_interrupt(learner *l, const volatile sig_atomic_t *flag);
 
 /* Sum of the losses (natural logarithm) of the targets. The batch is checked: AIGC_E_TEXT for ids out of range. */

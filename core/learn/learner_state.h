@@ -105,6 +105,7 @@ struct learner {
     int next_phase;
     const volatile sig_atomic_t *interrupt; /* NULL: none */
     bool may_stop;                          /* there is an interrupt, and forward or backward run */
+    bool stale;                             /* gradients are those of a step that was interrupted */
     _Atomic bool stopped;                   /* the interrupt was seen: no chunk has worked since */
 };
 

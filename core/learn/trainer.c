@@ -11,7 +11,7 @@
 #include "learn/rewrite.h"
 #include "learn/trainer.h"
 
-enum { MOST_THREADS_UNASKED = 8, MOST_WARMUP_UNASKED = 1000 };
+enum { ZERO_AT_ONCE = 1 << 20, MOST_THREADS_UNASKED = 8, MOST_WARMUP_UNASKED = 1000 };
 
 /* The shape where neither the options nor a model to begin from say otherwise. */
 static const learn_shape default_shape = {.arch = "llama",
@@ -383,20 +383,34 @@ aigc_status trainer_prepare(aigc_trainer *t, uint64_t n_steps, int64_t warmup, a
     return status;
 }
 
+/* False: interrupted. Gigabytes take their time, since the system gives their pages now. */
+static bool set_zero(float *array, size_t n, const volatile sig_atomic_t *interrupt)
+{
+    for (size_t at = 0; at < n; at += ZERO_AT_ONCE) {
+        if (interrupt != NULL && *interrupt)
+            return false;
+        memset(array + at, 0, (n - at < ZERO_AT_ONCE ? n - at : ZERO_AT_ONCE) * sizeof *array);
+    }
+    return true;
+}
+
 aigc_status trainer_first_weights(aigc_trainer *t, aigc_error *err)
 {
+    const volatile sig_atomic_t *interrupt = t->options.interrupt_steps ? t->options.interrupt : NULL;
     const learn_layout *layout = learner_layout(t->core);
-    size_t bytes = layout_trained_floats(layout) * sizeof(float);
-    memset(learner_weights(t->core), 0, layout->n_floats * sizeof(float));
-    memset(learner_gradients(t->core), 0, bytes);
-    memset(learner_moments(t->core, 0), 0, bytes);
-    memset(learner_moments(t->core, 1), 0, bytes);
-    if (t->options.base != NULL)
+    size_t n = layout_trained_floats(layout);
+    bool whole = set_zero(learner_weights(t->core), layout->n_floats, interrupt) &&
+                 set_zero(learner_gradients(t->core), n, interrupt) &&
+                 set_zero(learner_moments(t->core, 0), n, interrupt) &&
+                 set_zero(learner_moments(t->core, 1), n, interrupt);
+    if (whole && t->options.base != NULL)
         layout_start_from(layout, t->init, t->options.seed, learner_weights(t->core));
-    else if (t->init != NULL)
+    else if (whole && t->init != NULL)
         initial_weights(t->init, layout, learner_weights(t->core));
-    else
-        layout_start(layout, t->options.seed, learner_weights(t->core));
+    else if (whole)
+        whole = layout_start(layout, t->options.seed, interrupt, learner_weights(t->core));
+    if (!whole)
+        return aigc_fail(err, AIGC_INTERRUPTED, "the start of training was interrupted");
     return preference_references(t, err);
 }
 
