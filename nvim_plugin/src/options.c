@@ -125,6 +125,15 @@ static void read_parts(lua_State *L, int index, const option *o, void *target)
         refuse(L, index, o->name, "'all', 'tokenizer' or 'description'");
 }
 
+/* The string is the table's own: who keeps it copies it. */
+static void read_path(lua_State *L, int index, const option *o, void *target)
+{
+    const char *path = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
+    if (path[0] == '\0')
+        refuse(L, index, o->name, "the path of a file");
+    *(const char **)((char *)target + o->offset) = path;
+}
+
 static void *allocate(lua_State *L, size_t n, size_t size)
 {
     void *p = calloc(n ? n : 1, size);
@@ -278,6 +287,7 @@ static const option open_options[] = {
     {"kv_bytes", read_size, IN(session_options, engine.kv_bytes), RANGE(1, MAX_INTEGER)},
     {"prefix_cache", read_bool, IN(session_options, engine.prefix_cache)},
     {"parts", read_parts, IN(session_options, parts)},
+    {"lora", read_path, IN(session_options, lora)},
     {0},
 };
 
@@ -343,6 +353,7 @@ void options_read_open(lua_State *L, int index, session_options *options)
 {
     options->engine = aigc_engine_defaults();
     options->parts = AIGC_MODEL_ALL;
+    options->lora = NULL;
     read_table(L, index, open_options, options);
 }
 

@@ -17,6 +17,7 @@ enum { WORKER_STACK = 2 << 20, NICENESS = 10 };
 
 struct session {
     char *path;
+    char *lora; /* or NULL */
     session_options options;
 
     pthread_mutex_t lock;
@@ -121,8 +122,15 @@ static aigc_status load_engine(session *s, aigc_model **model, aigc_engine **eng
     aigc_status status = load_model(s, model, err);
     if (status == AIGC_OK && !s->engine) {
         aigc_engine_options options = s->options.engine;
+        aigc_adapter_use use = {NULL, 1};
         options.interrupt = &s->interrupt;
-        status = aigc_engine_open(s->model, &options, &s->engine, err);
+        options.adapters = &use;
+        options.n_adapters = s->lora ? 1 : 0;
+        if (s->lora)
+            status = aigc_adapter_open(s->model, s->lora, &use.adapter, err);
+        if (status == AIGC_OK)
+            status = aigc_engine_open(s->model, &options, &s->engine, err);
+        aigc_adapter_close(use.adapter); /* the engine keeps it open */
     }
     *engine = s->engine;
     return status;
@@ -220,20 +228,23 @@ aigc_status session_open(const char *path, const session_options *options, sessi
     if (access(path, R_OK) != 0)
         return fail(err, AIGC_E_IO, "cannot read the model '%s': %s", path, strerror(errno));
     session *s = calloc(1, sizeof *s);
-    char *copy = strdup(path);
+    char *copy = strdup(path), *lora = options->lora ? strdup(options->lora) : NULL;
     int fd[2];
-    if (!s || !copy) {
+    if (!s || !copy || (options->lora && !lora)) {
         free(s);
         free(copy);
+        free(lora);
         return fail(err, AIGC_E_MEMORY, "out of memory: cannot open the model '%s'", path);
     }
     if (!make_pipe(fd)) {
         int reason = errno;
         free(s);
         free(copy);
+        free(lora);
         return fail(err, AIGC_E_IO, "cannot make a pipe: %s", strerror(reason));
     }
     s->path = copy;
+    s->lora = lora;
     s->options = *options;
     s->pipe_read = fd[0];
     s->pipe_write = fd[1];
@@ -273,6 +284,7 @@ void session_close(session *s)
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->lock);
     free(s->path);
+    free(s->lora);
     free(s);
 }
 

@@ -19,7 +19,8 @@ typedef struct session session;
 
 typedef struct session_options {
     aigc_engine_options engine;
-    unsigned parts; /* AIGC_MODEL_*: what is read of the file */
+    unsigned parts;   /* AIGC_MODEL_*: what is read of the file */
+    const char *lora; /* path of an adapter beside the model, or NULL; copied */
 } session_options;
 
 /* Notes the path and makes the pipe; the file is only asked for its permission. */

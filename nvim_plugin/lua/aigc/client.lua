@@ -202,10 +202,11 @@ local function get_model(config)
     context = config.context,
     threads = fixed,
     kv = config.kv,
+    lora = config.lora,
     sequences = config.alternatives, -- of one request: the newest is the only one
   }
   local key = table.concat(
-    { config.model, config.context, fixed, config.kv, config.alternatives },
+    { config.model, config.lora or '', config.context, fixed, config.kv, config.alternatives },
     '\n'
   )
   if open and open.key == key then

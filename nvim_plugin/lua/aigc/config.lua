@@ -116,6 +116,7 @@ function M.get(buf)
     end
   end
   config.model = vim.fn.expand(M.chosen_model or config.model or M.default_model())
+  config.lora = config.lora and vim.fn.expand(config.lora)
   config.stop = type(config.stop) == 'string' and { config.stop } or config.stop
   table.sort(problems)
   return config, problems

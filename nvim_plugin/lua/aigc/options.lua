@@ -17,6 +17,7 @@ local M = {}
 ---@field speculate? boolean
 ---@field menu? 'hide'|'show'
 ---@field attach? fun(buf: integer): boolean
+---@field lora? string
 ---@field secrets? string[]
 ---@field max_file_bytes? integer
 ---@field project? boolean
@@ -143,6 +144,7 @@ local boolean = of_type('boolean', 'true or false')
 ---@type table<string, aigc.Kind>
 M.kinds = {
   model = { wanted = 'the path of a GGUF file', check = is_text },
+  lora = { wanted = 'the path of a GGUF file', check = is_text },
   model_directories = { wanted = 'a list of folders', check = is_list_of_texts },
   trigger = trigger,
   filetypes = {
