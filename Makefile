@@ -39,7 +39,7 @@ TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(filter tests/unit/test_%.c,
 FUZZ_SRC = $(sort $(wildcard tests/fuzz/*.c)) tests/models/synthetic.c tests/models/vocabulary.c
 FUZZ_OBJ = $(FUZZ_SRC:%.c=$(BUILD)/%.o)
 
-ALL_OBJ = $(CORE_OBJ) $(TOOL_OBJ) $(FUZZ_OBJ) $(TEST_SRC:%.c=$(BUILD)/%.o) $(BUILD)/bench/bandwidth.o
+ALL_OBJ = $(CORE_OBJ) $(TOOL_OBJ) $(FUZZ_OBJ) $(TEST_SRC:%.c=$(BUILD)/%.o) $(BUILD)/bench/bandwidth.o $(BUILD)/bench/recommend.o
 ASAN = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 # A line for each file; V=1 shows whole commands.
@@ -85,7 +85,7 @@ tool: $(BUILD)/aigc
 unit: $(TESTS)
 	@rm -f $(filter-out $(TESTS),$(wildcard $(BUILD)/tests/test_*))
 
-bench-programs: tool $(BUILD)/make-model $(BUILD)/bandwidth
+bench-programs: tool $(BUILD)/make-model $(BUILD)/bandwidth $(BUILD)/bench-recommend
 
 asan:
 	+@$(MAKE) --no-print-directory unit tool $(BUILD)/asan/fuzz_gguf BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
@@ -116,13 +116,15 @@ endif
 
 # Kernels of a level are the only files built for more than the base processor; cpu.c decides at run time.
 ifeq ($(shell uname -m),x86_64)
-$(BUILD)/core/tensor/%_avx2.o: LEVEL = -mavx2 -mfma -mf16c
-$(BUILD)/core/tensor/%_avx512.o: LEVEL = -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
+$(BUILD)/core/tensor/%_avx2.o $(BUILD)/core/recommend/%_avx2.o: LEVEL = -mavx2 -mfma -mf16c
+AVX512 = -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
+$(BUILD)/core/tensor/%_avx512.o $(BUILD)/core/recommend/%_avx512.o: LEVEL = $(AVX512)
 $(BUILD)/core/tensor/gemm_bf16_avx512.o: LEVEL += -mavx512bf16
 endif
 # Sums are to be added as they come: gcc would otherwise put the additions off until there are not enough registers.
 AS_THEY_COME = $(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-reassoc -fno-tree-ter)
 $(BUILD)/core/tensor/kernels_%.o: OPT = -O3 $(AS_THEY_COME)
+$(BUILD)/core/recommend/dense_%.o: OPT = -O3 $(AS_THEY_COME)
 # Loops there are plain C, for the compiler to vectorise.
 $(BUILD)/core/learn/math.o $(BUILD)/core/learn/muon.o: OPT = -O3
 
@@ -166,6 +168,9 @@ $(BUILD)/make-model: $(MODEL_OBJ) $(LIB)
 	$(link)
 
 $(BUILD)/bandwidth: $(BUILD)/bench/bandwidth.o $(LIB)
+	$(link)
+
+$(BUILD)/bench-recommend: $(BUILD)/bench/recommend.o $(LIB)
 	$(link)
 
 # The kernels alone, for whoever tunes them.

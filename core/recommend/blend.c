@@ -1,0 +1,389 @@
+/* blend.c: see blend.h. */
+#include "recommend/blend.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "recommend/profile.h"
+#include "recommend/ranking.h"
+
+enum { BEST_OF_SIGNAL = 150, HIDDEN_MOST = 1000, RANDOM_ITEMS = 150, ROUNDS = 3, USERS_PER_STEP = 32 };
+
+/* Events that users are asked for with, for each blend. */
+static const size_t EVENTS[BLENDS] = {0, 2, 6, 20, SIZE_MAX};
+/* An improvement of the NDCG that counts: less is the noise of a few hundred users. */
+static const double IMPROVEMENT = 0.0004;
+
+void blend_defaults(float blend[BLENDS][SIGNALS])
+{
+    static const float START[SIGNALS] = {
+        [SIGNAL_FACTORS] = 1,      [SIGNAL_ITEMS] = 1,         [SIGNAL_WORDS] = 0.3f,  [SIGNAL_LATENT] = 0.3f,
+        [SIGNAL_EMBEDDING] = 0.5f, [SIGNAL_POPULARITY] = 0.1f, [SIGNAL_RECENT] = 0.1f, [SIGNAL_FRESH] = 0.1f,
+        [SIGNAL_PEOPLE] = 0.1f,    [SIGNAL_MATCH] = 0.3f,      [SIGNAL_NEAR] = 0.5f};
+
+    for (int b = 0; b < BLENDS; b++)
+        memcpy(blend[b], START, sizeof START);
+}
+
+/* ---- cases --------------------------------------------------------------------------------------------------- */
+
+aigc_status blender_open(blender *b, aigc_fit *fit, const model *m, const holdout *h, uint32_t most_users,
+                         aigc_error *err)
+{
+    *b = (blender){.fit = fit, .m = m, .h = h, .n_users = h->n < most_users ? h->n : most_users};
+    for (int c = 0; c < AIGC_METRIC_CUTOFFS; c++)
+        b->cutoff = fit->o.cutoffs[c] > b->cutoff ? fit->o.cutoffs[c] : b->cutoff;
+    b->cutoff = b->cutoff ? b->cutoff : 100;
+    b->cases = aigc_calloc((size_t)b->n_users * BLENDS, sizeof *b->cases);
+    return b->cases ? AIGC_OK : aigc_fail_memory(err, "users to learn from", b->n_users * BLENDS * sizeof *b->cases);
+}
+
+void blender_close(blender *b)
+{
+    for (size_t i = 0; b->cases && i < (size_t)b->n_users * BLENDS; i++)
+        free(b->cases[i].value);
+    free(b->cases);
+    *b = (blender){0};
+}
+
+/* The candidates of one case: hidden items first, then the best of each signal, then some of the others, each once.
+ * marks: [n_items], zero. */
+static bool candidates(const blender *b, uint32_t row, const aigc_query *q, float *const *signals, const bool *occurs,
+                       bool *marks, uint32_t *list, blend_case *out)
+{
+    const holdout *h = b->h;
+    uint32_t n_items = b->m->n->n_items, *order, n = 0;
+    uint64_t from = h->hidden.start[row], n_hidden = h->hidden.start[row + 1] - from;
+    bool ok = true;
+    random_state random;
+
+    random_seed(&random, b->fit->o.seed, 5000 + row);
+    for (uint64_t i = 0; i < n_hidden; i++)
+        marks[h->hidden.item[from + i]] = true;
+    for (uint64_t i = 0; i < n_hidden && i < HIDDEN_MOST; i++)
+        list[n++] = h->hidden.item[from + i];
+    uint32_t n_first = n;
+    for (size_t i = 0; i < q->n_events; i++)
+        marks[q->events[i].item] = true;
+    for (int s = 0; s < SIGNALS && ok; s++) {
+        size_t len = occurs[s] ? rank_best(signals[s], n_items, BEST_OF_SIGNAL, 0, &order, &ok) : 0;
+        for (size_t i = 0; i < len; i++)
+            if (!marks[order[i]]) {
+                marks[order[i]] = true;
+                list[n++] = order[i];
+            }
+        if (occurs[s] && ok)
+            free(order);
+    }
+    for (int i = 0; i < RANDOM_ITEMS && n_items; i++) {
+        uint32_t item = (uint32_t)(random_u64(&random) % n_items);
+        if (!marks[item]) {
+            marks[item] = true;
+            list[n++] = item;
+        }
+    }
+    out->value = ok ? aigc_realloc_array(NULL, (size_t)n * SIGNALS, sizeof *out->value) : NULL;
+    out->n = n;
+    out->n_hidden = n_first;
+    for (uint32_t i = 0; i < n; i++) {
+        for (int s = 0; s < SIGNALS && out->value; s++)
+            out->value[i * SIGNALS + s] = signals[s][list[i]];
+        marks[list[i]] = false;
+    }
+    for (size_t i = 0; i < q->n_events; i++)
+        marks[q->events[i].item] = false;
+    for (uint64_t i = 0; i < n_hidden; i++)
+        marks[h->hidden.item[from + i]] = false;
+    for (size_t i = 0; i < n_first && i < (size_t)b->cutoff; i++)
+        out->ideal += discount(i);
+    return out->value != NULL;
+}
+
+typedef struct scratch {
+    float *memory, *signals[SIGNALS];
+    bool *marks;
+    uint32_t *list;
+    aigc_event *events;
+} scratch;
+
+static bool make_case(const blender *b, uint32_t row, int blend, scratch *x)
+{
+    aigc_attribute attributes[ATTRIBUTES_MOST];
+    uint32_t n = b->m->n->n_items;
+    uint64_t shown = b->h->shown.start[row + 1] - b->h->shown.start[row];
+    bool occurs[SIGNALS];
+    profile p;
+
+    if (blend_of(EVENTS[blend] < shown ? EVENTS[blend] : shown) != blend)
+        return true;
+    aigc_query q = user_query(b->fit, b->h, row, EVENTS[blend], x->events, attributes);
+    if (profile_open(b->m, &q, &p, NULL) != AIGC_OK)
+        return false;
+    for (int s = 0; s < SIGNALS; s++) {
+        memset(x->signals[s], 0, n * sizeof(float));
+        profile_signal(&p, (score_signal)s, 1, x->signals[s]);
+        occurs[s] = false;
+        for (uint32_t i = 0; i < n && !occurs[s]; i++)
+            occurs[s] = x->signals[s][i] != x->signals[s][0];
+    }
+    bool ok =
+        candidates(b, row, &q, x->signals, occurs, x->marks, x->list, &b->cases[(size_t)blend * b->n_users + row]);
+    profile_close(&p);
+    return ok;
+}
+
+typedef struct cases_job {
+    blender *b;
+    uint32_t begin, end;
+    bool begun;
+    _Atomic bool failed;
+} cases_job;
+
+static int cases_next(void *context)
+{
+    cases_job *job = context;
+
+    if (job->begun)
+        return 0;
+    job->begun = true;
+    return (int)(job->end - job->begin);
+}
+
+static void cases_work(void *context, int chunk, int thread)
+{
+    cases_job *job = context;
+    uint32_t row = job->begin + (uint32_t)chunk, n = job->b->m->n->n_items;
+    uint64_t shown = job->b->h->shown.start[row + 1] - job->b->h->shown.start[row];
+    scratch x = {.memory = aigc_calloc((size_t)n * SIGNALS, sizeof(float)), .marks = aigc_calloc(n, sizeof(bool))};
+    bool ok = true;
+
+    (void)thread;
+    x.list = aigc_calloc(n, sizeof *x.list);
+    x.events = aigc_calloc(shown, sizeof *x.events);
+    if (!x.memory || !x.marks || !x.list || !x.events)
+        ok = false;
+    for (int s = 0; s < SIGNALS && ok; s++)
+        x.signals[s] = x.memory + (size_t)s * n;
+    for (int blend = 0; blend < BLENDS && ok; blend++)
+        ok = make_case(job->b, row, blend, &x);
+    if (!ok)
+        job->failed = true;
+    free(x.memory);
+    free(x.marks);
+    free(x.list);
+    free(x.events);
+}
+
+/* ---- weights ------------------------------------------------------------------------------------------------- */
+
+static double case_ndcg(const blend_case *c, const float *weights, int cutoff)
+{
+    float score[c->n];
+    double gain = 0;
+
+    for (uint32_t i = 0; i < c->n; i++) {
+        score[i] = 0;
+        for (int s = 0; s < SIGNALS; s++)
+            score[i] += weights[s] * c->value[i * SIGNALS + s];
+    }
+    for (uint32_t h = 0; h < c->n_hidden; h++) {
+        size_t place = 0;
+        for (uint32_t i = 0; i < c->n; i++)
+            place += score[i] > score[h] || (score[i] == score[h] && i >= c->n_hidden);
+        if (place < (size_t)cutoff)
+            gain += discount(place);
+    }
+    return gain / c->ideal;
+}
+
+/* Several weightings at once, users shared among threads. */
+enum { TRIALS_MOST = 8 };
+
+typedef struct trial_job {
+    const blender *b;
+    float weights[TRIALS_MOST][SIGNALS];
+    int n_trials;
+    double *ndcg; /* [n_users][TRIALS_MOST] */
+    bool begun;
+} trial_job;
+
+static int trial_next(void *context)
+{
+    trial_job *job = context;
+
+    if (job->begun)
+        return 0;
+    job->begun = true;
+    return (int)job->b->n_users;
+}
+
+static void trial_work(void *context, int chunk, int thread)
+{
+    trial_job *job = context;
+    const blend_case *c = &job->b->cases[(size_t)job->b->blend * job->b->n_users + (uint32_t)chunk];
+
+    (void)thread;
+    for (int t = 0; t < job->n_trials && c->n_hidden; t++)
+        job->ndcg[(size_t)chunk * TRIALS_MOST + t] = case_ndcg(c, job->weights[t], job->b->cutoff);
+}
+
+/* Mean NDCG of each trial; false if memory is out. */
+static bool run_trials(trial_job *job, double *mean)
+{
+    uint32_t n = job->b->n_users, m = 0;
+
+    job->ndcg = aigc_calloc((size_t)n * TRIALS_MOST, sizeof *job->ndcg);
+    if (job->ndcg == NULL)
+        return false;
+    thread_pool_run(job->b->fit->pool, &(thread_program){trial_next, trial_work, job});
+    for (int t = 0; t < job->n_trials; t++)
+        mean[t] = 0;
+    for (uint32_t u = 0; u < n; u++) {
+        m += job->b->cases[(size_t)job->b->blend * n + u].n_hidden > 0;
+        for (int t = 0; t < job->n_trials; t++)
+            mean[t] += job->ndcg[(size_t)u * TRIALS_MOST + t];
+    }
+    for (int t = 0; t < job->n_trials && m; t++)
+        mean[t] /= m;
+    free(job->ndcg);
+    return true;
+}
+
+/* The deviation of a signal among the candidates of the current blend. */
+static float deviation(const blender *b, int s)
+{
+    double sum = 0, square = 0, n = 0;
+
+    for (uint32_t u = 0; u < b->n_users; u++) {
+        const blend_case *c = &b->cases[(size_t)b->blend * b->n_users + u];
+        for (uint32_t i = 0; i < c->n; i++, n++) {
+            double x = c->value[i * SIGNALS + s];
+            sum += x;
+            square += x * x;
+        }
+    }
+    double variance = n > 0 ? square / n - sum / n * (sum / n) : 0;
+    return variance > 1e-12 ? (float)sqrt(variance) : 0;
+}
+
+/* Begins a blend with the one signal that ranks best alone; those that do not occur keep what they had. */
+static bool begin_blend(blender *b)
+{
+    float *weights = b->fit->blend[b->blend], best[SIGNALS];
+
+    b->best = -1;
+    for (int s = 0; s < SIGNALS; s++) {
+        b->scale[b->blend][s] = deviation(b, s);
+        if (b->scale[b->blend][s] > 0)
+            weights[s] = 0;
+    }
+    memcpy(best, weights, sizeof best);
+    for (int s = 0; s < SIGNALS; s++) {
+        trial_job job = {.b = b, .n_trials = 1};
+        double ndcg;
+        if (b->scale[b->blend][s] == 0)
+            continue;
+        memcpy(job.weights[0], weights, sizeof job.weights[0]);
+        job.weights[0][s] = 1 / b->scale[b->blend][s];
+        if (!run_trials(&job, &ndcg))
+            return false;
+        if (ndcg > b->best + IMPROVEMENT) {
+            b->best = ndcg;
+            memcpy(best, job.weights[0], sizeof best);
+        }
+    }
+    memcpy(weights, best, sizeof best);
+    return true;
+}
+
+/* Tries other weights for one signal. */
+static bool improve(blender *b, int s)
+{
+    static const float FACTORS[] = {0, 0.4f, 0.65f, 0.85f, 1.18f, 1.55f, 2.5f};
+    static const float STARTS[] = {0.05f, 0.15f, 0.35f, 0.7f, 1.5f, 3, 0.02f};
+    float *weights = b->fit->blend[b->blend], scale = b->scale[b->blend][s];
+    trial_job job = {.b = b, .n_trials = 7};
+    double ndcg[TRIALS_MOST];
+    int best = -1;
+
+    if (scale == 0)
+        return true;
+    for (int t = 0; t < job.n_trials; t++) {
+        memcpy(job.weights[t], weights, sizeof job.weights[t]);
+        job.weights[t][s] = weights[s] == 0 ? STARTS[t] / scale : weights[s] * FACTORS[t];
+    }
+    if (!run_trials(&job, ndcg))
+        return false;
+    for (int t = 0; t < job.n_trials; t++)
+        if (ndcg[t] > b->best + IMPROVEMENT && (best < 0 || ndcg[t] > ndcg[best]))
+            best = t;
+    if (best >= 0) {
+        b->best = ndcg[best];
+        memcpy(weights, job.weights[best], sizeof job.weights[best]);
+    }
+    return true;
+}
+
+static aigc_status cases_step(blender *b, aigc_error *err)
+{
+    cases_job job = {.b = b, .begin = b->next};
+
+    job.end = b->n_users - b->next < USERS_PER_STEP ? b->n_users : b->next + USERS_PER_STEP;
+    thread_pool_run(b->fit->pool, &(thread_program){cases_next, cases_work, &job});
+    b->next = job.end;
+    return job.failed ? aigc_fail_memory(err, "users to learn from", b->m->n->n_items * SIGNALS * sizeof(float))
+                      : AIGC_OK;
+}
+
+/* A blend that too few users could be asked for takes the weights of the one before it, or after it. */
+static bool has_cases(const blender *b, int blend)
+{
+    uint32_t n = 0;
+
+    for (uint32_t u = 0; u < b->n_users; u++)
+        n += b->cases[(size_t)blend * b->n_users + u].n_hidden > 0;
+    return n >= 10;
+}
+
+aigc_status blender_step(blender *b, bool *done, aigc_error *err)
+{
+    bool ok = true;
+
+    *done = false;
+    if (b->next < b->n_users)
+        return cases_step(b, err);
+    if (b->blend < BLENDS && !has_cases(b, b->blend)) {
+        if (b->blend > 1)
+            memcpy(b->fit->blend[b->blend], b->fit->blend[b->blend - 1], sizeof b->fit->blend[0]);
+        b->blend++;
+    } else if (b->blend < BLENDS && b->round == 0) {
+        ok = begin_blend(b);
+        b->round = 1;
+    } else if (b->blend < BLENDS) {
+        ok = improve(b, b->signal++);
+        if (b->signal == SIGNALS) {
+            b->signal = 0;
+            if (++b->round > ROUNDS) {
+                b->round = 0;
+                b->blend++;
+            }
+        }
+    }
+    *done = b->blend == BLENDS;
+    return ok ? AIGC_OK : aigc_fail_memory(err, "a blend", b->n_users * sizeof(double));
+}
+
+uint64_t blender_progress(const blender *b, uint64_t *n_steps)
+{
+    uint64_t per_blend = 1 + ROUNDS * SIGNALS, cases = b->n_users / USERS_PER_STEP;
+
+    *n_steps = cases + BLENDS * per_blend;
+    if (b->next < b->n_users)
+        return b->next / USERS_PER_STEP;
+    return cases + (uint64_t)b->blend * per_blend +
+           (b->round ? 1 + (uint64_t)(b->round - 1) * SIGNALS + (uint64_t)b->signal : 0);
+}

@@ -1,0 +1,111 @@
+/* dense.c: see dense.h. */
+#include "recommend/dense.h"
+
+#include <math.h>
+
+#include "recommend/dense_levels.h"
+
+/* Rows that dense_cholesky() finishes together: few, as they are solved one after another; enough for full tiles. */
+enum { CHOLESKY_ROWS = 12, GRAM_ROWS = 24 };
+
+const dense_kernels *dense_for(cpu_level level)
+{
+    if (!cpu_supports(level))
+        return NULL;
+    switch (level) {
+    case CPU_GENERIC:
+        return &dense_generic;
+#ifdef __x86_64__
+    case CPU_AVX2:
+        return &dense_avx2;
+    case CPU_AVX512:
+        return &dense_avx512;
+#endif
+    default:
+        return NULL;
+    }
+}
+
+const dense_kernels *dense_best(void)
+{
+    const dense_kernels *best = dense_for(cpu_best_level());
+
+    return best ? best : &dense_generic;
+}
+
+/* A += P' P for a panel P of n rows, the columns from i's own 16 on: that is the upper triangle and a little more. */
+static void gram_panel(const dense_kernels *k, const float *panel, size_t n, size_t d, float *a)
+{
+    for (size_t i = 0; i < d; i += GRAM_ROWS) {
+        size_t m = d - i < GRAM_ROWS ? d - i : GRAM_ROWS, first = i / DENSE_LANES * DENSE_LANES;
+        k->gemm((int)m, (int)(d - first), (int)n, panel + i, 1, d, panel + first, d, a + i * d + first, d, 1);
+    }
+}
+
+void dense_gram(const dense_kernels *k, const float *rows, const uint32_t *index, const float *weight, size_t n,
+                size_t d, float *a, float *scratch)
+{
+    float *root = scratch + DENSE_PANEL * d;
+
+    for (size_t r = 0; r < n; r += DENSE_PANEL) {
+        size_t m = n - r < DENSE_PANEL ? n - r : DENSE_PANEL;
+        if (index == NULL) {
+            gram_panel(k, rows + r * d, m, d, a);
+            continue;
+        }
+        for (size_t t = 0; t < m; t++)
+            root[t] = weight ? sqrtf(weight[r + t]) : 1;
+        k->gather(rows, index + r, root, m, d, scratch);
+        gram_panel(k, scratch, m, d, a);
+    }
+}
+
+/* Row r of a block of rows that have had everything above the block taken away: take away the block's rows above it
+ * and divide by the root of its diagonal. */
+static bool finish_row(const dense_kernels *k, float *a, size_t n, size_t block, size_t r)
+{
+    size_t first = r / DENSE_LANES * DENSE_LANES;
+
+    for (size_t s = block; s < r; s++)
+        k->axpy(-a[s * n + r], a + s * n + first, a + r * n + first, n - first);
+    float pivot = a[r * n + r];
+    if (!(pivot > 0) || !isfinite(pivot))
+        return false;
+    k->scale(1 / sqrtf(pivot), a + r * n + first, n - first);
+    return true;
+}
+
+bool dense_cholesky(const dense_kernels *k, float *a, size_t n)
+{
+    for (size_t block = 0; block < n; block += CHOLESKY_ROWS) {
+        size_t m = n - block < CHOLESKY_ROWS ? n - block : CHOLESKY_ROWS, first = block / DENSE_LANES * DENSE_LANES;
+        if (block > 0)
+            k->gemm((int)m, (int)(n - first), (int)block, a + block, 1, n, a + first, n, a + block * n + first, n, -1);
+        for (size_t r = block; r < block + m; r++)
+            if (!finish_row(k, a, n, block, r))
+                return false;
+    }
+    return true;
+}
+
+/* Rows of U are read from a multiple of 16 on: what stands left of the diagonal there is not U and must not count. */
+void dense_solve(const dense_kernels *k, const float *u, size_t n, float *x)
+{
+    for (size_t r = 0; r < n; r++) { /* U' y = x */
+        const float *row = u + r * n;
+        size_t next = (r / DENSE_LANES + 1) * DENSE_LANES;
+        x[r] /= row[r];
+        for (size_t i = r + 1; i < next; i++)
+            x[i] = fmaf(-x[r], row[i], x[i]);
+        if (next < n)
+            k->axpy(-x[r], row + next, x + next, n - next);
+    }
+    for (size_t r = n; r-- > 0;) { /* U x = y */
+        const float *row = u + r * n;
+        size_t next = (r / DENSE_LANES + 1) * DENSE_LANES;
+        float sum = next < n ? k->dot(row + next, x + next, n - next) : 0;
+        for (size_t i = r + 1; i < next; i++)
+            sum = fmaf(row[i], x[i], sum);
+        x[r] = (x[r] - sum) / row[r];
+    }
+}

@@ -1,0 +1,67 @@
+/*
+ * dense.h: the float arithmetic of recommendation: products of small matrices, gathered rows, Cholesky factors.
+ *
+ * Every level gives the same bits: each element of a product is one chain of fused multiply-adds over k, from the
+ * element's old value, whatever the blocking; dot products run in 16 lanes added as a tree (core/tensor/kernels.h).
+ * So a model fitted with these does not depend on the processor, on the number of threads or on OpenBLAS, which on the
+ * sizes that occur here is no faster: matrices of 64 to 256 columns, gathered row by row.
+ *
+ * Rows have a multiple of DENSE_LANES elements, padded with zeros.
+ */
+#ifndef AIGC_RECOMMEND_DENSE_H
+#define AIGC_RECOMMEND_DENSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cpu.h"
+
+enum { DENSE_LANES = 16 };
+
+typedef struct dense_kernels {
+    /* C [m][n] += sign * A [m][k] * B [k][n], element (i, l) of A at a[i * a_row + l * a_col]; n a multiple of 16. */
+    void (*gemm)(int m, int n, int k, const float *a, size_t a_row, size_t a_col, const float *b, size_t ldb, float *c,
+                 size_t ldc, float sign);
+    /* out[r] = scale[r] * rows[index[r]], n rows of d elements; scale NULL: 1. */
+    void (*gather)(const float *rows, const uint32_t *index, const float *scale, size_t n, size_t d, float *out);
+    /* out += sum over r of weight[r] * (target - rows[index[r]] . p) * rows[index[r]] */
+    void (*residual)(const float *rows, const uint32_t *index, const float *weight, size_t n, size_t d, float target,
+                     const float *p, float *out);
+    float (*dot)(const float *x, const float *y, size_t n);
+    void (*axpy)(float a, const float *x, float *y, size_t n); /* y += a x */
+    void (*scale)(float a, float *x, size_t n);
+    /* out[i] += q . row i of n half-precision rows of d elements */
+    void (*scan_half)(const uint16_t *rows, size_t n, size_t d, const float *q, float *out);
+    float (*dot_half)(const uint16_t *x, const float *y, size_t n);
+    void (*axpy_half)(float a, const uint16_t *x, float *y, size_t n);
+} dense_kernels;
+
+/* The table of cpu_best_level(). */
+const dense_kernels *dense_best(void);
+/* The table of one level; NULL if this processor lacks it. Used by tests. */
+const dense_kernels *dense_for(cpu_level level);
+
+/* n rounded up to whole vectors. */
+static inline size_t dense_pad(size_t n)
+{
+    return (n + DENSE_LANES - 1) / DENSE_LANES * DENSE_LANES;
+}
+
+/* The upper triangle of A [d][d] += sum of weight[r] * row r times row r transposed, over n gathered rows. scratch: a
+ * panel of DENSE_PANEL rows and as many floats. weight NULL: 1. Weights are >= 0. */
+enum { DENSE_PANEL = 128 };
+void dense_gram(const dense_kernels *k, const float *rows, const uint32_t *index, const float *weight, size_t n,
+                size_t d, float *a, float *scratch);
+static inline size_t dense_gram_scratch(size_t d)
+{
+    return DENSE_PANEL * d + DENSE_PANEL;
+}
+
+/* The upper triangle of A [n][n] to U with A = U' U, in place (n a multiple of 16; a panel of zero rows needs ones on
+ * its diagonal). False if A is not positive definite. */
+bool dense_cholesky(const dense_kernels *k, float *a, size_t n);
+/* x := A^-1 x, with U of dense_cholesky(). */
+void dense_solve(const dense_kernels *k, const float *u, size_t n, float *x);
+
+#endif

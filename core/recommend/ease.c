@@ -1,0 +1,367 @@
+/* ease.c: see ease.h. */
+#include "recommend/ease.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "recommend/half.h"
+
+enum {
+    UPDATE_ROWS = 96,     /* rows of the matrix that a thread updates together */
+    UPDATE_COLUMNS = 256, /* and columns, so that their part of the swept block stays in the cache */
+    GRAM_CHUNK = 16,      /* rows of G that a thread takes */
+    GRAM_STEP = 50000000, /* increments of one step, for each thread */
+    SAMPLE = 100003       /* weights that a threshold is found from */
+};
+
+static const float LEAST_WEIGHT = 1e-4f;
+
+/* ---- choosing items ------------------------------------------------------------------------------------------ */
+
+typedef struct ranked {
+    uint32_t item;
+    uint64_t count;
+} ranked;
+
+static int by_count(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+
+    if (x->count != y->count)
+        return x->count > y->count ? -1 : 1;
+    return (x->item > y->item) - (x->item < y->item);
+}
+
+/* The most popular items that anybody did anything with, in the order of their numbers. */
+static bool choose(ease *e, uint32_t most)
+{
+    uint32_t n_items = e->by_item->n_rows, n = 0;
+    ranked *list = aigc_realloc_array(NULL, n_items, sizeof *list);
+
+    if (list == NULL)
+        return false;
+    for (uint32_t i = 0; i < n_items; i++) {
+        uint64_t count = e->by_item->start[i + 1] - e->by_item->start[i];
+        if (count)
+            list[n++] = (ranked){i, count};
+    }
+    qsort(list, n, sizeof *list, by_count);
+    n = n < most ? n : most;
+    for (uint32_t i = 0; i < n_items; i++)
+        e->places[i] = UINT32_MAX;
+    for (uint32_t i = 0; i < n; i++)
+        e->places[list[i].item] = 0;
+    free(list);
+    for (uint32_t i = 0; i < n_items; i++)
+        if (e->places[i] == 0) {
+            e->places[i] = e->n;
+            e->items[e->n++] = i;
+        }
+    return true;
+}
+
+bool ease_create(ease *e, const pairs *by_user, const pairs *by_item, uint32_t most_items, bool keep_gram,
+                 thread_pool *pool)
+{
+    uint32_t n_items = by_item->n_rows;
+
+    *e = (ease){.by_user = by_user, .by_item = by_item, .pool = pool, .k = dense_best()};
+    e->items = aigc_calloc(n_items, sizeof *e->items);
+    e->places = aigc_calloc(n_items, sizeof *e->places);
+    if (e->items == NULL || e->places == NULL || !choose(e, most_items)) {
+        ease_free(e);
+        return false;
+    }
+    e->ld = dense_pad(e->n) | DENSE_LANES; /* an odd number of vectors: rows do not fall on the same cache lines */
+    size_t square = (size_t)e->n * e->ld, block = EASE_BLOCK * e->ld;
+    e->a = aigc_pages_alloc(square * sizeof(float));
+    e->gram = keep_gram ? aigc_pages_alloc(square * sizeof(float)) : e->a;
+    e->row = aigc_pages_alloc(block * sizeof(float));
+    e->swept = aigc_pages_alloc(block * sizeof(float));
+    e->pivot = aigc_calloc(2 * EASE_BLOCK * EASE_BLOCK, sizeof(float));
+    e->bytes = (square * (keep_gram ? 2 : 1) + 2 * block) * sizeof(float);
+    if (e->a && e->gram && e->row && e->swept && e->pivot)
+        return true;
+    ease_free(e);
+    return false;
+}
+
+void ease_free(ease *e)
+{
+    size_t square = (size_t)e->n * e->ld * sizeof(float), block = EASE_BLOCK * e->ld * sizeof(float);
+
+    if (e->gram != e->a)
+        aigc_pages_free(e->gram, square);
+    aigc_pages_free(e->a, square);
+    aigc_pages_free(e->row, block);
+    aigc_pages_free(e->swept, block);
+    free(e->pivot);
+    free(e->items);
+    free(e->places);
+    *e = (ease){0};
+}
+
+/* ---- G ------------------------------------------------------------------------------------------------------- */
+
+typedef struct range_job {
+    ease *e;
+    uint32_t begin, end, per_chunk;
+    bool begun;
+} range_job;
+
+static int range_next(void *context)
+{
+    range_job *job = context;
+
+    if (job->begun)
+        return 0;
+    job->begun = true;
+    return (int)((job->end - job->begin + job->per_chunk - 1) / job->per_chunk);
+}
+
+/* Row r of G: everything that those who have its item have, from r on; counts are exact in float up to 2^24. */
+static void gram_row(const ease *e, uint32_t r)
+{
+    float *row = e->gram + r * e->ld;
+    const pairs *users = e->by_item, *items = e->by_user;
+    uint32_t item = e->items[r];
+
+    memset(row, 0, e->ld * sizeof *row);
+    for (uint64_t i = users->start[item]; i < users->start[item + 1]; i++) {
+        uint32_t u = users->item[i];
+        for (uint64_t j = items->start[u + 1]; j-- > items->start[u] && items->item[j] >= item;) {
+            uint32_t place = e->places[items->item[j]];
+            if (place != UINT32_MAX)
+                row[place] += 1;
+        }
+    }
+}
+
+static void gram_work(void *context, int chunk, int thread)
+{
+    range_job *job = context;
+    uint32_t begin = job->begin + (uint32_t)chunk * job->per_chunk;
+
+    (void)thread;
+    for (uint32_t r = begin; r < job->end && r < begin + job->per_chunk; r++)
+        gram_row(job->e, r);
+}
+
+bool ease_gram_step(ease *e)
+{
+    range_job job = {.e = e, .begin = e->next, .end = e->next, .per_chunk = GRAM_CHUNK};
+    double budget = (double)GRAM_STEP * thread_pool_size(e->pool);
+    double mean = (double)pairs_n(e->by_user) / (e->by_user->n_rows ? e->by_user->n_rows : 1);
+
+    while (job.end < e->n && budget > 0) {
+        uint32_t item = e->items[job.end++];
+        budget -= (double)(e->by_item->start[item + 1] - e->by_item->start[item]) * (mean + 1);
+    }
+    if (job.end > job.begin)
+        thread_pool_run(e->pool, &(thread_program){range_next, gram_work, &job});
+    e->next = job.end;
+    e->gram_done = e->next == e->n;
+    return e->gram_done;
+}
+
+/* ---- inverse ------------------------------------------------------------------------------------------------- */
+
+void ease_begin(ease *e, double lambda)
+{
+    if (e->gram != e->a && e->n)
+        memcpy(e->a, e->gram, (size_t)e->n * e->ld * sizeof *e->a);
+    for (uint32_t i = 0; i < e->n; i++)
+        e->a[i * e->ld + i] += (float)lambda;
+    e->next = 0;
+    e->failed = false;
+}
+
+/* Rows [p, p + b) of the symmetric matrix, all columns, into e->row. */
+static void read_block(const ease *e, uint32_t p, uint32_t b)
+{
+    memset(e->row, 0, EASE_BLOCK * e->ld * sizeof *e->row);
+    for (uint32_t c = 0; c < p; c++)
+        for (uint32_t r = 0; r < b; r++)
+            e->row[r * e->ld + c] = e->a[c * e->ld + p + r];
+    for (uint32_t r = 0; r < b; r++) {
+        for (uint32_t c = 0; c < r; c++)
+            e->row[r * e->ld + p + c] = e->a[(p + c) * e->ld + p + r];
+        memcpy(e->row + r * e->ld + p + r, e->a + (p + r) * e->ld + p + r, (e->n - p - r) * sizeof *e->row);
+    }
+}
+
+/* The inverse of the block's own square into e->pivot, [EASE_BLOCK][EASE_BLOCK]. */
+static bool invert_pivot(const ease *e, uint32_t p, uint32_t b)
+{
+    float *u = e->pivot + EASE_BLOCK * EASE_BLOCK;
+
+    for (uint32_t r = 0; r < EASE_BLOCK; r++)
+        for (uint32_t c = 0; c < EASE_BLOCK; c++)
+            u[r * EASE_BLOCK + c] = r < b && c < b ? e->row[r * e->ld + p + c] : r == c;
+    if (!dense_cholesky(e->k, u, EASE_BLOCK))
+        return false;
+    memset(e->pivot, 0, EASE_BLOCK * EASE_BLOCK * sizeof *e->pivot);
+    for (uint32_t r = 0; r < EASE_BLOCK; r++) {
+        e->pivot[r * EASE_BLOCK + r] = 1;
+        dense_solve(e->k, u, EASE_BLOCK, e->pivot + r * EASE_BLOCK);
+    }
+    return true;
+}
+
+static void swept_work(void *context, int chunk, int thread)
+{
+    range_job *job = context;
+    const ease *e = job->e;
+    uint32_t begin = (uint32_t)chunk * job->per_chunk, n = (uint32_t)dense_pad(e->n);
+    uint32_t end = n - begin < job->per_chunk ? n : begin + job->per_chunk;
+
+    (void)thread;
+    for (uint32_t r = 0; r < EASE_BLOCK; r++)
+        memset(e->swept + r * e->ld + begin, 0, (end - begin) * sizeof *e->swept);
+    e->k->gemm(EASE_BLOCK, (int)(end - begin), EASE_BLOCK, e->pivot, EASE_BLOCK, 1, e->row + begin, e->ld,
+               e->swept + begin, e->ld, 1);
+}
+
+/* A -= row' swept for UPDATE_ROWS rows, from their own column on. */
+static void update_work(void *context, int chunk, int thread)
+{
+    range_job *job = context;
+    const ease *e = job->e;
+    uint32_t begin = (uint32_t)chunk * UPDATE_ROWS, columns = (uint32_t)dense_pad(e->n);
+    uint32_t rows = e->n - begin < UPDATE_ROWS ? e->n - begin : UPDATE_ROWS;
+
+    (void)thread;
+    for (uint32_t c = begin; c < columns; c += UPDATE_COLUMNS) {
+        uint32_t width = columns - c < UPDATE_COLUMNS ? columns - c : UPDATE_COLUMNS;
+        e->k->gemm((int)rows, (int)width, EASE_BLOCK, e->row + begin, 1, e->ld, e->swept + c, e->ld,
+                   e->a + begin * e->ld + c, e->ld, -1);
+    }
+}
+
+/* The swept block takes its place: rows D^-1 A, its own square -D^-1. */
+static void write_block(const ease *e, uint32_t p, uint32_t b)
+{
+    for (uint32_t c = 0; c < p; c++)
+        for (uint32_t r = 0; r < b; r++)
+            e->a[c * e->ld + p + r] = e->swept[r * e->ld + c];
+    for (uint32_t r = 0; r < b; r++) {
+        float *row = e->a + (p + r) * e->ld;
+        for (uint32_t c = r; c < b; c++)
+            row[p + c] = -e->pivot[r * EASE_BLOCK + c];
+        memcpy(row + p + b, e->swept + r * e->ld + p + b, (e->n - p - b) * sizeof *row);
+    }
+}
+
+/* The lower triangle, by squares that fit the cache. */
+static void mirror(const ease *e)
+{
+    enum { SQUARE = 32 };
+
+    for (uint32_t r = 0; r < e->n; r += SQUARE)
+        for (uint32_t c = r; c < e->n; c += SQUARE)
+            for (uint32_t i = r; i < e->n && i < r + SQUARE; i++)
+                for (uint32_t j = c > i ? c : i; j < e->n && j < c + SQUARE; j++)
+                    e->a[j * e->ld + i] = e->a[i * e->ld + j];
+}
+
+bool ease_step(ease *e)
+{
+    uint32_t p = e->next, b = e->n - p < EASE_BLOCK ? e->n - p : EASE_BLOCK;
+    range_job job = {.e = e, .end = (uint32_t)dense_pad(e->n), .per_chunk = UPDATE_COLUMNS};
+
+    if (p >= e->n)
+        return true;
+    read_block(e, p, b);
+    if (!invert_pivot(e, p, b)) {
+        e->failed = true;
+        return true;
+    }
+    thread_pool_run(e->pool, &(thread_program){range_next, swept_work, &job});
+    job = (range_job){.e = e, .end = e->n, .per_chunk = UPDATE_ROWS};
+    thread_pool_run(e->pool, &(thread_program){range_next, update_work, &job});
+    write_block(e, p, b);
+    e->next = p + b;
+    if (e->next < e->n)
+        return false;
+    mirror(e);
+    return true;
+}
+
+/* ---- weights ------------------------------------------------------------------------------------------------- */
+
+/* B[i][j], by places. */
+static float weight_of(const ease *e, uint32_t i, uint32_t j)
+{
+    return i == j ? 0 : -e->a[i * e->ld + j] / e->a[j * e->ld + j];
+}
+
+static int by_size(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* A size that about `most` weights exceed. */
+static bool threshold(const ease *e, uint64_t most, float *least)
+{
+    uint64_t all = (uint64_t)e->n * e->n, n = all < SAMPLE ? all : SAMPLE;
+
+    *least = LEAST_WEIGHT;
+    if (all <= most || n == 0)
+        return true;
+    float *sample = aigc_realloc_array(NULL, n, sizeof *sample);
+    if (sample == NULL)
+        return false;
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t at = (uint64_t)((double)i * (double)all / (double)n);
+        sample[i] = fabsf(weight_of(e, (uint32_t)(at / e->n), (uint32_t)(at % e->n)));
+    }
+    qsort(sample, n, sizeof *sample, by_size);
+    float cut = sample[(uint64_t)((double)n * (1 - (double)most / (double)all))];
+    if (cut > *least)
+        *least = cut;
+    free(sample);
+    return true;
+}
+
+bool ease_rows(const ease *e, uint64_t most, model_rows *out)
+{
+    uint32_t n_items = e->by_item->n_rows;
+    uint64_t *start = aigc_calloc((size_t)n_items + 1, sizeof *start), n = 0;
+    float least;
+
+    *out = (model_rows){.start = start, .n_rows = n_items};
+    if (start == NULL || !threshold(e, most, &least)) {
+        free(start);
+        return false;
+    }
+    for (uint32_t i = 0; i < e->n; i++)
+        for (uint32_t j = 0; j < e->n; j++)
+            n += fabsf(weight_of(e, i, j)) > least;
+    uint32_t *index = aigc_realloc_array(NULL, n, sizeof *index);
+    uint16_t *weight = aigc_realloc_array(NULL, n, sizeof *weight);
+    if (index == NULL || weight == NULL) {
+        free(index);
+        free(weight);
+        free(start);
+        return false;
+    }
+    n = 0;
+    for (uint32_t item = 0; item < n_items; item++) {
+        uint32_t i = e->places[item];
+        for (uint32_t j = 0; i != UINT32_MAX && j < e->n; j++) {
+            float w = weight_of(e, i, j);
+            if (!(fabsf(w) > least))
+                continue;
+            index[n] = e->items[j];
+            weight[n++] = half_from_float(w);
+        }
+        start[item + 1] = n;
+    }
+    out->index = index;
+    out->weight = weight;
+    out->n = n;
+    return true;
+}

@@ -1,0 +1,60 @@
+/*
+ * factors.h: implicit-feedback matrix factorisation by alternating least squares (iALS).
+ *
+ * Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets" (2008), with the weights and the
+ * regularisation of Rendle, Krichene, Zhang and Koren, "Revisiting the performance of iALS on item recommendation
+ * benchmarks" (2021): minimised is
+ *
+ *     sum over pairs w (1 - u.v)^2 + alpha0 sum over all (u.v)^2 + lambda (sum_u (n_u + alpha0 |I|) |u|^2
+ *                                                                        + sum_i (n_i + alpha0 |U|) |v|^2)
+ *
+ * With one side fixed each row of the other solves (alpha0 V'V + sum w v v' + lambda (n + alpha0 N) I) x = sum w v:
+ * by Cholesky, or by three steps of conjugate gradient from the last solution (Takacs, Pilaszy, Tikk, 2011).
+ */
+#ifndef AIGC_RECOMMEND_FACTORS_H
+#define AIGC_RECOMMEND_FACTORS_H
+
+#include "base/threads.h"
+#include "recommend/dense.h"
+#include "recommend/pairs.h"
+
+typedef struct factor_options {
+    int n_factors;
+    double regularization, unobserved;
+    aigc_fit_solver solver;
+    uint64_t seed;
+} factor_options;
+
+typedef struct factors {
+    factor_options o;
+    size_t d;              /* n_factors padded to whole vectors; the rest of a row is zero */
+    const pairs *by_user;  /* [n_users] rows of items */
+    const pairs *by_item;  /* [n_items] rows of users */
+    float *users, *items;  /* [n][d] */
+    float *gram;           /* [d][d] of the fixed side, both triangles */
+    float *partial;        /* [GRAM_PARTS][d][d] */
+    float *scratch;        /* per thread */
+    size_t scratch_floats; /* of one thread */
+    thread_pool *pool;
+    const dense_kernels *k;
+    bool items_turn; /* which side is being solved: users first */
+    bool gram_ready;
+    uint32_t next; /* row of that side */
+    int n_done;    /* full iterations */
+    size_t bytes;
+} factors;
+
+/* by_user and by_item must live as long. Items start at random, users at zero. False if memory is out. */
+bool factors_create(factors *f, const factor_options *o, const pairs *by_user, const pairs *by_item, thread_pool *pool);
+void factors_free(factors *f);
+
+/* A bounded piece of the next iteration. True when that iteration is complete. */
+bool factors_step(factors *f);
+
+/* Rows done in this iteration, of n_users + n_items. */
+uint64_t factors_progress(const factors *f);
+
+/* alpha0 V'V of the items as they are now, into out [d][d]. */
+void factors_item_gram(factors *f, float *out);
+
+#endif

@@ -1,0 +1,304 @@
+/* profile.c: see profile.h. What signals add is in signals.c. */
+#include "recommend/profile.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "recommend/catalogue.h"
+#include "recommend/half.h"
+#include "recommend/words.h"
+
+/* ---- history ------------------------------------------------------------------------------------------------- */
+
+static int by_item(const void *a, const void *b)
+{
+    const past *x = a, *y = b;
+
+    if (x->item != y->item)
+        return x->item < y->item ? -1 : 1;
+    if (x->kind != y->kind)
+        return x->kind < y->kind ? -1 : 1;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+/* The latest first; without times, the heaviest; the lowest number among equals. */
+static int by_worth(const void *a, const void *b)
+{
+    const past *x = a, *y = b;
+    double s = isnan(x->time) ? -INFINITY : x->time, t = isnan(y->time) ? -INFINITY : y->time;
+
+    if (s != t)
+        return s > t ? -1 : 1;
+    if (x->weight != y->weight)
+        return x->weight > y->weight ? -1 : 1;
+    return (x->item > y->item) - (x->item < y->item);
+}
+
+static size_t collect(const profile *p, past *out)
+{
+    const aigc_query *q = p->q;
+    uint32_t n_items = p->m->n->n_items;
+    size_t n = 0;
+
+    for (size_t i = 0; i < q->n_events; i++)
+        if (q->events[i].item < n_items && isfinite(q->events[i].weight) && q->events[i].weight != 0)
+            out[n++] =
+                (past){q->events[i].item, q->events[i].weight, true, AIGC_REASON_EVENT, (int32_t)i, q->events[i].time};
+    for (size_t i = 0; i < q->n_likes; i++)
+        if (q->likes[i] < n_items)
+            out[n++] = (past){q->likes[i], 1, true, AIGC_REASON_LIKE, (int32_t)i, INFINITY};
+    for (size_t i = 0; i < q->n_dislikes; i++)
+        if (q->dislikes[i] < n_items)
+            out[n++] = (past){q->dislikes[i], 1, false, AIGC_REASON_DISLIKE, (int32_t)i, INFINITY};
+    return n;
+}
+
+/* One entry an item: weights of events add up; a like or dislike settles the matter. */
+static size_t merge(const profile *p, past *h, size_t n)
+{
+    const model_numbers *m = p->m->n;
+    size_t to = 0;
+
+    qsort(h, n, sizeof *h, by_item);
+    for (size_t i = 0; i < n;) {
+        past one = h[i];
+        double sum = 0;
+        bool stated = false;
+        for (; i < n && h[i].item == one.item; i++) {
+            if (h[i].kind == AIGC_REASON_EVENT) {
+                sum += h[i].weight;
+                if (h[i].time > one.time || isnan(one.time))
+                    one.time = h[i].time;
+                continue;
+            }
+            one = h[i];
+            stated = true;
+        }
+        if (!stated) {
+            if (sum == 0)
+                continue;
+            one.liked = sum > 0;
+            one.weight = event_weight((aigc_fit_weights)m->weights, fabs(sum), m->median_weight);
+        }
+        if (one.weight > 0 && isfinite(one.weight))
+            h[to++] = one;
+    }
+    return to;
+}
+
+static aigc_status open_history(profile *p, aigc_error *err)
+{
+    const aigc_query *q = p->q;
+    size_t n = q->n_events + q->n_likes + q->n_dislikes;
+
+    if (n == 0)
+        return AIGC_OK;
+    p->history = n < INT32_MAX ? aigc_calloc(n, sizeof *p->history) : NULL;
+    if (p->history == NULL)
+        return aigc_fail_memory(err, "what the person did", n * sizeof *p->history);
+    n = merge(p, p->history, collect(p, p->history));
+    if (n > HISTORY_MOST) {
+        qsort(p->history, n, sizeof *p->history, by_worth);
+        n = HISTORY_MOST;
+        qsort(p->history, n, sizeof *p->history, by_item);
+    }
+    p->n_history = n;
+    for (size_t i = 0; i < n; i++)
+        p->n_liked += p->history[i].liked;
+    return AIGC_OK;
+}
+
+/* ---- factors ------------------------------------------------------------------------------------------------- */
+
+/* The row of A x = b that this person would have had in the fit (factors.h); what they dislike is a pair whose
+ * product should be 0. */
+static aigc_status fold_in(profile *p, aigc_error *err)
+{
+    const model *m = p->m;
+    size_t d = m->n->n_factors, n = p->n_history;
+
+    if (n == 0 || d == 0)
+        return AIGC_OK;
+    size_t rows = DENSE_PANEL * d, scratch = dense_gram_scratch(d);
+    float *memory = aigc_calloc(d + d * d + rows + scratch + 2 * DENSE_PANEL, sizeof *memory);
+    uint32_t index[DENSE_PANEL];
+    if (memory == NULL)
+        return aigc_fail_memory(err, "folding in", (d * d + rows + scratch) * sizeof *memory);
+    float *x = memory, *a = x + d, *panel = a + d * d, *weight = panel + rows, *work = weight + 2 * DENSE_PANEL;
+    memcpy(a, m->gram, d * d * sizeof *a);
+    for (size_t i = 0; i < n; i += DENSE_PANEL) {
+        size_t len = n - i < DENSE_PANEL ? n - i : DENSE_PANEL;
+        memset(panel, 0, len * d * sizeof *panel);
+        for (size_t j = 0; j < len; j++) {
+            const past *h = &p->history[i + j];
+            p->k->axpy_half(1, m->factors + h->item * d, panel + j * d, d);
+            index[j] = (uint32_t)j;
+            weight[j] = h->weight;
+            if (h->liked)
+                p->k->axpy(h->weight, panel + j * d, x, d);
+        }
+        dense_gram(p->k, panel, index, weight, len, d, a, work);
+    }
+    float ridge = (float)(m->n->regularization * ((double)n + m->n->unobserved * m->n->n_items));
+    for (size_t i = 0; i < d; i++)
+        a[i * d + i] += i < m->n->true_factors ? ridge : 1;
+    if (dense_cholesky(p->k, a, d))
+        dense_solve(p->k, a, d, x);
+    else
+        memset(x, 0, d * sizeof *x);
+    p->user = memory;
+    return AIGC_OK;
+}
+
+/* ---- content ------------------------------------------------------------------------------------------------- */
+
+static bool normalise(const dense_kernels *k, float *x, size_t n)
+{
+    float length = sqrtf(k->dot(x, x, n));
+
+    if (!(length > 1e-12f) || !isfinite(length))
+        return false;
+    k->scale(1 / length, x, n);
+    return true;
+}
+
+/* Mean direction of the liked items' rows, disliked ones taken away; NULL if there is none. */
+static aigc_status direction(const profile *p, const uint16_t *rows, size_t d, float **out, aigc_error *err)
+{
+    size_t seen = 0;
+
+    if (d == 0 || p->n_history == 0)
+        return AIGC_OK;
+    float *x = aigc_calloc(d, sizeof *x);
+    if (x == NULL)
+        return aigc_fail_memory(err, "a profile", d * sizeof *x);
+    for (size_t i = 0; i < p->n_history && seen < CONTENT_MOST; i++, seen++)
+        p->k->axpy_half(p->history[i].liked ? 1 : -0.5f, rows + p->history[i].item * d, x, d);
+    if (normalise(p->k, x, d))
+        *out = x;
+    else
+        free(x);
+    return AIGC_OK;
+}
+
+static int by_term(const void *a, const void *b)
+{
+    uint32_t x = ((const term_weight *)a)->term, y = ((const term_weight *)b)->term;
+    return (x > y) - (x < y);
+}
+
+static int by_weight(const void *a, const void *b)
+{
+    const term_weight *x = a, *y = b;
+
+    if (fabsf(x->weight) != fabsf(y->weight))
+        return fabsf(x->weight) > fabsf(y->weight) ? -1 : 1;
+    return by_term(a, b);
+}
+
+/* Adds up equal terms, brings the whole to length 1 and puts the heaviest first. */
+static size_t merge_terms(term_weight *t, size_t n)
+{
+    size_t m = 0;
+    double square = 0;
+
+    qsort(t, n, sizeof *t, by_term);
+    for (size_t i = 0; i < n; i++) {
+        if (m && t[m - 1].term == t[i].term)
+            t[m - 1].weight += t[i].weight;
+        else
+            t[m++] = t[i];
+    }
+    for (size_t i = 0; i < m; i++)
+        square += (double)t[i].weight * t[i].weight;
+    for (size_t i = 0; i < m && square > 0; i++)
+        t[i].weight = (float)(t[i].weight / sqrt(square));
+    qsort(t, m, sizeof *t, by_weight);
+    return m;
+}
+
+static aigc_status history_terms(profile *p, aigc_error *err)
+{
+    size_t n = 0, seen = p->n_history < CONTENT_MOST ? p->n_history : CONTENT_MOST;
+    const uint32_t *term;
+    const uint16_t *weight;
+
+    for (size_t i = 0; i < seen; i++)
+        n += model_row(&p->m->docs, p->history[i].item, &term, &weight);
+    if (n == 0)
+        return AIGC_OK;
+    p->terms = aigc_calloc(n, sizeof *p->terms);
+    if (p->terms == NULL)
+        return aigc_fail_memory(err, "the words of a profile", n * sizeof *p->terms);
+    n = 0;
+    for (size_t i = 0; i < seen; i++) {
+        uint64_t len = model_row(&p->m->docs, p->history[i].item, &term, &weight);
+        float sign = p->history[i].liked ? 1 : -0.5f;
+        for (uint64_t j = 0; j < len; j++)
+            if (term[j] < p->m->n->n_terms)
+                p->terms[n++] = (term_weight){term[j], sign * half_to_float(weight[j])};
+    }
+    p->n_terms = merge_terms(p->terms, n);
+    return AIGC_OK;
+}
+
+/* ---- attributes ---------------------------------------------------------------------------------------------- */
+
+static aigc_status find_attributes(profile *p, aigc_error *err)
+{
+    const aigc_query *q = p->q;
+    char term[TERM_MAX_BYTES + 8];
+
+    p->values = aigc_calloc(q->n_attributes, sizeof *p->values);
+    p->matches = aigc_calloc(q->n_attributes, sizeof *p->matches);
+    p->understood = aigc_calloc(q->n_interests, sizeof *p->understood);
+    p->scratch =
+        aigc_calloc(2 * ((size_t)p->m->n->n_factors + p->m->n->n_latent + p->m->n->n_embedding), sizeof *p->scratch);
+    if (p->values == NULL || p->matches == NULL || p->understood == NULL || p->scratch == NULL)
+        return aigc_fail_memory(err, "attributes", q->n_attributes * sizeof *p->values);
+    for (size_t i = 0; i < q->n_attributes; i++) {
+        const aigc_attribute *a = &q->attributes[i];
+        bool text = a->kind == AIGC_VALUE_TEXT && word_is_text(a->name) && word_is_text(a->text);
+        size_t len = text ? word_value(a->name, a->text, term) : 0;
+        p->values[i] = model_value(p->m, a);
+        p->matches[i] = len ? model_find(&p->m->terms, term, len) : UINT32_MAX;
+    }
+    return AIGC_OK;
+}
+
+aigc_status profile_open(const model *m, const aigc_query *q, profile *p, aigc_error *err)
+{
+    *p = (profile){.m = m, .q = q, .k = dense_best()};
+    aigc_status status = open_history(p, err);
+    if (status == AIGC_OK)
+        status = fold_in(p, err);
+    if (status == AIGC_OK)
+        status = direction(p, m->latent, m->n->n_latent, &p->latent, err);
+    if (status == AIGC_OK)
+        status = direction(p, m->embedding, m->n->n_embedding, &p->embedding, err);
+    if (status == AIGC_OK)
+        status = history_terms(p, err);
+    if (status == AIGC_OK)
+        status = find_attributes(p, err);
+    p->blend = blend_of(p->n_liked);
+    if (status != AIGC_OK)
+        profile_close(p);
+    return status;
+}
+
+void profile_close(profile *p)
+{
+    free(p->history);
+    free(p->user);
+    free(p->latent);
+    free(p->embedding);
+    free(p->terms);
+    free(p->values);
+    free(p->matches);
+    free(p->understood);
+    free(p->scratch);
+    *p = (profile){0};
+}

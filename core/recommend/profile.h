@@ -1,0 +1,66 @@
+/*
+ * profile.h: a query made ready: what the person did as items of the model, their factors, terms and directions; and
+ * what each signal adds to the scores of all items. Used by ranking and by the fit, which learns the blend with it.
+ */
+#ifndef AIGC_RECOMMEND_PROFILE_H
+#define AIGC_RECOMMEND_PROFILE_H
+
+#include "recommend/dense.h"
+#include "recommend/model.h"
+
+enum {
+    HISTORY_MOST = 4096, /* items of a person that count: the latest, or the heaviest if nothing has a time */
+    CONTENT_MOST = 256   /* of those, items whose terms and directions count */
+};
+
+typedef struct past {
+    uint32_t item;
+    float weight; /* > 0 */
+    bool liked;   /* false: disliked */
+    aigc_reason_kind kind;
+    int32_t index; /* in the array of the query that the kind says */
+    double time;
+} past;
+
+typedef struct term_weight {
+    uint32_t term;
+    float weight;
+} term_weight;
+
+typedef struct profile {
+    const model *m;
+    const aigc_query *q;
+    const dense_kernels *k;
+    past *history; /* [n_history] by item */
+    size_t n_history;
+    size_t n_liked;
+    int blend;
+    float *user;      /* [n_factors] folded in; NULL: nothing to fold in */
+    float *latent;    /* [n_latent] direction of the history; NULL: none */
+    float *embedding; /* [n_embedding] */
+    term_weight *terms;
+    size_t n_terms;
+    uint32_t *values;  /* [n_attributes] of the query in the model's tables of people, KEY_NONE if not there */
+    uint32_t *matches; /* [n_attributes] terms that items with the same value have */
+    bool *understood;  /* [n_interests] */
+    float *scratch;    /* room for two vectors of each kind */
+} profile;
+
+/* Errors: AIGC_E_MEMORY. */
+aigc_status profile_open(const model *m, const aigc_query *q, profile *p, aigc_error *err);
+void profile_close(profile *p);
+
+/* out[i] += weight * signal of item i, for all items. */
+void profile_signal(const profile *p, score_signal s, float weight, float *out);
+/* The same for the interests of the query: not a signal of the blend, as no data tells what people who state an
+ * interest do. Only interest number `only`, or all if that is -1. */
+void profile_interests(const profile *p, int only, float weight, float *out);
+/* The same for the query's embedding. */
+void profile_embedding(const profile *p, float weight, float *out);
+/* 1 at the place itself (latitude, longitude), falling with the distance; 0 if the place is not known. */
+float nearness(double latitude, double longitude, const float place[2]);
+
+/* The signals together, as the model blends them. */
+void profile_scores(const profile *p, float *out);
+
+#endif

@@ -1,0 +1,33 @@
+/* ranking.h: scores to a list: the best items in order, a pool, a selection from it. Behind aigc_ranking. */
+#ifndef AIGC_RECOMMEND_RANKING_H
+#define AIGC_RECOMMEND_RANKING_H
+
+#include "recommend/profile.h"
+
+struct aigc_ranking {
+    profile p;
+    aigc_query q;
+    float *score;    /* [n_items]; -INFINITY: not to be ranked */
+    uint32_t *order; /* [n_order] the best items, best first */
+    size_t n_order, n_given;
+    bool complete; /* order holds everything that may be ranked */
+    bool *hidden;  /* [n_given], by place in order */
+    size_t hidden_capacity, n_hidden;
+    aigc_recommendation *results;
+    size_t n_results;
+    aigc_reason *reasons; /* [n_results][REASONS_MOST] */
+};
+
+enum { REASONS_MOST = 12 };
+
+/* The first n of the items whose score is above -INFINITY, best first; equal scores by number, or at random if seed is
+ * not 0. Returns how many. Memory: n entries. False in *ok if memory is out. */
+size_t rank_best(const float *score, uint32_t n_items, size_t n, uint64_t seed, uint32_t **order, bool *ok);
+
+/* Fills the reasons of result i. Errors: AIGC_E_MEMORY. */
+aigc_status ranking_reasons(aigc_ranking *r, aigc_error *err);
+
+/* Cosine of two items: factors, latent and embedding, whichever there are, in equal parts. */
+float item_cosine(const profile *p, uint32_t a, uint32_t b);
+
+#endif

@@ -1,0 +1,250 @@
+/* signals.c: what each signal adds to the scores of all items. Part of profile.h. */
+#include <math.h>
+#include <string.h>
+
+#include "base/real.h"
+#include "recommend/catalogue.h"
+#include "recommend/half.h"
+#include "recommend/profile.h"
+#include "recommend/words.h"
+
+enum {
+    POSTINGS_MOST = 400000, /* postings that the terms of a history go through: the heaviest terms first */
+    TERMS_MOST = 128
+};
+
+/* How much a whole tag, the words of an interest, their weight in the item and their direction count. A tag's item
+ * comes before every item that only mentions the words: 1 + words against words. */
+static const float TAG_MATCH = 1, WORDS_MATCH = 0.5f, DEGREE = 0.25f, DIRECTION = 0.3f;
+static const double NEAR_KILOMETRES = 50; /* a distance that halves what nearness counts */
+static const float DISLIKED = -0.5f;
+
+/* out[index] += scale * weight over one row of an image, whatever that holds. */
+static void add_row(const model *m, const model_rows *rows, uint32_t row, float scale, float base, float *out)
+{
+    const uint32_t *index;
+    const uint16_t *weight;
+    uint64_t n = model_row(rows, row, &index, &weight);
+    uint32_t n_items = m->n->n_items;
+
+    for (uint64_t i = 0; i < n; i++)
+        if (index[i] < n_items)
+            out[index[i]] += scale * half_to_float(weight[i]) + base;
+}
+
+static void add_scan(const profile *p, const uint16_t *rows, const float *x, size_t d, float weight, float *out)
+{
+    if (x == NULL || d == 0)
+        return;
+    memcpy(p->scratch, x, d * sizeof *x);
+    p->k->scale(weight, p->scratch, d);
+    p->k->scan_half(rows, p->m->n->n_items, d, p->scratch, out);
+}
+
+static void add_array(const profile *p, const float *x, float weight, float *out)
+{
+    for (uint32_t i = 0; i < p->m->n->n_items; i++)
+        out[i] += weight * x[i];
+}
+
+static void add_item_weights(const profile *p, float weight, float *out)
+{
+    for (size_t i = 0; i < p->n_history; i++)
+        add_row(p->m, &p->m->ease, p->history[i].item, p->history[i].liked ? weight : DISLIKED * weight, 0, out);
+}
+
+static void add_words(const profile *p, float weight, float *out)
+{
+    const uint32_t *index;
+    const uint16_t *half;
+    uint64_t left = POSTINGS_MOST;
+
+    for (size_t i = 0; i < p->n_terms && i < TERMS_MOST; i++) {
+        uint64_t n = model_row(&p->m->postings, p->terms[i].term, &index, &half);
+        if (n > left)
+            continue;
+        left -= n;
+        add_row(p->m, &p->m->postings, p->terms[i].term, weight * p->terms[i].weight, 0, out);
+    }
+}
+
+static void add_people(const profile *p, float weight, float *out)
+{
+    for (size_t i = 0; i < p->q->n_attributes; i++)
+        if (p->values[i] != UINT32_MAX)
+            add_row(p->m, &p->m->people, p->values[i], weight, 0, out);
+}
+
+static void add_matches(const profile *p, float weight, float *out)
+{
+    for (size_t i = 0; i < p->q->n_attributes; i++)
+        if (p->matches[i] != UINT32_MAX)
+            add_row(p->m, &p->m->postings, p->matches[i], 0, weight, out);
+}
+
+/* 1 at the place itself, half of it NEAR_KILOMETRES away: 1 / (1 + distance / that). Distance on a sphere, from the
+ * chord between the two points: exact enough for nearness, and no arc tangent needed. */
+float nearness(double latitude, double longitude, const float place[2])
+{
+    static const double RADIAN = 0x1.1df46a2529d39p-6, DIAMETER = 2 * 6371.0;
+    double sa, ca, sb, cb, sl, cl;
+
+    if (!place_is_valid(place[0], place[1]))
+        return 0;
+    real_sincos(RADIAN * latitude, &sa, &ca);
+    real_sincos(RADIAN * place[0], &sb, &cb);
+    real_sincos(RADIAN * (longitude - place[1]), &sl, &cl);
+    double chord2 = (2 - 2 * (sa * sb + ca * cb * cl)) / 4; /* of the unit sphere's diameter, squared */
+    double kilometres = DIAMETER * sqrt(chord2 > 0 ? chord2 : 0);
+    return (float)(1 / (1 + kilometres / NEAR_KILOMETRES));
+}
+
+static void add_near(const profile *p, float weight, float *out)
+{
+    for (size_t i = 0; i < p->q->n_attributes; i++) {
+        const aigc_attribute *a = &p->q->attributes[i];
+        if (a->kind != AIGC_VALUE_POINT || !place_is_valid(a->latitude, a->longitude))
+            continue;
+        for (uint32_t j = 0; j < p->m->n->n_items; j++)
+            out[j] += weight * nearness(a->latitude, a->longitude, p->m->place + 2 * (size_t)j);
+    }
+}
+
+void profile_signal(const profile *p, score_signal s, float weight, float *out)
+{
+    const model *m = p->m;
+
+    switch (s) {
+    case SIGNAL_FACTORS:
+        add_scan(p, m->factors, p->user, m->n->n_factors, weight, out);
+        break;
+    case SIGNAL_ITEMS:
+        add_item_weights(p, weight, out);
+        break;
+    case SIGNAL_WORDS:
+        add_words(p, weight, out);
+        break;
+    case SIGNAL_LATENT:
+        add_scan(p, m->latent, p->latent, m->n->n_latent, weight, out);
+        break;
+    case SIGNAL_EMBEDDING:
+        add_scan(p, m->embedding, p->embedding, m->n->n_embedding, weight, out);
+        break;
+    case SIGNAL_POPULARITY:
+        add_array(p, m->popularity, weight, out);
+        break;
+    case SIGNAL_RECENT:
+        add_array(p, m->recent, weight, out);
+        break;
+    case SIGNAL_FRESH:
+        add_array(p, m->fresh, weight, out);
+        break;
+    case SIGNAL_PEOPLE:
+        add_people(p, weight, out);
+        break;
+    case SIGNAL_MATCH:
+        add_matches(p, weight, out);
+        break;
+    case SIGNAL_NEAR:
+        add_near(p, weight, out);
+        break;
+    case SIGNALS:
+        break;
+    }
+}
+
+/* ---- interests ----------------------------------------------------------------------------------------------- */
+
+/* The words of an interest that the model knows. */
+typedef struct interest_words {
+    uint32_t tag; /* KEY_NONE: no item has it */
+    uint32_t words[32];
+    int n;
+    double idf; /* of the words together */
+} interest_words;
+
+static void read_interest(const model *m, aigc_string text, interest_words *w)
+{
+    char term[TERM_MAX_BYTES + 8];
+    word_reader r = {.text = text.data, .len = text.len};
+    size_t len = word_is_text(text) ? word_tag(text, term) : 0;
+
+    *w = (interest_words){.tag = len ? model_find(&m->terms, term, len) : KEY_NONE};
+    if (len == 0)
+        return;
+    while (word_next(&r) && w->n < 32) {
+        uint32_t word = model_find(&m->terms, r.term, r.term_len);
+        if (word == KEY_NONE || !(m->idf[word] > 0))
+            continue;
+        w->words[w->n++] = word;
+        w->idf += m->idf[word];
+    }
+}
+
+/* A vector besides the one that add_scan() uses. */
+static float *second_vector(const profile *p, size_t d)
+{
+    const model_numbers *n = p->m->n;
+    float *x = p->scratch + n->n_factors + n->n_latent + n->n_embedding;
+
+    memset(x, 0, d * sizeof *x);
+    return x;
+}
+
+static void add_direction(const profile *p, const interest_words *w, float weight, float *out)
+{
+    size_t d = p->m->n->n_latent;
+    float *x = second_vector(p, d);
+
+    for (int i = 0; i < w->n; i++)
+        p->k->axpy_half(p->m->idf[w->words[i]], p->m->term_latent + w->words[i] * d, x, d);
+    if (w->tag != KEY_NONE)
+        p->k->axpy_half(p->m->idf[w->tag], p->m->term_latent + w->tag * d, x, d);
+    float length = sqrtf(p->k->dot(x, x, d));
+    if (length > 1e-12f && isfinite(length))
+        add_scan(p, p->m->latent, x, d, weight * DIRECTION / length, out);
+}
+
+void profile_embedding(const profile *p, float weight, float *out)
+{
+    if (p->q->embedding == NULL || p->m->n->n_embedding == 0)
+        return;
+    size_t d = p->m->n->n_embedding;
+    float *x = second_vector(p, d);
+
+    memcpy(x, p->q->embedding, p->m->n->true_embedding * sizeof *x);
+    float length = sqrtf(p->k->dot(x, x, d));
+    if (length > 0 && isfinite(length))
+        add_scan(p, p->m->embedding, x, d, weight / length, out);
+}
+
+void profile_interests(const profile *p, int only, float weight, float *out)
+{
+    for (size_t i = 0; i < p->q->n_interests; i++) {
+        const aigc_interest *interest = &p->q->interests[i];
+        interest_words w;
+        if ((only >= 0 && (size_t)only != i) || !isfinite(interest->weight) || interest->weight == 0)
+            continue;
+        float scale = weight * (float)fmax(-10, fmin(10, interest->weight));
+        read_interest(p->m, interest->text, &w);
+        p->understood[i] = w.n > 0 || w.tag != KEY_NONE;
+        if (w.tag != KEY_NONE)
+            add_row(p->m, &p->m->postings, w.tag, scale * DEGREE, scale * TAG_MATCH, out);
+        for (int j = 0; j < w.n; j++)
+            add_row(p->m, &p->m->postings, w.words[j], scale * DEGREE,
+                    (float)(scale * WORDS_MATCH * p->m->idf[w.words[j]] / w.idf), out);
+        add_direction(p, &w, scale, out);
+    }
+}
+
+void profile_scores(const profile *p, float *out)
+{
+    const float *blend = p->m->n->blend[p->blend];
+
+    memset(out, 0, p->m->n->n_items * sizeof *out);
+    for (int s = 0; s < SIGNALS; s++)
+        if (blend[s] != 0)
+            profile_signal(p, (score_signal)s, blend[s], out);
+    profile_interests(p, -1, p->m->n->interest_weight, out);
+    profile_embedding(p, p->m->n->interest_weight, out);
+}
