@@ -32,7 +32,8 @@ local function call(name, ...)
 end
 
 map({ 'i', 'n' }, 'complete', call('complete'), 'Suggest how the text goes on at the cursor')
-map({ 'i', 'n' }, 'continue', call('continue'), 'Write how the text goes on')
+map('n', 'continue', call('continue'), 'Write how the text goes on')
+map('i', 'continue', "<C-g>u<Cmd>lua require('aigc').continue()<CR>", 'Write how the text goes on')
 map({ 'i', 'n' }, 'dismiss', call('dismiss'), 'Take the suggestion away')
 map({ 'i', 'n' }, 'next', call('next'), 'Show the next alternative')
 map({ 'i', 'n' }, 'prev', call('prev'), 'Show the previous alternative')

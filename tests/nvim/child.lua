@@ -1,4 +1,8 @@
 -- child: a second Neovim, driven over RPC, with a screen that can be read.
+local screen = require('screen')
+
+local uv = vim.loop
+
 local child = {}
 child.__index = child
 
@@ -52,7 +56,7 @@ function model:info()
     file_bytes = 4e6, n_context = 512 }
 end
 function model:check() return true end
-function model:close() fake.closed = fake.closed + 1 end
+function model:close() fake.closed, fake.live, fake.events = fake.closed + 1, nil, {} end
 -- text: a piece of one token, or a list of { text, log-probability }
 function fake.say(text)
   local pieces = type(text) == 'table' and text or { { text, -0.1 } }
@@ -104,25 +108,13 @@ vim.notify = function(text, level) notes[#notes + 1] = text end
 child.QUIET = { trigger = 'manual', extent = 'free', speculate = false }
 
 -- options: fake (default true), aigc (instead of QUIET, for vim.g.aigc), lines, columns, env
+-- Starts a Neovim with a user interface that is ours, so that it draws.
 function child.start(options)
   options = options or {}
-  local self = setmetatable({}, child)
-  self.channel = vim.fn.jobstart({
-    'nvim',
-    '--clean',
-    '--embed',
-    '--headless',
-    '--cmd',
-    'set runtimepath^=nvim_plugin noswapfile',
-    '--cmd',
-    ('set columns=%d lines=%d'):format(options.columns or COLUMNS, options.lines or LINES),
-  }, {
-    rpc = true,
-    env = options.env,
-    on_exit = function(_, code)
-      self.code = code
-    end,
-  })
+  local columns, lines = options.columns or COLUMNS, options.lines or LINES
+  local self = setmetatable({ shown = screen.new(columns, lines), replies = {}, next_id = 0 }, child)
+  self:spawn(options.env)
+  self:request('nvim_ui_attach', columns, lines, { ext_linegrid = true, rgb = true })
   if options.fake ~= false then
     self:lua(FAKE)
   end
@@ -131,8 +123,71 @@ function child.start(options)
   return self
 end
 
-function child:request(...)
-  return vim.rpcrequest(self.channel, ...)
+-- Handles of buffers, windows and tabs are numbers to us.
+local function to_number(_, packed)
+  return vim.mpack.decode(packed)
+end
+
+function child:spawn(env)
+  local environment
+  if env then
+    environment = {}
+    for name, value in pairs(vim.tbl_extend('force', vim.fn.environ(), env)) do
+      environment[#environment + 1] = name .. '=' .. value
+    end
+  end
+  self.stdin, self.stdout = uv.new_pipe(), uv.new_pipe()
+  self.process, self.pid = uv.spawn('nvim', {
+    args = { '--clean', '--embed', '--cmd', 'set runtimepath^=nvim_plugin noswapfile' },
+    stdio = { self.stdin, self.stdout },
+    env = environment,
+  }, function(code, signal)
+    self.code = signal ~= 0 and 128 + signal or code
+  end)
+  assert(self.process, self.pid)
+  local unpacker = vim.mpack.Unpacker({ ext = { [0] = to_number, to_number, to_number } })
+  self.stdout:read_start(function(_, data)
+    local position = 1
+    while data and position <= #data do
+      local message
+      message, position = unpacker(data, position)
+      if message then
+        self:receive(message)
+      end
+    end
+  end)
+end
+
+function child:receive(message)
+  if message[1] == 1 then
+    self.replies[message[2]] = { error = message[3], result = message[4] }
+  elseif message[1] == 2 and message[2] == 'redraw' then
+    self.shown:redraw(message[3])
+  end
+end
+
+-- Without waiting for an answer.
+function child:notify(method, ...)
+  self.stdin:write(vim.mpack.encode({ 2, method, { ... } }))
+end
+
+function child:request(method, ...)
+  self.next_id = self.next_id + 1
+  local id = self.next_id
+  self.stdin:write(vim.mpack.encode({ 0, id, method, { ... } }))
+  local answered = vim.wait(20000, function()
+    return self.replies[id] ~= nil or self.code ~= nil
+  end, 1)
+  local reply = self.replies[id]
+  self.replies[id] = nil
+  if not reply then
+    error(method .. (answered and ': Neovim has ended' or ': no answer within 20 seconds'), 0)
+  elseif reply.error ~= vim.NIL then
+    error(tostring(reply.error[2] or reply.error), 0)
+  end
+  if reply.result ~= vim.NIL then
+    return reply.result
+  end
 end
 
 function child:lua(code, ...)
@@ -181,18 +236,12 @@ end
 -- tilde.
 function child:screen()
   self:request('nvim_command', 'redraw')
-  local rows = self:lua([[
-    local rows = {}
-    for r = 1, vim.o.lines - vim.o.cmdheight - (vim.o.laststatus > 0 and 1 or 0) do
-      local row = ''
-      for c = 1, vim.o.columns do
-        row = row .. vim.fn.screenstring(r, c)
-      end
-      rows[r] = row:gsub('%s+$', '')
-    end
-    return rows
-  ]])
-  while #rows > 0 and (rows[#rows] == '~' or rows[#rows] == '') do
+  local below = self:lua('return vim.o.cmdheight + (vim.o.laststatus > 0 and 1 or 0)')
+  local rows = {}
+  for r = 1, self.shown.lines - below do
+    rows[r] = self.shown:row(r):gsub('%s+$', '')
+  end
+  while #rows > 0 and (rows[#rows]:find('^%s*~$') or rows[#rows] == '') do
     rows[#rows] = nil
   end
   return table.concat(rows, '\n')
@@ -203,8 +252,15 @@ function child:visible()
 end
 
 function child:stop()
-  vim.fn.jobstop(self.channel)
-  vim.fn.jobwait({ self.channel }, 2000)
+  if self.code == nil then
+    self.process:kill('sigkill')
+    vim.wait(2000, function()
+      return self.code ~= nil
+    end, 1)
+  end
+  self.stdin:close()
+  self.stdout:close()
+  self.process:close()
 end
 
 return child

@@ -87,8 +87,49 @@ return function(t, child)
     ('line\n'):rep(7) .. 'last a\nb\nc'
   ):stop()
 
+  -- scripts and decorations
+  case(
+    'combining characters behind the cursor',
+    'ie\204\129tude x<Left><C-k>',
+    'e\204\129le\204\128ve ',
+    'e\204\129tude e\204\129le\204\128ve x'
+  ):stop()
+  case('right-to-left text', 'iשָׁלוֹם<C-k>', ' עוֹלָם', 'שָׁלוֹם עוֹלָם'):stop()
+  local rightleft = "a window with 'rightleft'"
+  local rows = (' '):rep(32) .. ' fed cba\n' .. (' '):rep(28) .. ' txet tsohg'
+  local c = case(rightleft, ':set rightleft<CR>iabc def<C-k>', ' ghost text', rows)
+  c:say(' grows')
+  t.is(c:screen(), (' '):rep(32) .. ' fed cba\n' .. (' '):rep(22) .. ' sworg txet tsohg', rightleft .. ': as it comes')
+  c:keys('<C-j>')
+  t.is(c:buffer(), 'abc def ghost text grows', rightleft .. ': accepted')
+  t.is(#c:request('nvim_list_wins'), 1, rightleft .. ': leaves no window')
+  c:stop()
+  case(
+    'concealed text before the cursor',
+    ':set conceallevel=2 concealcursor=i<CR>:syntax match X /SECRET/ conceal<CR>iab SECRET cd<C-k>',
+    ' ghost text and more words than fit', -- broken as if nothing were concealed
+    'ab  cd ghost text and more words\nthan fit'
+  ):stop()
+  case('a closed fold opens', 'ia<CR>b<CR>c<Esc>ggzfGA<C-k>', ' ghost', 'a ghost\nb\nc'):stop()
+  case('a tab before and in it', ':set tabstop=4 shiftwidth=4<CR>i\tx<C-k>', '\ty\tz', '    x   y   z'):stop()
+  case('a tab behind the cursor', ':set tabstop=4<CR>ia\tb<Left><Left><C-k>', 'Z', 'aZ  b'):stop()
+  case('inside a word', 'ihello<Left><Left><C-k>', 'XX', 'helXXlo'):stop()
+  case("with 'list'", ':set list<CR>iab <C-k>', 'cd ef', 'ab-cd ef'):stop()
+  case(
+    'with all columns at the left',
+    ':set number signcolumn=yes foldcolumn=1<CR>iab<C-k>',
+    (' cd'):rep(12),
+    '     1 ab cd cd cd cd cd cd cd cd cd cd\n       cd cd'
+  ):stop()
+  case(
+    'an insertion into a line that wraps',
+    'i' .. ('word '):rep(7) .. 'abc def<Left><Left><Left><C-k>',
+    'INSERT ',
+    ('word '):rep(7) .. 'abc d\nef\nINSERT'
+  ):stop()
+
   -- as it comes
-  local c = case('a stream', 'iOnce<C-k>', ' upon', 'Once upon')
+  c = case('a stream', 'iOnce<C-k>', ' upon', 'Once upon')
   c:say(' a')
   t.is(c:screen(), 'Once upon a', 'grows')
   c:say(' time there was a little girl who')
@@ -135,5 +176,9 @@ return function(t, child)
   c:keys('<C-g>d<End><C-k>')
   c:say(' e')
   t.is(c:lua('return asked.virt_text_pos'), 'overlay', 'inline: not at the end of a line')
+  c:lua('vim.lsp.inlay_hint = { is_enabled = function() return true end }')
+  c:keys('<C-g>d<C-k>')
+  c:say(' e')
+  t.is(c:lua('return asked.virt_text_pos'), 'inline', 'inline: at the end of a line that may have inlay hints')
   c:stop()
 end

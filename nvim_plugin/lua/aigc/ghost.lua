@@ -12,7 +12,7 @@ local NAMESPACE = vim.api.nvim_create_namespace('aigc')
 local MARK = 1 -- always the same: updated in place, so that nothing flickers
 local GROUP, INFO_GROUP = 'AigcSuggestion', 'AigcInfo'
 
----@type { buf: integer, text: string, key: string, rows: aigc.Row[] }?
+---@type { buf: integer, text: string, key: string, rows: aigc.Row[], floats?: boolean }?
 local drawn
 
 ---@type boolean?
@@ -181,6 +181,16 @@ local function make_room(place, line_rows, n_lines)
   end
 end
 
+--- Whether a language server may have put text at the end of the line, which an overlay would hide.
+local function has_hints(buf)
+  local hints = vim.lsp and vim.lsp.inlay_hint
+  if type(hints) ~= 'table' or not hints.is_enabled then
+    return false
+  end
+  local ok, enabled = pcall(hints.is_enabled, { bufnr = buf })
+  return ok and enabled == true
+end
+
 --- Draws `text` at a position of the current window's buffer, in place of what was drawn before.
 ---@param row integer from 0
 ---@param col integer in bytes
@@ -196,8 +206,14 @@ function M.draw(row, col, text, info)
   local line = vim.api.nvim_buf_get_lines(buf, row, row + 1, true)[1]
   local after = line:sub(col + 1)
   local tabstop = vim.bo[buf].tabstop
+  if vim.wo[win].rightleft then
+    M.clear()
+    require('aigc.float').draw(info and text .. ' ' .. info or text, place, tabstop)
+    drawn = { buf = buf, floats = true }
+    return
+  end
   local mark, n_lines
-  if after ~= '' and M.has_inline() then
+  if M.has_inline() and (after ~= '' or has_hints(buf)) then
     mark, n_lines = inline_mark(buf, text, place, tabstop)
   else
     mark, n_lines = overlay_mark(buf, text, after, place, tabstop)
@@ -217,7 +233,9 @@ function M.draw(row, col, text, info)
 end
 
 function M.clear()
-  if drawn and vim.api.nvim_buf_is_valid(drawn.buf) then
+  if drawn and drawn.floats then
+    require('aigc.float').clear()
+  elseif drawn and vim.api.nvim_buf_is_valid(drawn.buf) then
     vim.api.nvim_buf_del_extmark(drawn.buf, NAMESPACE, MARK)
   end
   drawn = nil

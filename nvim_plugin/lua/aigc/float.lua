@@ -1,0 +1,60 @@
+--- Shows a suggestion in a small window below the cursor: in windows with 'rightleft', where virtual
+--- text would be drawn over the line itself. It cannot be entered and is not listed.
+local M = {}
+
+---@type { buf: integer, win: integer }?
+local shown
+
+--- Text that is shown in as few rows as it needs.
+---@param text string
+---@param place aigc.Place
+---@param tabstop integer
+function M.draw(text, place, tabstop)
+  local wrap = require('aigc.wrap')
+  local rows = wrap.rows(text, {
+    first = place.width,
+    width = place.width,
+    column = 0,
+    tabstop = tabstop,
+    max_rows = math.max(1, math.floor(place.height / 2)),
+  })
+  local lines, width = {}, 1
+  for i, row in ipairs(rows) do
+    lines[i] = text:sub(row.first, row.last)
+    width = math.max(width, wrap.width(lines[i], 0, tabstop))
+  end
+  local options = {
+    relative = 'win',
+    row = place.line,
+    col = place.width, -- text begins at the right
+    anchor = 'NE',
+    width = width,
+    height = #lines,
+    focusable = false,
+    style = 'minimal',
+  }
+  if shown and vim.api.nvim_win_is_valid(shown.win) then
+    vim.api.nvim_win_set_config(shown.win, options)
+  else
+    local buf = vim.api.nvim_create_buf(false, true)
+    vim.bo[buf].bufhidden = 'wipe'
+    options.noautocmd = true
+    shown = { buf = buf, win = vim.api.nvim_open_win(buf, false, options) }
+    vim.wo[shown.win].winhighlight = 'Normal:AigcSuggestion'
+    vim.wo[shown.win].rightleft = true
+    vim.wo[shown.win].wrap = false
+  end
+  vim.bo[shown.buf].tabstop = tabstop
+  vim.api.nvim_buf_set_lines(shown.buf, 0, -1, true, lines)
+end
+
+function M.clear()
+  if shown then
+    if vim.api.nvim_win_is_valid(shown.win) then
+      vim.api.nvim_win_close(shown.win, true)
+    end
+    shown = nil
+  end
+end
+
+return M

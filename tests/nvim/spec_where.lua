@@ -1,0 +1,214 @@
+-- Where there are no suggestions, what a project may set, and what goes wrong without harm.
+
+return function(t, child)
+  local folder = vim.fn.tempname()
+  vim.fn.mkdir(folder .. '/sub/.ssh', 'p')
+  local function write(name, text)
+    local file = assert(io.open(folder .. '/' .. name, 'w'))
+    file:write(text)
+    file:close()
+    return folder .. '/' .. name
+  end
+  local function notes(c)
+    return table.concat(c:lua('return notes'), '\n')
+  end
+
+  -- secrets
+  for _, case in ipairs({
+    { '.env', false },
+    { '.env.local', false },
+    { 'prod.env', false },
+    { 'server.pem', false },
+    { 'id_ed25519', false },
+    { 'credentials.json', false },
+    { 'sub/.ssh/config', false },
+    { 'environment.md', true },
+    { 'keys.lua', true },
+  }) do
+    local c = child.start()
+    c:keys(':edit ' .. folder .. '/' .. case[1] .. '<CR>iSECRET=<C-k>')
+    t.is(c:lua('return #fake.requests') > 0, case[2], (case[2] and 'suggestions in ' or 'none in ') .. case[1])
+    if not case[2] then
+      c:keys('<Esc>:Aigc complete<CR>')
+      t.ok(notes(c):find('the file may hold secrets (it matches', 1, true), 'and the command says why', notes(c))
+    end
+    c:stop()
+  end
+  local c = child.start({ aigc = vim.tbl_extend('force', child.QUIET, { secrets = { '*.private' } }) })
+  c:keys(':edit ' .. folder .. '/my.private<CR>ix<C-k>')
+  t.is(c:lua('return #fake.requests'), 0, 'patterns of the user')
+  c:keys('<Esc>:edit! ' .. folder .. '/.env<CR>ix<C-k>')
+  t.is(c:lua('return #fake.requests'), 1, 'in place of ours')
+  c:stop()
+
+  -- sizes
+  c = child.start({ aigc = vim.tbl_extend('force', child.QUIET, { max_file_bytes = 1000 }) })
+  c:lua("vim.api.nvim_buf_set_lines(0, 0, -1, true, vim.split(('line\\n'):rep(300), '\\n'))")
+  c:keys(':Aigc complete<CR>')
+  t.ok(notes(c):find('more than max_file_bytes (1000)', 1, true), 'a huge file', notes(c))
+  c:stop()
+  c = child.start()
+  c:lua("vim.api.nvim_buf_set_lines(0, 0, -1, true, { ('x'):rep(60000) })")
+  c:keys('$:Aigc complete<CR>')
+  t.ok(notes(c):find('the line has more than 50000 bytes', 1, true), 'a huge line', notes(c))
+  c:stop()
+
+  -- a predicate of the user
+  c = child.start()
+  c:lua([[vim.g.aigc = nil require('aigc').setup({ trigger = 'manual', extent = 'free',
+    attach = function(buf) return vim.bo[buf].filetype ~= 'diary' end })]])
+  c:keys(':set ft=diary<CR>ix<C-k>')
+  t.is(c:lua('return #fake.requests'), 0, 'attach says no')
+  c:keys('<Esc>:set ft=text<CR>ax<C-k>')
+  t.is(c:lua('return #fake.requests'), 1, 'attach says yes')
+  c:lua([[require('aigc').setup({ attach = function() error('oops') end })]])
+  c:keys('<Esc>:Aigc complete<CR>')
+  t.ok(notes(c):find('option attach: .*oops'), 'attach raises', notes(c))
+  c:stop()
+
+  -- a project's file
+  local project = write('.aigc.json', '{ "max_tokens": 7, "extent": "words", "model": "/x/evil.gguf", "nonsense": 1 }')
+  c = child.start({ aigc = { trigger = 'manual' } })
+  c:keys(':edit ' .. folder .. '/sub/a.txt<CR>ix<C-k>')
+  t.is(c:lua('return fake.requests[1].max_tokens'), 7, '.aigc.json above the file is read')
+  t.ok(not c:lua('return fake.opened[1].path'):find('evil'), 'it cannot choose a model')
+  t.ok(notes(c):find("option 'model' is not for projects to set", 1, true), 'and that is told', notes(c))
+  t.ok(notes(c):find("has an unknown option 'nonsense'", 1, true), 'an unknown option too', notes(c))
+  c:keys('<Esc>:edit! /tmp/elsewhere.txt<CR>ix<C-k>')
+  t.is(c:lua('return fake.requests[2].max_tokens'), 64, 'not for files elsewhere')
+  c:stop()
+  for _, case in ipairs({
+    { '{ not json', 'is not JSON' },
+    { '[]', 'has an unknown option' },
+    { '"text"', 'must hold an object' },
+    { '{ "debounce": "soon" }', "option 'debounce' must be an integer" },
+    { ('x'):rep(70000), 'is larger than 65536 bytes' },
+  }) do
+    write('.aigc.json', case[1])
+    c = child.start()
+    c:keys(':edit ' .. folder .. '/sub/a.txt<CR>ix<C-k>')
+    local said = notes(c)
+    t.ok(case[1] == '[]' or said:find(case[2], 1, true), 'a project with ' .. case[1]:sub(1, 20), said)
+    t.is(c:lua('return #fake.requests'), 1, 'and suggestions all the same')
+    c:stop()
+  end
+  os.remove(project)
+
+  -- models
+  write('small.gguf', '')
+  write('large.gguf', '')
+  c = child.start({ aigc = vim.tbl_extend('force', child.QUIET, { model_directories = { folder } }) })
+  local listed = c:lua("return require('aigc.models').list()")
+  t.ok(vim.tbl_contains(listed, folder .. '/small.gguf'), 'models are listed', vim.inspect(listed))
+  c:lua([[vim.ui.select = function(items, options, choose)
+    _G.offered = vim.tbl_map(options.format_item, items)
+    choose(items[1])
+  end]])
+  c:keys(':Aigc model<CR>')
+  local offered = table.concat(c:lua('return offered'), '\n')
+  t.ok(offered:find('large.gguf  llama, 1 million parameters, F32, context 512', 1, true), 'and described', offered)
+  c:keys('ix<C-k>')
+  t.is(c:lua('return fake.opened[#fake.opened].path'), folder .. '/large.gguf', 'the chosen one is used')
+  c:keys('<Esc>:Aigc model small<CR>ax<C-k>')
+  t.is(c:lua('return fake.opened[#fake.opened].path'), folder .. '/small.gguf', 'by name')
+  c:keys('<Esc>:Aigc model nothing<CR>')
+  t.ok(notes(c):find("there is no model 'nothing'", 1, true), 'an unknown one', notes(c))
+  local names = table.concat(c:lua('return vim.fn.getcompletion("Aigc model s", "cmdline")'), ' ')
+  t.ok(names:find('small.gguf', 1, true), 'completion of names', names)
+  c:stop()
+
+  -- the log
+  c = child.start()
+  c:keys('ix<C-k>')
+  c:say(' secret text')
+  c:finish()
+  c:keys('<Esc>:Aigc log<CR>')
+  t.ok(c:buffer():find('length: 10 tokens of prompt, 4 of them known; 3 generated'), ':Aigc log', c:buffer())
+  t.ok(not c:buffer():find('secret', 1, true), 'which does not repeat what was written')
+  c:keys(':Aigc complete<CR>')
+  t.ok(notes(c):find("buffer of type 'nofile'", 1, true), 'nothing in special buffers', notes(c))
+  c:stop()
+
+  -- memory comes back
+  c = child.start({ aigc = vim.tbl_extend('force', child.QUIET, { unload_after = 1 }) })
+  c:keys('ix<C-k>')
+  c:finish()
+  t.is(c:lua('return fake.closed'), 0, 'the model stays for a while')
+  local closed = vim.wait(5000, function()
+    return c:lua('return fake.closed') == 1
+  end, 20)
+  t.ok(closed, 'and is unloaded after disuse')
+  c:keys('y<C-k>')
+  t.is(c:lua('return #fake.opened'), 2, 'the next request opens it again')
+  c:stop()
+
+  -- threads
+  c = child.start()
+  local function threads(setup)
+    return c:lua(setup .. " return require('aigc.polite').threads(require('aigc.config').get())")
+  end
+  c:lua([[polite = require('aigc.polite') polite.cores = function() return 8 end
+    loads = 0 vim.loop.loadavg = function() return loads end]])
+  t.is(threads('polite.on_battery = false'), 7, 'a core is left to the editor')
+  t.is(threads('polite.on_battery = true'), 3, 'half of them on battery')
+  t.is(threads('polite.on_battery = false loads = 7'), 3, 'and on a loaded machine')
+  t.is(threads("require('aigc').setup({ threads = 8 })"), 8, 'as many as were asked for')
+  t.is(threads("require('aigc').setup({ polite = false })"), 0, 'or as the engine likes')
+  c:stop()
+
+  -- writing into the buffer
+  c = child.start()
+  c:keys('iOnce<C-g>c')
+  t.is(c:lua('return fake.requests[1].max_tokens'), 300, 'continue asks for more than a suggestion')
+  c:say(' upon a time')
+  t.is(c:buffer(), 'Once upon a', 'its words go into the buffer')
+  c:say(' there was a girl.')
+  t.is(c:buffer(), 'Once upon a time there was a', 'as they come')
+  t.is(c:request('nvim_win_get_cursor', 0)[2], 28, 'the cursor goes along')
+  c:finish()
+  t.is(c:buffer(), 'Once upon a time there was a girl.', 'to the end')
+  c:keys('<Esc>u')
+  t.is(c:buffer(), 'Once', 'one undo step')
+  c:keys('<C-r>')
+  t.is(c:buffer(), 'Once upon a time there was a girl.', 'and redo')
+  c:stop()
+  for _, case in ipairs({
+    { '<C-g>d', 'Once upon a', 'the key for dismissing stops it' },
+    { '<C-o>:Aigc stop<CR>', 'Once upon a', ':Aigc stop stops it' },
+    { '!', 'Once upon a!', 'typing stops it' },
+  }) do
+    c = child.start()
+    c:keys('iOnce<C-g>c')
+    c:say(' upon a time')
+    c:keys(case[1])
+    c:lua("if fake.live then fake.say(' late text') end")
+    c:settle_frame()
+    t.is(c:buffer(), case[2], case[3])
+    c:stop()
+  end
+  c = child.start()
+  c:keys(':set ft=text textwidth=20<CR>iOnce<Esc>:Aigc continue<CR>')
+  c:say(' upon a time there was a little girl')
+  c:finish()
+  t.is(c:buffer(), 'Once upon a time\nthere was a little\ngirl', 'from normal mode, hard-wrapped')
+  c:keys('u')
+  t.is(c:buffer(), 'Once', 'one undo step again')
+  c:stop()
+  c = child.start()
+  c:keys(':set nomodifiable<CR>:Aigc continue<CR>')
+  t.ok(notes(c):find('the buffer cannot be changed', 1, true), 'continue where it cannot', notes(c))
+  c:stop()
+
+  -- an old Neovim
+  c = child.start({ fake = false })
+  local message = c:lua([[
+    vim.g.loaded_aigc = nil
+    local has = vim.fn.has
+    vim.fn.has = function(what) return what == 'nvim-0.7.2' and 0 or has(what) end
+    vim.cmd('delcommand Aigc | runtime plugin/aigc.lua')
+    return vim.fn.execute('Aigc complete')
+  ]])
+  t.ok(message:find('aigc needs Neovim 0.7.2 or later', 1, true), 'an old Neovim', message)
+  c:stop()
+  vim.fn.delete(folder, 'rf')
+end
