@@ -208,4 +208,5 @@ def main():
                     out.write(f"{arch}{'-muon' if use_muon else ''} {step} {loss:.7f} {norm:.6f}\n")
 
 
-main()
+if __name__ == "__main__":
+    main()
