@@ -77,7 +77,7 @@ struct aigc_fit {
 };
 
 /* Pieces of a training; each true or AIGC_OK when done. */
-aigc_status training_open(aigc_fit *fit, training *t, const uint32_t *users, uint32_t n, aigc_error *err);
+aigc_status training_begin(aigc_fit *fit, training *t, const uint32_t *users, uint32_t n, aigc_error *err);
 aigc_status training_item_weights(aigc_fit *fit, training *t, aigc_error *err); /* of ease, inverted */
 aigc_status training_factors(aigc_fit *fit, training *t, aigc_error *err);      /* of factors, as they are */
 void training_numbers(aigc_fit *fit, training *t);                              /* numbers and m from what is ready */

@@ -237,7 +237,10 @@ aigc_status model_write(const model *m, void **image, size_t *size, aigc_error *
     for (int i = 0; i < SECTIONS; i++) {
         memset(out + end, 0, h.sections[i].offset - end);
         end = h.sections[i].offset + h.sections[i].bytes;
-        if (h.sections[i].bytes)
+        /* Offsets of what there is none of (no events, no item weights) are zeros. */
+        if (h.sections[i].bytes && !*parts[i].pointer)
+            memset(out + h.sections[i].offset, 0, h.sections[i].bytes);
+        else if (h.sections[i].bytes)
             memcpy(out + h.sections[i].offset, *parts[i].pointer, h.sections[i].bytes);
     }
     memset(out + end, 0, at - end);

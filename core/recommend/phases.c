@@ -189,7 +189,7 @@ static aigc_status split_step(aigc_fit *fit, bool *done, aigc_error *err)
         for (uint32_t i = 0; i < m; i++)
             rest[i] = rest[(uint64_t)i * n_rest / m];
         qsort(rest, m, sizeof *rest, by_number);
-        status = training_open(fit, &fit->trial, rest, m, err);
+        status = training_begin(fit, &fit->trial, rest, m, err);
     }
     free(rest);
     *done = true;
@@ -453,7 +453,7 @@ static aigc_status open_step(aigc_fit *fit, bool *done, aigc_error *err)
     training_close(&fit->trial);
     holdout_free(&fit->validation);
     *done = true;
-    return training_open(fit, &fit->whole, fit->learners, fit->n_learners, err);
+    return training_begin(fit, &fit->whole, fit->learners, fit->n_learners, err);
 }
 
 static aigc_status ease_final_step(aigc_fit *fit, bool *done, aigc_error *err)

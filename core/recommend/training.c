@@ -9,7 +9,7 @@
 
 enum { WEIGHTS_PER_ITEM = 1000 }; /* item-to-item weights that a model keeps, on average */
 
-aigc_status training_open(aigc_fit *fit, training *t, const uint32_t *users, uint32_t n, aigc_error *err)
+aigc_status training_begin(aigc_fit *fit, training *t, const uint32_t *users, uint32_t n, aigc_error *err)
 {
     *t = (training){0};
     t->users = aigc_realloc_array(NULL, n, sizeof *t->users);
