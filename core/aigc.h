@@ -501,6 +501,8 @@ typedef struct aigc_train_options {
     double decay;      /* AIGC_SCHEDULE_STABLE: steps of the last fall, or below 1 a part of all; 0: the rate stays */
     aigc_train_optimiser optimiser;
     double beta1, beta2, weight_decay;
+    double
+        dropout; /* part of embeddings, attention's and feed-forward's results that a step leaves out, 0 to below 1 */
     double clip; /* largest norm of the gradient; 0: no bound */
     uint64_t seed;
     int n_threads;                          /* 0: one per core, at most 8 */

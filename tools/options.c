@@ -161,6 +161,8 @@ static const option_spec specs[] = {
     {"optimizer", 0, KIND_OPTIMISER, WITH_STEPS, AT(train.optimiser), 0, 0, "adamw|muon",
      "what the matrices of the layers are updated by [adamw]"},
     {"weight-decay", 0, KIND_REAL, FOR_TRAIN, AT(train.weight_decay), 0, 10, "X", "of matrices [0.1]"},
+    {"dropout", 0, KIND_REAL, WITH_STEPS, AT(train.dropout), 0, 0.999, "P",
+     "part of the activations that a step leaves out; for text read several times [0]"},
     {"clip", 0, KIND_REAL, WITH_STEPS, AT(train.clip), 0, 1e9, "X", "largest norm of the gradient; 0 is off [1]"},
     {"seed", 0, KIND_U64, WITH_STEPS, AT(train.seed), 0, 0, "N", "of the first weights and the text's order [0]"},
     {"threads", 0, KIND_INT, WITH_STEPS, AT(train.n_threads), 1, 64, "N",

@@ -51,6 +51,9 @@ static void describe_run(const aigc_trainer *t, char out[RECIPE_BYTES])
              o->beta1, o->beta2, o->weight_decay, o->clip, o->seed, t->text[AIGC_TEXT_TRAIN].n,
              t->text[AIGC_TEXT_TRAIN].hash, t->init_hash, o->optimiser == AIGC_OPTIMISER_MUON ? " optimizer=muon" : "",
              o->precision == AIGC_PRECISION_BF16 ? " precision=bf16" : "");
+    size_t len = strlen(out);
+    if (o->dropout > 0)
+        snprintf(out + len, RECIPE_BYTES - len, " dropout=%a", o->dropout);
     describe_adaptation(t, out);
 }
 

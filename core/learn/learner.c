@@ -364,6 +364,19 @@ static aigc_status run_batch(learner *l, const phase_list *list, const learn_bat
     return AIGC_OK;
 }
 
+aigc_status learner_use_dropout(learner *l, double p, aigc_error *err)
+{
+    if (!(p >= 0 && p < 1))
+        return aigc_fail(err, AIGC_E_ARGUMENT, "dropout must be from 0 to below 1, not %g", p);
+    l->dropout = dropout_of(p);
+    return plan_phases(l) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
+}
+
+void learner_set_dropout_key(learner *l, uint64_t key)
+{
+    l->dropout.key = key;
+}
+
 aigc_status learner_loss(learner *l, const learn_batch *batch, double *loss, aigc_error *err)
 {
     l->scale = 0;

@@ -60,6 +60,12 @@ const float *learner_losses(const learner *l);
 /* The same as learner_loss(), and adds the gradient of scale * loss. */
 aigc_status learner_backward(learner *l, const learn_batch *batch, float scale, double *loss, aigc_error *err);
 
+/* From now on learner_backward() leaves out a part p of the embeddings and of what attention and feed-forward add to
+ * the residual stream, and multiplies the rest by 1 / (1 - p); learner_loss() does not. The key (dropout.h) says which:
+ * set it before each batch. */
+aigc_status learner_use_dropout(learner *l, double p, aigc_error *err);
+void learner_set_dropout_key(learner *l, uint64_t key);
+
 /* From now on Muon (muon.h) updates the matrices of the layers, AdamW the rest; the weight decay of both is the same.
  * Called once, before the first step. */
 aigc_status learner_use_muon(learner *l, aigc_error *err);

@@ -293,6 +293,40 @@ static linear ffn_down(const planner *p, int i, float *y)
     return linear_of(p, i, FFN_DOWN, p->l->h, p->n_ff, y, p->n_embd);
 }
 
+/* Places where dropout works. */
+enum { SITE_EMBED, SITE_ATTENTION, SITE_FFN, LAYER_SITES = 2 };
+
+static void add_dropout(planner *p, int site, int i, const float *x, const float *add, float *out)
+{
+    phase *drop = add_token_phase(p, learn_dropout, i);
+    drop->stride = (size_t)(site + LAYER_SITES * i);
+    drop->x = x;
+    drop->y = add;
+    drop->out = out;
+}
+
+/* f.y = residual + what the matrix makes of f.x, some of which is left out. */
+static void add_to_stream(planner *p, linear f, const float *residual, int site, int i)
+{
+    float *out = f.y;
+    if (!p->drops) {
+        add_linear(p, f, residual);
+        return;
+    }
+    f.y = p->l->dy; /* not used before the loss is known */
+    add_linear(p, f, NULL);
+    add_dropout(p, site, i, f.y, residual, out);
+}
+
+/* The gradient of what a matrix adds to the stream: dx, or in `masked` what of it was not left out. */
+static float *stream_gradient(planner *p, int site, int i, float *masked)
+{
+    if (!p->drops)
+        return p->l->dx;
+    add_dropout(p, site, i, p->l->dx, NULL, masked);
+    return masked;
+}
+
 static void add_layer_forward(planner *p, int i)
 {
     learner *l = p->l;
@@ -307,13 +341,13 @@ static void add_layer_forward(planner *p, int i)
     if (l->layout.recipe->position != POSITION_LEARNED)
         add_token_phase(p, learn_rope, i)->out = s->qkv;
     add_phase(p, learn_attention, l->n_sequences * (int)l->layout.hp.n_heads)->layer = i;
-    add_linear(p, attn_output(p, i, s->middle), s->x);
+    add_to_stream(p, attn_output(p, i, s->middle), s->x, SITE_ATTENTION, i);
     add_norm(p, learn_norm, s->middle, s->ffn_stats, t->weight[FFN_NORM], t->bias[FFN_NORM]);
     n = ffn_linears(p, i, s->ffn, parts);
     for (int j = 0; j < n; j++)
         add_linear(p, parts[j], NULL);
     add_token_phase(p, learn_activate, i);
-    add_linear(p, ffn_down(p, i, next), s->middle);
+    add_to_stream(p, ffn_down(p, i, next), s->middle, SITE_FFN, i);
 }
 
 /* dx holds the gradient of what layer i puts out; leaves that of what it takes in. */
@@ -324,8 +358,9 @@ static void add_layer_backward(planner *p, int i)
     layer_state *s = &l->layers[i];
     linear parts[3];
     add_token_phase(p, learn_activate, i);
-    add_weight_gradient(p, ffn_down(p, i, l->dx));
-    add_input_gradient(p, ffn_down(p, i, l->dx), l->h, false);
+    float *dy = stream_gradient(p, SITE_FFN, i, l->dy);
+    add_weight_gradient(p, ffn_down(p, i, dy));
+    add_input_gradient(p, ffn_down(p, i, dy), l->h, false);
     add_token_phase(p, learn_activate_backward, i);
     add_norm(p, learn_norm_again, s->middle, s->ffn_stats, t->weight[FFN_NORM], t->bias[FFN_NORM]);
     int n = ffn_linears(p, i, l->dffn, parts);
@@ -334,8 +369,9 @@ static void add_layer_backward(planner *p, int i)
         add_input_gradient(p, parts[j], l->dy, j > 0);
     }
     add_norm_backward(p, s->middle, s->ffn_stats, t->weight[FFN_NORM], t->bias[FFN_NORM]);
-    add_weight_gradient(p, attn_output(p, i, l->dx));
-    add_input_gradient(p, attn_output(p, i, l->dx), l->dy, false);
+    dy = stream_gradient(p, SITE_ATTENTION, i, l->y);
+    add_weight_gradient(p, attn_output(p, i, dy));
+    add_input_gradient(p, attn_output(p, i, dy), l->dy, false);
     phase *attend = add_phase(p, learn_attention_backward, l->n_sequences * (int)l->layout.hp.n_kv_heads);
     attend->layer = i;
     attend->y = l->dy;
@@ -407,7 +443,10 @@ static void plan_forward(planner *p, bool backward)
     phase *embed = add_token_phase(p, learn_embed, 0);
     embed->w = weight(p, layout->token_embd);
     embed->b = weight(p, layout->position_embd);
-    embed->out = l->layers[0].x;
+    float *embed_out = embed->out = l->layers[0].x;
+    p->drops = backward && l->dropout.threshold > 0;
+    if (p->drops)
+        add_dropout(p, SITE_EMBED, 0, embed_out, NULL, embed_out);
     for (int i = 0; i < (int)layout->hp.n_layers; i++)
         add_layer_forward(p, i);
     add_head(p, backward);
@@ -418,6 +457,8 @@ static void plan_forward(planner *p, bool backward)
         add_layer_backward(p, i);
     if (!is_trained(p, layout->token_embd))
         return;
+    if (p->drops)
+        add_dropout(p, SITE_EMBED, 0, l->dx, NULL, l->dx);
     embed = add_phase(p, learn_embed_backward, chunks_of(p->n_embd, COLUMN_CHUNK));
     embed->x = l->dx;
     embed->out = gradient(p, layout->token_embd);

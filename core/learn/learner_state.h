@@ -5,6 +5,7 @@
 #include "base/blas.h"
 #include "base/threads.h"
 #include "learn/attention.h"
+#include "learn/dropout.h"
 #include "learn/learner.h"
 #include "learn/math.h"
 #include "tensor/gemm.h"
@@ -93,7 +94,8 @@ struct learner {
     float *thread_scratch;                   /* [thread][thread_floats] */
     size_t thread_floats;
     int logit_rows;
-    float scale; /* of the loss, while backward runs; 0 in forward alone */
+    float scale;     /* of the loss, while backward runs; 0 in forward alone */
+    dropout dropout; /* in backward; threshold 0: none */
     slice *slices;
     double *slice_squares;
     int n_slices;
@@ -114,6 +116,7 @@ typedef struct planner {
     learner *l;
     phase_list *list;
     size_t n_tokens, n_embd, n_ff, q, qkv;
+    bool drops; /* the list is one with dropout */
 } planner;
 
 /* learner_plan.c: fills the four lists anew; false if memory ran out. */
@@ -136,7 +139,7 @@ static inline int chunks_of(size_t n, size_t size)
 
 /* learner_work.c: what phases do. */
 enum { TOKEN_CHUNK = 32, COLUMN_CHUNK = 64, LOGIT_CHUNK = 8, PACK_CHUNK = 4 * GEMM_LINES };
-phase_work learn_product, learn_pack, learn_embed, learn_norm, learn_norm_again, learn_norm_backward,
+phase_work learn_dropout, learn_product, learn_pack, learn_embed, learn_norm, learn_norm_again, learn_norm_backward,
     learn_norm_columns, learn_column_sums, learn_lora_scale, learn_rope, learn_rope_backward, learn_attention,
     learn_attention_backward, learn_activate, learn_activate_backward, learn_loss, learn_embed_backward, learn_squares,
     learn_adamw;

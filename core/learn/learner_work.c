@@ -194,6 +194,15 @@ static size_t position_of(const learner *l, size_t token)
     return token % l->layout.hp.n_context - (size_t)l->first[token];
 }
 
+/* out = dropout of x, plus y if that is not NULL; stride is the site */
+void learn_dropout(learner *l, const phase *p, int chunk, int thread)
+{
+    (void)thread;
+    size_t n = l->layout.hp.n_embd, begin = (size_t)chunk * TOKEN_CHUNK * n, end = token_end(l, chunk) * n;
+    dropout_apply(&l->dropout, p->stride, begin, p->x + begin, p->y != NULL ? p->y + begin : NULL, p->out + begin,
+                  end - begin);
+}
+
 /* out = token's embedding w, plus the position's b if that is not NULL */
 void learn_embed(learner *l, const phase *p, int chunk, int thread)
 {

@@ -41,20 +41,20 @@ bool plan_update(planner *p)
     add_phase(p, learn_squares, p->l->n_slices);
     p->list = &p->l->update;
     add_phase(p, learn_adamw, p->l->n_slices);
+    if (p->l->muon != NULL)
+        muon_plan(p->l->muon, p);
     return !p->l->norm.failed && !p->l->update.failed;
 }
 
 aigc_status learner_use_muon(learner *l, aigc_error *err)
 {
-    planner p = {.l = l, .list = &l->update};
     aigc_status status = muon_create(l, &l->muon, err);
     if (status != AIGC_OK)
         return status;
     for (int i = 0; i < l->n_slices; i++)
         l->slices[i].muon = muon_has(l->muon, l->slices[i].tensor);
     l->memory.scratch += muon_bytes(l->muon);
-    muon_plan(l->muon, &p);
-    return l->update.failed ? aigc_fail_memory(err, "the plan of a step", sizeof(phase)) : AIGC_OK;
+    return plan_phases(l) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
 }
 
 double learner_update(learner *l, const adamw_options *o, double rate, uint64_t step)

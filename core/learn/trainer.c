@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "learn/dropout.h"
 #include "learn/initial.h"
 #include "learn/rewrite.h"
 #include "learn/trainer.h"
@@ -53,6 +54,7 @@ static aigc_status check_options(const aigc_train_options *o, aigc_error *err)
     aigc_status status;
     if ((status = check_real("the learning rate", o->rate, o->base != NULL ? 0 : 1e-12, 100, err)) != AIGC_OK ||
         (status = check_real("the last learning rate's part", o->least_rate, 0, 1.000001, err)) != AIGC_OK ||
+        (status = check_real("dropout", o->dropout, 0, 1, err)) != AIGC_OK ||
         (status = check_real("the decay", o->decay, 0, UINT32_MAX, err)) != AIGC_OK ||
         (status = check_real("beta1", o->beta1, 1e-6, 1, err)) != AIGC_OK ||
         (status = check_real("beta2", o->beta2, 1e-6, 1, err)) != AIGC_OK ||
@@ -202,6 +204,7 @@ static aigc_status open_parts(aigc_trainer *t, const char *tokenizer_path, aigc_
     gemm_precision precision = o->precision == AIGC_PRECISION_BF16 ? GEMM_BF16 : GEMM_F32;
     if ((status = o->base != NULL ? trainer_open_base(t, err) : open_fresh(t, tokenizer_path, err)) != AIGC_OK ||
         (status = learner_set_precision(t->core, precision, err)) != AIGC_OK ||
+        (o->dropout > 0 && (status = learner_use_dropout(t->core, o->dropout, err)) != AIGC_OK) ||
         (o->optimiser == AIGC_OPTIMISER_MUON && (status = learner_use_muon(t->core, err)) != AIGC_OK) ||
         (status = corpus_create(&t->text[AIGC_TEXT_TRAIN], t->tokens, err)) != AIGC_OK ||
         (status = corpus_create(&t->text[AIGC_TEXT_VALID], t->tokens, err)) != AIGC_OK)
@@ -302,6 +305,8 @@ static aigc_status check_feed(const aigc_trainer *t, aigc_train_text kind, int w
         return aigc_fail(err, AIGC_E_ARGUMENT, "text to train on can't be added once training has started");
     if (what == FEED_PREFERENCE && t->options.base == NULL)
         return aigc_fail(err, AIGC_E_ARGUMENT, "preferences need a base model to compare with");
+    if (what == FEED_PREFERENCE && t->options.dropout > 0)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "preferences are compared without dropout");
     for (int i = 0; i < 2; i++) {
         const dataset *d = &t->examples[i];
         if ((what == FEED_TEXT ? d->n_examples : t->text[i].n) > 0 ||
@@ -445,6 +450,8 @@ static aigc_status backward(aigc_trainer *t, size_t n_targets, aigc_train_progre
     double loss = 0, part;
     for (int i = 0; i < t->options.n_accumulate; i++) {
         learn_batch batch = trainer_batch(t, i);
+        uint64_t number = t->step * (uint64_t)t->options.n_accumulate + (uint64_t)i;
+        learner_set_dropout_key(t->core, dropout_key(t->options.seed, number));
         aigc_status status = learner_backward(t->core, &batch, 1.0f / (float)n_targets, &part, err);
         if (status != AIGC_OK)
             return status;

@@ -156,6 +156,22 @@ for my $type ('F16', 'BF16', 'Q8_0') {
 ($out, $err, $status) = aigc('train', '--init', "$dir/gpt2.gguf", '--steps', 2, '-o', "$dir/init2.gguf", $text);
 is($status, 0, 'from a gpt2 in Q8_0') or diag $err;
 
+# Dropout.
+my @drop = (@run, '--dropout', '0.2', '-o', "$dir/drop.gguf");
+aigc('train', @drop, '--threads', 1, '--accumulate', 2, $text);
+my $dropped = slurp("$dir/drop.gguf");
+aigc('train', @drop, '--threads', 3, '--accumulate', 2, $text);
+ok($dropped eq slurp("$dir/drop.gguf"), 'dropout is the same on three threads');
+my @long = (@drop, '--schedule', 'stable', '--decay', 0, '--warmup', 1);
+aigc('train', @long, '--steps', 20, $text);
+($out, $err, $status) = aigc('train', @long, '--steps', 40, '--resume', $text);
+is($status, 0, 'dropout goes on') or diag $err;
+$dropped = slurp("$dir/drop.gguf");
+aigc('train', @long, '--steps', 40, $text);
+ok($dropped eq slurp("$dir/drop.gguf"), 'in two sittings as in one');
+($out, $err, $status) = aigc('train', @long, '--dropout', 0, '--steps', 50, '--resume', $text);
+like($err, qr/it has dropout=0x\S+, this one none/, 'and not without it');
+
 # Texts of different weight.
 my @mix = (@shape, '--steps', 20, '-o', "$dir/mix.gguf", '--seed', 9);
 aigc('train', @mix, '--weights', '1,2', $text, $text);

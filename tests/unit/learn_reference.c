@@ -52,11 +52,22 @@ typedef struct model {
     const learn_layout *layout;
     const double *weights;
     int n, n_embd, n_heads, n_kv, head_dim, n_ff; /* n: tokens of a sequence */
+    const dropout *drop;                          /* NULL: none */
+    int sequence;
 } model;
 
 static const double *tensor(const model *m, int i)
 {
     return i == NO_TENSOR ? NULL : m->weights + m->layout->tensors[i].offset;
+}
+
+/* x[n][n_embd], some of it left out */
+static void leave_out(const model *m, int site, double *x)
+{
+    size_t n = (size_t)(m->n * m->n_embd);
+
+    for (size_t i = 0; m->drop && i < n; i++)
+        x[i] *= (double)dropout_factor(m->drop, (uint64_t)site, (uint64_t)m->sequence * n + i);
 }
 
 static double *doubles(size_t n)
@@ -145,8 +156,9 @@ static void attend(const model *m, const double *qkv, const int32_t *first, doub
     free(p);
 }
 
-static void attention_block(const model *m, const layer_tensors *l, const int32_t *first, double *x)
+static void attention_block(const model *m, int number, const int32_t *first, double *x)
 {
+    const layer_tensors *l = &m->layout->layers[number];
     int q = m->n_heads * m->head_dim, kv = m->n_kv * m->head_dim, stride = q + 2 * kv;
     double *y = doubles((size_t)(m->n * m->n_embd)), *qkv = doubles((size_t)(m->n * stride));
     double *att = doubles((size_t)(m->n * q));
@@ -164,6 +176,7 @@ static void attention_block(const model *m, const layer_tensors *l, const int32_
             rotate(m, qkv + t * stride + h * m->head_dim, t - first[t]);
     attend(m, qkv, first, att);
     linear(m, l->weight[ATTN_OUTPUT], l->bias[ATTN_OUTPUT], att, q, y, m->n_embd);
+    leave_out(m, 2 * number + 1, y);
     for (int i = 0; i < m->n * m->n_embd; i++)
         x[i] += y[i];
     free(y);
@@ -171,8 +184,9 @@ static void attention_block(const model *m, const layer_tensors *l, const int32_
     free(att);
 }
 
-static void ffn_block(const model *m, const layer_tensors *l, double *x)
+static void ffn_block(const model *m, int number, double *x)
 {
+    const layer_tensors *l = &m->layout->layers[number];
     size_t wide = (size_t)(m->n * m->n_ff);
     double *y = doubles((size_t)(m->n * m->n_embd)), *h = doubles(wide), *up = doubles(wide);
 
@@ -189,6 +203,7 @@ static void ffn_block(const model *m, const layer_tensors *l, double *x)
             h[i] = 0.5 * u * (1 + tanh(sqrt(2 / M_PI) * (u + 0.044715 * u * u * u)));
     }
     linear(m, l->weight[FFN_DOWN], l->bias[FFN_DOWN], h, m->n_ff, y, m->n_embd);
+    leave_out(m, 2 * number + 2, y);
     for (int i = 0; i < m->n * m->n_embd; i++)
         x[i] += y[i];
     free(y);
@@ -209,9 +224,10 @@ static double sequence_loss(const model *m, const int32_t *ids, const int32_t *t
             if (layout->position_embd != NO_TENSOR)
                 x[t * n + i] += tensor(m, layout->position_embd)[(t - first[t]) * n + i];
         }
-    for (uint32_t i = 0; i < layout->hp.n_layers; i++) {
-        attention_block(m, &layout->layers[i], first, x);
-        ffn_block(m, &layout->layers[i], x);
+    leave_out(m, 0, x);
+    for (int i = 0; i < (int)layout->hp.n_layers; i++) {
+        attention_block(m, i, first, x);
+        ffn_block(m, i, x);
     }
     norm(m, layout->output_norm, layout->output_norm_bias, x, y);
     linear(m, layout->output, NO_TENSOR, y, n, logits, n_vocab);
@@ -231,6 +247,12 @@ static double sequence_loss(const model *m, const int32_t *ids, const int32_t *t
 
 double reference_loss(const learn_layout *layout, const double *weights, const learn_batch *batch, int n_sequences)
 {
+    return reference_loss_dropped(layout, weights, batch, n_sequences, NULL);
+}
+
+double reference_loss_dropped(const learn_layout *layout, const double *weights, const learn_batch *batch,
+                              int n_sequences, const dropout *drop)
+{
     const hyperparameters *hp = &layout->hp;
     model m = {layout,
                weights,
@@ -239,10 +261,14 @@ double reference_loss(const learn_layout *layout, const double *weights, const l
                (int)hp->n_heads,
                (int)hp->n_kv_heads,
                (int)hp->head_dim,
-               (int)hp->n_ff};
+               (int)hp->n_ff,
+               drop,
+               0};
     double loss = 0;
 
-    for (int s = 0; s < n_sequences; s++)
+    for (int s = 0; s < n_sequences; s++) {
+        m.sequence = s;
         loss += sequence_loss(&m, batch->ids + s * m.n, batch->targets + s * m.n, batch->first + s * m.n);
+    }
     return loss;
 }

@@ -5,10 +5,15 @@
 #ifndef AIGC_TESTS_LEARN_REFERENCE_H
 #define AIGC_TESTS_LEARN_REFERENCE_H
 
+#include "learn/dropout.h"
 #include "learn/learner.h"
 
 /* Sum of the losses of the batch's targets. */
 double reference_loss(const learn_layout *layout, const double *weights, const learn_batch *batch, int n_sequences);
+
+/* The same with dropout after the embeddings, attention's output matrix and ffn_down: sites 0, 2 i + 1 and 2 i + 2. */
+double reference_loss_dropped(const learn_layout *layout, const double *weights, const learn_batch *batch,
+                              int n_sequences, const dropout *drop);
 
 /* Weights, tokens and borders of documents for tests, by a formula that tests/reference/make_learn_golden.py has too:
  * formula_unit(i) is in [-1, 1). */

@@ -79,8 +79,8 @@ static double backward(learner *l, const learn_batch *b, float scale)
 }
 
 /* The slope of the reference loss along a direction that has `n` entries from `offset` on. */
-static double slope(const learn_layout *layout, double *w, const learn_batch *b, size_t offset, size_t n,
-                    const double *direction)
+static double slope(const learn_layout *layout, double *w, const learn_batch *b, const dropout *drop, size_t offset,
+                    size_t n, const double *direction)
 {
     const double h = 1e-4;
     double loss[4];
@@ -90,7 +90,7 @@ static double slope(const learn_layout *layout, double *w, const learn_batch *b,
 
         for (size_t j = 0; j < n; j++)
             w[offset + j] += step * direction[j];
-        loss[i] = reference_loss(layout, w, b, N_SEQUENCES);
+        loss[i] = reference_loss_dropped(layout, w, b, N_SEQUENCES, drop);
         for (size_t j = 0; j < n; j++)
             w[offset + j] -= step * direction[j];
     }
@@ -109,7 +109,7 @@ static void check_near(const char *what, const char *name, double got, double ex
 
 /* Some entries alone, and a random direction through all: no entry can be wrong without turning that slope. */
 static void check_tensor(const learn_layout *layout, const learn_tensor *t, const float *g, double *w,
-                         const learn_batch *b, double scale, double *worst)
+                         const learn_batch *b, const dropout *drop, double scale, double *worst)
 {
     size_t n = t->k * t->rows;
     double *direction = calloc(n, sizeof *direction), along = 0, square = 0;
@@ -121,19 +121,21 @@ static void check_tensor(const learn_layout *layout, const learn_tensor *t, cons
         square += (double)g[t->offset + j] * (double)g[t->offset + j];
     }
     assert_true(square > 0); /* every tensor has a part in the loss */
-    check_near("slope", t->name, along, scale * slope(layout, w, b, t->offset, n, direction), sqrt(square), worst);
+    check_near("slope", t->name, along, scale * slope(layout, w, b, drop, t->offset, n, direction), sqrt(square),
+               worst);
     for (int i = 0; i < ENTRIES; i++) {
         size_t j = (size_t)((formula_unit((uint64_t)i * 7919 + t->offset) + 1) / 2 * (double)n);
         double one = 1;
 
-        check_near("gradient", t->name, (double)g[t->offset + j], scale * slope(layout, w, b, t->offset + j, 1, &one),
-                   sqrt(square / (double)n), worst);
+        check_near("gradient", t->name, (double)g[t->offset + j],
+                   scale * slope(layout, w, b, drop, t->offset + j, 1, &one), sqrt(square / (double)n), worst);
     }
     free(direction);
 }
 
-static void check_gradients(const learn_shape *shape)
+static void check_gradients(const learn_shape *shape, double p)
 {
+    dropout drop = dropout_of(p), *used = p > 0 ? &drop : NULL;
     learner *l = make_learner(shape, 2);
     const learn_layout *layout = learner_layout(l);
     batch_memory memory;
@@ -146,12 +148,24 @@ static void check_gradients(const learn_shape *shape)
     for (size_t i = 0; i < layout->n_floats; i++)
         w[i] = (double)learner_weights(l)[i];
     expected = reference_loss(layout, w, &b, N_SEQUENCES);
+    drop.key = dropout_key(5, 7);
+    if (p > 0) {
+        assert_int_equal(learner_use_dropout(l, p, &err), AIGC_OK);
+        learner_set_dropout_key(l, drop.key);
+    }
     assert_int_equal(learner_loss(l, &b, &forward_loss, &err), AIGC_OK);
-    assert_true(fabs(forward_loss - expected) < 1e-6 * expected);
+    assert_true(fabs(forward_loss - expected) < 1e-6 * expected); /* nothing is left out here */
+    if (p > 0) {
+        double whole = expected;
+
+        expected = reference_loss_dropped(layout, w, &b, N_SEQUENCES, used);
+        assert_true(fabs(expected - whole) > 1e-3 * whole);
+    }
     assert_true(fabs(backward(l, &b, (float)scale) - expected) < 1e-6 * expected);
     for (int i = 0; i < layout->n_tensors; i++)
-        check_tensor(layout, &layout->tensors[i], learner_gradients(l), w, &b, scale, &worst);
-    print_message("# %s: largest relative difference %.2g over %d tensors\n", shape->arch, worst, layout->n_tensors);
+        check_tensor(layout, &layout->tensors[i], learner_gradients(l), w, &b, used, scale, &worst);
+    print_message("# %s%s: largest relative difference %.2g over %d tensors\n", shape->arch,
+                  p > 0 ? " with dropout" : "", worst, layout->n_tensors);
     free(w);
     learner_destroy(l);
 }
@@ -159,19 +173,60 @@ static void check_gradients(const learn_shape *shape)
 static void test_llama(void **state)
 {
     (void)state;
-    check_gradients(&llama);
+    check_gradients(&llama, 0);
 }
 
 static void test_qwen2(void **state)
 {
     (void)state;
-    check_gradients(&qwen2);
+    check_gradients(&qwen2, 0);
 }
 
 static void test_gpt2(void **state)
 {
     (void)state;
-    check_gradients(&gpt2);
+    check_gradients(&gpt2, 0);
+}
+
+static void test_dropout(void **state)
+{
+    (void)state;
+    check_gradients(&llama, 0.25);
+    check_gradients(&gpt2, 0.1);
+}
+
+/* How much is left out, that its mean stays, and that keys, sites and elements differ. */
+static void test_masks(void **state)
+{
+    enum { N = 100000 };
+    dropout d = dropout_of(0.3);
+    float x[100], y[100], whole[100];
+    int out = 0, same_key = 0, same_site = 0;
+
+    (void)state;
+    d.key = dropout_key(1, 2);
+    dropout other = d;
+    other.key = dropout_key(1, 3);
+    for (uint64_t i = 0; i < N; i++) {
+        bool dropped = dropout_factor(&d, 4, i) == 0;
+
+        out += dropped;
+        same_key += dropped == (dropout_factor(&other, 4, i) == 0);
+        same_site += dropped == (dropout_factor(&d, 5, i) == 0);
+    }
+    assert_in_range(out, 29400, 30600);      /* four deviations: 580 */
+    assert_in_range(same_key, 57400, 58600); /* 0.3^2 + 0.7^2 */
+    assert_in_range(same_site, 57400, 58600);
+    assert_true(fabs((double)d.scale * 0.7 - 1) < 1e-4);
+    for (int i = 0; i < 100; i++)
+        x[i] = (float)(i + 1);
+    dropout_apply(&d, 4, 17, x, NULL, whole, 100); /* cut anywhere, the same */
+    for (uint64_t i = 0; i < 100; i++) {
+        assert_true(whole[i] == x[i] * dropout_factor(&d, 4, 17 + i));
+        dropout_apply(&d, 4, 17 + i, &x[i], x, &y[i], 1);
+        assert_true(y[i] == x[0] + whole[i]);
+    }
+    assert_true(dropout_of(0).threshold == 0 && dropout_of(0).scale == 1);
 }
 
 /* Two batches add up, and the bits are the same on any number of threads, after updates too. */
@@ -183,9 +238,12 @@ static void test_threads(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         learner *one = make_learner(shapes[i], 1), *three = make_learner(shapes[i], 3);
+        aigc_error err;
         size_t bytes = learner_layout(one)->n_floats * sizeof(float);
         batch_memory memory;
 
+        if (learner_use_dropout(one, 0.2, &err) != AIGC_OK || learner_use_dropout(three, 0.2, &err) != AIGC_OK)
+            fail_msg("%s", err.message);
         for (int step = 1; step <= 3; step++) {
             for (int half = 0; half < 2; half++) {
                 learn_batch b = make_batch(shapes[i], step * 2 + half, &memory);
@@ -275,8 +333,9 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_llama),   cmocka_unit_test(test_qwen2),   cmocka_unit_test(test_gpt2),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_borders), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_llama),   cmocka_unit_test(test_qwen2),    cmocka_unit_test(test_gpt2),
+        cmocka_unit_test(test_dropout), cmocka_unit_test(test_masks),    cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_borders), cmocka_unit_test(test_refusals),
     };
 
     return cmocka_run_group_tests_name("learn_gradients", tests, NULL, NULL);
