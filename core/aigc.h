@@ -252,9 +252,11 @@ typedef struct aigc_request_options {
     int n;                   /* alternatives, 1 to n_sequences */
     const char *const *stop; /* [n_stop] non-empty NUL-terminated strings that end the text; not part of it. Copied. */
     size_t n_stop;
-    int top_logprobs;     /* 0 to 20: keep the most probable tokens beside each chosen one */
-    bool prompt_logprobs; /* keep the log-probability of every prompt token but the first (scoring) */
-    bool ignore_eos;      /* do not stop at the end-of-text token (benchmarks) */
+    int top_logprobs;            /* 0 to 20: keep the most probable tokens beside each chosen one */
+    bool prompt_logprobs;        /* keep the log-probability of every prompt token but the first (scoring) */
+    size_t prompt_logprobs_from; /* with it: not those of the tokens before this one, which need not be computed if
+                                  * the prefix cache has them; 0: of all */
+    bool ignore_eos;             /* do not stop at the end-of-text token (benchmarks) */
     aigc_sampling sampling;
     const aigc_personal *personal; /* mixed into the model's probabilities before anything else; NULL: none. Made for
                                     * the engine's model; must outlive the request; may change between steps. */

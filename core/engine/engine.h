@@ -39,6 +39,7 @@ struct aigc_request {
     struct aigc_request *next; /* in the engine's list, oldest first */
     int n_prompt, n_alternatives, max_tokens, top_logprobs;
     bool score_prompt, ignore_eos;
+    int score_from; /* prompt tokens before this one are not scored */
     const aigc_personal *personal; /* NULL: none */
     bool admitted;
     bool forked;        /* the other alternatives have the prompt too */

@@ -93,7 +93,8 @@ static void work_row(void *context, int chunk, int thread)
     logit_row *row = &phase->rows[chunk];
     aigc_request *r = row->request;
     if (r->score_prompt && row->index + 1 < r->n_prompt) {
-        score_token(e, row);
+        if (row->index + 1 >= r->score_from)
+            score_token(e, row);
     } else if (is_prompt_end(row)) {
         choose_first_tokens(e, row, thread);
     } else if (row->index == row->alternative->seq.n_tokens - 1) {

@@ -181,6 +181,7 @@ aigc_status aigc_submit(aigc_engine *e, const aigc_request_options *o, aigc_requ
         .max_tokens = o->max_tokens,
         .top_logprobs = o->top_logprobs,
         .score_prompt = o->prompt_logprobs,
+        .score_from = o->prompt_logprobs_from < n_tokens ? (int)o->prompt_logprobs_from : (int)n_tokens,
         .ignore_eos = o->ignore_eos,
         .personal = o->personal,
     };

@@ -72,14 +72,21 @@ static void adopt_partial(aigc_engine *e, sequence *s, int partial, int n)
     block_release(e->blocks, partial);
 }
 
-/* Gives the first alternative what the cache has of its prompt. At least one token is left to compute: its logits are
- * needed. Scoring needs them all. */
+/* How many of the prompt's tokens need not be computed if their keys and values are at hand. The last one's logits are
+ * needed, and with scoring those of each token before one that is scored. */
+static int most_known(const aigc_request *r)
+{
+    int last = r->score_prompt && r->score_from < r->n_prompt ? r->score_from : r->n_prompt;
+    return last > 0 ? last - 1 : 0;
+}
+
+/* Gives the first alternative what the cache has of its prompt. */
 static bool admit(aigc_engine *e, aigc_request *r)
 {
     sequence *s = &r->alternatives[0].seq;
     int partial = NO_BLOCK, n_partial = 0, n_shared = 0;
-    if (e->options.prefix_cache && !r->score_prompt)
-        n_shared = blocks_match(e->blocks, s->tokens, r->n_prompt - 1, s->blocks, &partial, &n_partial);
+    if (e->options.prefix_cache && most_known(r) > 0)
+        n_shared = blocks_match(e->blocks, s->tokens, most_known(r), s->blocks, &partial, &n_partial);
     for (int i = 0; i < n_shared; i++)
         block_share(e->blocks, s->blocks[i]);
     if (!blocks_promise(e->blocks, worst_case(r) - n_shared)) {

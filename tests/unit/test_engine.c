@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "aigc.h"
 #include "../models/synthetic.h"
+#include "aigc.h"
 
 enum { N_NEW = 24, MAX_TEXT = 16384 };
 
@@ -364,6 +364,21 @@ static void scores_equal_generation(void **state)
     assert_true(tokens[0].logprob == 0.0f);
     for (size_t t = 0; t < r.n_ids[0]; t++)
         assert_true(tokens[n_prompt + t].logprob == r.logprobs[0][t]);
+    aigc_request_free(request);
+
+    /* The same of the last tokens alone, and what comes before them is not computed again. */
+    score.prompt_logprobs_from = score.n_tokens - 2;
+    request = submit(engine, &score);
+    while (!aigc_request_done(request))
+        assert_int_equal(aigc_step(engine, NULL), AIGC_OK);
+    assert_int_equal(aigc_request_prompt(request, &tokens), score.n_tokens);
+    for (size_t t = 0; t < score.n_tokens; t++) {
+        bool scored = t >= score.prompt_logprobs_from;
+        assert_true(tokens[t].logprob == (scored ? r.logprobs[0][t - n_prompt] : 0.0f));
+    }
+    aigc_request_info info;
+    aigc_request_describe(request, &info);
+    assert_int_equal(info.n_prompt_hit, score.n_tokens - 3);
     aigc_request_free(request);
     aigc_engine_close(engine);
     aigc_model_close(model);
