@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "infill.h"
+
 enum { TEXT_BUFFER_FIRST = 256, MARK_BUFFER_FIRST = 64 };
 
 bool text_buffer_append(text_buffer *b, const char *text, size_t len)
@@ -75,6 +77,8 @@ job *job_new(void)
 
 bool job_prepare(job *j)
 {
+    if (j->spec.suffix && j->spec.weigh > 0)
+        j->spec.options.n = j->spec.weigh;
     j->n = j->spec.options.n;
     j->alternatives = calloc((size_t)j->n, sizeof *j->alternatives);
     j->rank = calloc((size_t)j->n, sizeof *j->rank);
@@ -102,6 +106,7 @@ void job_free(job *j)
         free(j->spec.stop[i]);
     free(j->spec.stop);
     free(j->spec.prompt);
+    free(j->spec.suffix);
     free(j->spec.tokens);
     free(j->spec.bias);
     free(j->alternatives);
@@ -110,10 +115,10 @@ void job_free(job *j)
     free(j);
 }
 
-static aigc_status out_of_memory(aigc_error *err, const char *what)
+aigc_status job_out_of_memory(job *j, const char *what)
 {
-    err->code = AIGC_E_MEMORY;
-    snprintf(err->message, sizeof err->message, "out of memory: no room for %s", what);
+    j->error.code = AIGC_E_MEMORY;
+    snprintf(j->error.message, sizeof j->error.message, "out of memory: no room for %s", what);
     return AIGC_E_MEMORY;
 }
 
@@ -159,7 +164,7 @@ static aigc_status fit_prompt(job *j, aigc_model *model, aigc_engine *engine)
         }
         aigc_free(tokens);
         if (n && !j->spec.tokens)
-            return out_of_memory(&j->error, "the prompt's tokens");
+            return job_out_of_memory(j, "the prompt's tokens");
         o->tokens = j->spec.tokens; /* NULL for an empty prompt, which the engine begins with BOS */
         o->n_tokens = n;
     }
@@ -177,7 +182,7 @@ static aigc_status take_pieces(job *j, job_sink sink, void *context, bool *stopp
     while (!*stopped && aigc_request_take(j->request, &piece)) {
         job_alternative *a = &j->alternatives[piece.alternative];
         if (!text_buffer_append(&a->text, piece.text, piece.text_len))
-            return out_of_memory(&j->error, "the generated text");
+            return job_out_of_memory(j, "the generated text");
         if (piece.finish != AIGC_RUNNING)
             a->finish = piece.finish;
         if (piece.text_len && !sink(context, &piece))
@@ -217,14 +222,14 @@ static aigc_status keep_outcome(job *j)
     for (int i = 0; i < j->n; i++) {
         j->alternatives[i].logprob = aigc_request_logprob(j->request, i);
         if (j->spec.logprobs && !keep_tokens(j, i))
-            return out_of_memory(&j->error, "the tokens' log-probabilities");
+            return job_out_of_memory(j, "the tokens' log-probabilities");
     }
     if (j->spec.options.prompt_logprobs) {
         const aigc_token *tokens;
         size_t n = aigc_request_prompt(j->request, &tokens);
         j->prompt = calloc(n + 1, sizeof *j->prompt);
         if (!j->prompt)
-            return out_of_memory(&j->error, "the prompt's log-probabilities");
+            return job_out_of_memory(j, "the prompt's log-probabilities");
         if (n)
             memcpy(j->prompt, tokens, n * sizeof *tokens);
         j->n_prompt = n;
@@ -246,18 +251,47 @@ static aigc_status run_steps(job *j, aigc_engine *engine, const volatile sig_ato
     return status == AIGC_OK ? take_pieces(j, sink, context, &stopped) : status;
 }
 
+/* Text that is only weighed later is nobody's yet. */
+static bool keep_quiet(void *context, const aigc_piece *piece)
+{
+    (void)context;
+    (void)piece;
+    return true;
+}
+
+/* Chooses how a job with a suffix is run. */
+static aigc_status prepare_infill(job *j, aigc_model *model, aigc_engine *engine)
+{
+    bool made = false;
+    aigc_status status = j->spec.tokens ? AIGC_OK : infill_with_tokens(j, model, engine, &made);
+    if (made) {
+        j->infill = INFILL_TOKENS;
+        j->spec.options.n = j->n = j->spec.weigh > 0 ? 1 : j->n;
+    } else if (status == AIGC_OK && j->spec.weigh > 0 && j->spec.prompt) {
+        j->infill = INFILL_WEIGHED;
+        infill_prepare_weighing(j);
+    }
+    return status;
+}
+
 aigc_status job_run(job *j, aigc_model *model, aigc_engine *engine, const volatile sig_atomic_t *interrupt,
                     job_sink sink, void *context)
 {
-    aigc_status status = j->spec.fit ? fit_prompt(j, model, engine) : AIGC_OK;
+    aigc_status status = j->spec.suffix ? prepare_infill(j, model, engine) : AIGC_OK;
+    if (status == AIGC_OK && j->spec.fit)
+        status = fit_prompt(j, model, engine);
     if (status == AIGC_OK)
         status = aigc_submit(engine, &j->spec.options, &j->request, &j->error);
     if (status == AIGC_OK)
-        status = run_steps(j, engine, interrupt, sink, context);
+        status = run_steps(j, engine, interrupt, j->infill == INFILL_WEIGHED ? keep_quiet : sink, context);
     if (status == AIGC_OK)
         status = keep_outcome(j);
+    else if (j->request)
+        aigc_request_describe(j->request, &j->info); /* what was computed of a request that was cut short */
     aigc_request_free(j->request);
     j->request = NULL;
+    if (status == AIGC_OK && j->infill == INFILL_WEIGHED)
+        status = infill_weigh(j, model, engine, interrupt);
     j->status = status;
     return status;
 }

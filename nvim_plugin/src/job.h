@@ -35,7 +35,10 @@ typedef struct job_spec {
     int32_t *tokens;
     char **stop; /* [options.n_stop] */
     aigc_logit_bias *bias;
-    bool fit;      /* drop the oldest tokens of a prompt that leaves no room for max_tokens */
+    bool fit;     /* drop the oldest tokens of a prompt that leaves no room for max_tokens */
+    char *suffix; /* text that follows, or NULL */
+    size_t suffix_len;
+    int weigh;     /* alternatives to choose from by the suffix if the model has no tokens for it; 0: don't */
     bool logprobs; /* the caller wants tokens with their log-probabilities */
 } job_spec;
 
@@ -54,6 +57,9 @@ typedef struct job_alternative {
     aigc_token *top; /* [n_tokens][options.top_logprobs], rows filled up with id -1 */
 } job_alternative;
 
+/* How the text between prompt and suffix came to be (infill.h). */
+typedef enum job_infill { INFILL_NONE, INFILL_TOKENS, INFILL_WEIGHED } job_infill;
+
 typedef enum job_state { JOB_WAITING, JOB_RUNNING, JOB_FINISHED } job_state;
 
 typedef struct job {
@@ -65,6 +71,7 @@ typedef struct job {
     int *rank;                     /* [n]: alternatives, most probable first */
     aigc_request *request;         /* while it runs */
     aigc_request_info info;
+    job_infill infill;
     int n_dropped;      /* prompt tokens that were left out to make the prompt fit */
     aigc_token *prompt; /* [n_prompt], kept for prompt_logprobs */
     size_t n_prompt;
@@ -83,6 +90,9 @@ bool job_prepare(job *j);
 
 /* Adds a piece to an alternative's `fresh`, with a mark. The request must be live. False when memory is out. */
 bool job_add_fresh(job *j, const aigc_piece *piece);
+
+/* Notes in j->error that there is no room for something. Returns AIGC_E_MEMORY. */
+aigc_status job_out_of_memory(job *j, const char *what);
 
 /* Frees the job and a request that is still in the engine. NULL is allowed. */
 void job_free(job *j);

@@ -167,6 +167,14 @@ static void read_prompt(lua_State *L, int index, const option *o, void *target)
     options_read_prompt(L, index, target);
 }
 
+static void read_suffix(lua_State *L, int index, const option *o, void *target)
+{
+    job *j = target;
+    if (lua_type(L, index) != LUA_TSTRING)
+        refuse(L, index, o->name, "a string");
+    j->spec.suffix = copy_string(L, index, &j->spec.suffix_len);
+}
+
 int32_t *options_read_tokens(lua_State *L, int index, const char *what, size_t *n)
 {
     index = compat_absindex(L, index);
@@ -294,6 +302,8 @@ static const option open_options[] = {
 static const option request_options[] = {
     {.name = "prompt", .read = read_prompt},
     {.name = "tokens", .read = read_tokens},
+    {.name = "suffix", .read = read_suffix},
+    {"weigh", read_int, IN(job, spec.weigh), RANGE(0, 16)},
     {"add_special", read_flag, REQUEST(text_flags), .flag = AIGC_TEXT_ADD_SPECIAL},
     {"parse_special", read_flag, REQUEST(text_flags), .flag = AIGC_TEXT_PARSE_SPECIAL},
     {"fit", read_bool, IN(job, spec.fit)},

@@ -172,6 +172,8 @@ void push_outcome(lua_State *L, const job *j)
 {
     lua_createtable(L, 0, 12);
     set_string(L, "finish", j->cancelled ? "cancelled" : finish_name(j->alternatives[j->rank[0]].finish));
+    if (j->infill != INFILL_NONE)
+        set_string(L, "infill", j->infill == INFILL_TOKENS ? "tokens" : "weighed");
     set_integer(L, "n_prompt", (uint64_t)j->info.n_prompt);
     set_integer(L, "n_prompt_hit", (uint64_t)j->info.n_prompt_hit);
     set_integer(L, "n_dropped", (uint64_t)j->n_dropped);

@@ -26,6 +26,7 @@ local stop = require('aigc.stop')
 ---@field threshold? number
 ---@field cached boolean
 ---@field prompt? aigc.Prompt
+---@field joiner? string what separates the suggestion from the text behind the cursor
 ---@field private stop aigc.Stop
 ---@field private left_out string
 ---@field private n_tokens integer
@@ -218,7 +219,7 @@ function Generation:adopt(alternatives)
     local text = self:suggested(other:clean(alternative.text), true)
     if text ~= '' and not seen[text] then
       seen[text] = true
-      self.list[#self.list + 1] = text
+      self.list[#self.list + 1] = text .. (self.joiner or '')
     end
   end
 end
@@ -241,7 +242,7 @@ function Generation:on_event(event)
       self:settle()
     end
   elseif event.kind == 'done' then
-    if event.infill == 'rescored' then
+    if event.infill == 'weighed' then
       self.list = {}
       self:adopt(event.alternatives)
       self.text = self.list[1] or ''
@@ -347,8 +348,13 @@ function M.start(place, config, options, on_change)
   hooks.run('prompt', p)
   local request = request_options(config, p)
   if p.suffix:find('%S') then
-    request.suffix = p.suffix
-    request.rescore = place.after:find('[%w\128-\255]') ~= nil and config.alternatives or nil
+    request.suffix = wrap and prose.join(p.suffix, wrap) or p.suffix
+    if place.after:find('[%w\128-\255]') then
+      request.weigh = math.max(2, config.alternatives)
+      -- The space before the cursor was left out; what is inserted behind it needs another one.
+      generation.joiner = p.left_out ~= '' and place.after:find('^%S') and ' ' or nil
+      request.suffix = (generation.joiner or '') .. request.suffix
+    end
   end
   hooks.run('request', request, p)
   local id, message = client.request(config, request, function(event)
