@@ -175,6 +175,8 @@ static const option_spec specs[] = {
      "how a chat is put to it: Jinja, or a file with that (then TEXT has no '{')"},
     {"name", 0, KIND_TEXT, WITH_STEPS | FOR_MERGE, AT(name), 0, 0, "TEXT", "the model's name [that of the file]"},
     {"log", 0, KIND_TEXT, WITH_STEPS, AT(log), 0, 0, "FILE", "append a line of CSV for each step"},
+    {"plot", 0, KIND_TEXT, WITH_STEPS, AT(plot), 0, 0, "FILE",
+     "draw the loss as an SVG picture at each checkpoint; with --log, of all sittings"},
     {"checkpoint", 0, KIND_TEXT, WITH_STEPS, AT(checkpoint), 0, 0, "FILE",
      "where the run's state is kept [the output's name and .checkpoint]"},
     {"save-every", 0, KIND_INT, WITH_STEPS, AT(save_every), 1, 2147483647, "N", "steps between checkpoints [200]"},

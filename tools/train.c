@@ -149,8 +149,8 @@ const command command_train = {
     .summary = "train a model on text",
     .synopsis = "(-t TOKENIZER | --init MODEL) -o MODEL (--steps N | --minutes M) [options] TEXT...",
     .details =
-        "Trains a model on text files (UTF-8; documents end with a line <|endoftext|>; --weights mixes them) and "
-        "writes it as a GGUF file.\n"
+        "Trains a model on text files (UTF-8; documents end with a line <|endoftext|>; --weights mixes them)\n"
+        "and writes it as a GGUF file.\n"
         "The vocabulary is that of TOKENIZER, a file that `aigc train-tokenizer` wrote or any model with one; with\n"
         "--init, vocabulary, shape and first weights are those of a model (of any type that aigc runs).\n"
         "\n"

@@ -111,6 +111,15 @@ static int begin_run(training *tr)
     return EXIT_OK;
 }
 
+/* The curve goes on where the log, if there is one, has the steps before. */
+static int begin_curve(training *tr)
+{
+    if (tr->s->plot == NULL)
+        return EXIT_OK;
+    tr->curve.title = training_name(tr->s);
+    return tr->s->log != NULL ? plot_read_log(&tr->curve, tr->s->log, tr->first) : EXIT_OK;
+}
+
 static int open_log(training *tr)
 {
     if (tr->s->log == NULL)
@@ -157,12 +166,24 @@ static int write_log(const training *tr, const aigc_train_progress *p, bool eval
     return EXIT_OK;
 }
 
+static int add_to_curve(training *tr, const aigc_train_progress *p, bool evaluated)
+{
+    bool preferences = tr->valid.n_preferences > 0;
+    if (tr->s->plot == NULL)
+        return EXIT_OK;
+    tr->curve.valid_name = preferences ? "held-out loss" : "held-out bits per byte";
+    double valid = preferences ? tr->valid.loss : tr->valid.bits_per_byte;
+    return plot_add(&tr->curve, (plot_point){p->step, p->loss, evaluated ? valid : NAN})
+               ? EXIT_OK
+               : complain("out of memory: the points of a plot");
+}
+
 static int save(const training *tr)
 {
     aigc_error err;
     if (aigc_trainer_save(tr->trainer, tr->checkpoint, &err) != AIGC_OK)
         return complain("%s", err.message);
-    return EXIT_OK;
+    return tr->s->plot != NULL ? plot_write(&tr->curve, tr->s->plot) : EXIT_OK;
 }
 
 /* What belongs after a step: evaluation, log, progress, checkpoint. */
@@ -176,6 +197,8 @@ static int after_step(training *tr, const aigc_train_progress *p)
         return complain("%s", err.message);
     tr->evaluated |= evaluate;
     int status = write_log(tr, p, evaluate);
+    if (status == EXIT_OK)
+        status = add_to_curve(tr, p, evaluate);
     show_progress(tr, p);
     if (status == EXIT_OK && (last || interrupted || p->step % (uint64_t)s->save_every == 0))
         status = save(tr);
@@ -227,7 +250,9 @@ int training_run(training *tr)
     if (status != EXIT_OK)
         return status;
     print_run(tr);
-    status = open_log(tr);
+    status = begin_curve(tr);
+    if (status == EXIT_OK)
+        status = open_log(tr);
     return status == EXIT_OK ? run_steps(tr) : status;
 }
 
@@ -258,6 +283,7 @@ void training_close(training *tr)
 {
     if (tr->log != NULL)
         fclose(tr->log);
+    plot_free(&tr->curve);
     aigc_trainer_destroy(tr->trainer);
     free(tr->checkpoint);
 }

@@ -3,12 +3,14 @@
 #define AIGC_TOOLS_TRAINING_H
 
 #include "options.h"
+#include "plot.h"
 
 typedef struct training {
     settings *s;
     aigc_trainer *trainer;
     char *checkpoint; /* path */
     FILE *log;        /* NULL: none */
+    plot curve;       /* of the run, if it is to be drawn */
     double began;     /* when the steps of this process began */
     uint64_t first;   /* the step before them */
     uint64_t step_tokens;

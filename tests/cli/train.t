@@ -156,6 +156,30 @@ for my $type ('F16', 'BF16', 'Q8_0') {
 ($out, $err, $status) = aigc('train', '--init', "$dir/gpt2.gguf", '--steps', 2, '-o', "$dir/init2.gguf", $text);
 is($status, 0, 'from a gpt2 in Q8_0') or diag $err;
 
+# The picture of the loss. That of a run in two sittings, from its log, has the same steps as that of one.
+my @drawn = (@shape, '--lr', '0.01', '--schedule', 'stable', '--warmup', 2, '--valid', "$dir/valid.txt", '--valid-every', 10);
+my %draw = map { $_ => ["--log", "$dir/$_.csv", '--plot', "$dir/$_.svg", '-o', "$dir/$_.gguf"] } 'one', 'two';
+aigc('train', @drawn, @{ $draw{one} }, '--steps', 40, $text);
+($out, $err, $status) = aigc('train', @drawn, '--decay', 0, @{ $draw{two} }, '--steps', 20, $text);
+is($status, 0, '--plot') or diag $err;
+open my $late, '>>', "$dir/two.csv" or die;
+print $late "21,99.5,1,1,1,\n22,99.5,1,1,1,99\n";    # what a run that was killed after its checkpoint leaves
+close $late;
+aigc('train', @drawn, @{ $draw{two} }, '--steps', 40, '--decay', 8, '--resume', $text);
+my %svg = map { $_ => slurp("$dir/$_.svg") } 'one', 'two';
+for my $sittings ('one', 'two') {
+    my $picture = $svg{$sittings};
+    my ($losses) = $picture =~ /class='loss' points='([^']*)'/;
+    my ($valids) = $picture =~ /class='valid' points='([^']*)'/;
+    is(scalar split(' ', $losses), 40, "$sittings: 40 points of the loss");
+    is(scalar split(' ', $valids), 4,  'and 4 of what was held out');
+    my ($bits) = $picture =~ /held-out bits per byte: ([\d.]+)</;
+    my ($row) = grep { /^40,/ } split /\n/, slurp("$dir/$sittings.csv");
+    cmp_ok(abs($bits - (split /,/, $row)[5]), '<', 1e-4, 'the last of which is written beside it');
+    unlike($picture, qr/NaN|nan|inf|99\.5/, 'all numbers are');
+}
+is_deeply([$svg{one} =~ /([\d.]+),[\d.]+ /g], [$svg{two} =~ /([\d.]+),[\d.]+ /g], 'at the same places');
+
 # Dropout.
 my @drop = (@run, '--dropout', '0.2', '-o', "$dir/drop.gguf");
 aigc('train', @drop, '--threads', 1, '--accumulate', 2, $text);
