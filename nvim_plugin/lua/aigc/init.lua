@@ -105,6 +105,14 @@ function M.request(callback)
   return require('aigc.source').request(callback)
 end
 
+--- For 'completefunc' or 'omnifunc': v:lua.require'aigc'.completefunc
+---@param findstart integer
+---@return integer|table
+function M.completefunc(findstart)
+  require('aigc.events')
+  return require('aigc.completefunc').complete(findstart)
+end
+
 --- Gives back the model's memory and ends its thread. The next completion starts them again.
 function M.stop()
   if package.loaded['aigc.client'] then

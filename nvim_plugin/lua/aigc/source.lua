@@ -5,6 +5,8 @@ local M = {}
 local generation = require('aigc.generation')
 local place = require('aigc.place')
 
+local LABEL_CHARS = 60
+
 --- Asks for the text at the cursor. The callback is called once, on the main loop.
 ---@param callback fun(texts: string[], place?: aigc.Position)
 ---@return fun() cancel
@@ -36,16 +38,57 @@ function M.request(callback)
   end
   finish(g)
   return function()
-    done = true
-    g:cancel()
+    if not done then
+      done = true
+      g:cancel()
+    end
   end
 end
 
---- The word at the cursor, and where it begins: what menus replace.
+--- The word that ends at the cursor: menus compare it with what they offer, and replace it.
 ---@param here aigc.Position
 ---@return string
 function M.keyword(here)
   return here.before:match('[%w_\128-\255]*$')
+end
+
+local function label_of(text)
+  local line = vim.trim(text):match('^[^\n]*')
+  if vim.fn.strchars(line) > LABEL_CHARS then
+    line = vim.fn.strcharpart(line, 0, LABEL_CHARS - 1) .. '…'
+  end
+  return line
+end
+
+--- Columns of the language server protocol count UTF-16 units.
+local function character(here, bytes)
+  return select(2, vim.str_utfindex(here.before, bytes))
+end
+
+--- Texts as the language server protocol's completion items.
+---@param texts string[]
+---@param here aigc.Position
+---@return table[]
+function M.items(texts, here)
+  local keyword = M.keyword(here)
+  local range = {
+    start = { line = here.row, character = character(here, #here.before - #keyword) },
+    ['end'] = { line = here.row, character = character(here, #here.before) },
+  }
+  local items = {}
+  for i, text in ipairs(texts) do
+    items[i] = {
+      label = label_of(keyword .. text),
+      kind = 1, -- Text
+      filterText = keyword .. text,
+      sortText = ('%02d'):format(i),
+      insertTextFormat = 1, -- plain text
+      textEdit = { range = range, newText = keyword .. text },
+      documentation = { kind = 'plaintext', value = keyword .. text },
+      labelDetails = { description = 'aigc' },
+    }
+  end
+  return items
 end
 
 return M

@@ -1,0 +1,35 @@
+--- A source for blink.cmp:
+---
+---     sources = {
+---       default = { 'lsp', 'path', 'buffer', 'aigc' },
+---       providers = { aigc = { name = 'aigc', module = 'aigc.blink', async = true } },
+---     }
+local M = {}
+M.__index = M
+
+function M.new()
+  return setmetatable({}, M)
+end
+
+function M.enabled()
+  return require('aigc.suggestion').reason_against() == nil
+end
+
+function M.get_trigger_characters()
+  return { ' ', '.', '(' }
+end
+
+---@param callback fun(response: table)
+---@return fun() cancel
+function M.get_completions(_, _, callback)
+  local source = require('aigc.source')
+  return source.request(function(texts, here)
+    callback({
+      items = here and source.items(texts, here) or {},
+      is_incomplete_forward = true,
+      is_incomplete_backward = true,
+    })
+  end)
+end
+
+return M

@@ -1,0 +1,155 @@
+-- What other frameworks get: nvim-cmp, blink.cmp, 'completefunc', the language server, statuslines.
+-- Those plugins are not needed: the tests call what they would call.
+
+return function(t, child)
+  local function typed(text)
+    local c = child.start()
+    c:keys('i' .. text)
+    c:lua("require('aigc.events')")
+    return c
+  end
+
+  -- nvim-cmp
+  local c = typed('日本 upo')
+  c:lua([[
+    local source = require('aigc.cmp').new()
+    _G.name, _G.available = source:get_debug_name(), source:is_available()
+    source:complete({}, function(response) _G.got = response end)
+  ]])
+  t.is(c:lua('return name') .. tostring(c:lua('return available')), 'aigctrue', 'cmp: a source')
+  t.is(c:lua('return got'), nil, 'cmp: does not wait')
+  c:say('n a time')
+  c:finish()
+  local got = c:lua('return got')
+  local item = got.items[1]
+  t.is(item.label, 'upon a time', 'cmp: an item')
+  t.is(item.textEdit.newText, 'upon a time', 'cmp: with the word that is begun')
+  t.is(
+    item.textEdit.range.start.character .. '-' .. item.textEdit.range['end'].character,
+    '3-6',
+    'cmp: in UTF-16 columns'
+  )
+  t.is(got.isIncomplete, true, 'cmp: to be asked again')
+  c:lua([[require('aigc.cmp').new():complete({}, function(response) _G.again = response end)]])
+  t.is(c:lua('return #fake.requests') .. #c:lua('return again').items, '11', 'cmp: known answers come at once')
+  c:stop()
+  c = typed('x')
+  c:lua("vim.b.aigc_disable = true _G.available = require('aigc.cmp').new():is_available()")
+  t.is(c:lua('return available'), false, 'cmp: not where suggestions are off')
+  c:stop()
+
+  -- blink.cmp
+  c = typed('Once')
+  c:lua([[
+    local source = require('aigc.blink').new({}, {})
+    _G.enabled = source:enabled()
+    _G.cancel = source:get_completions({}, function(response) _G.got = response end)
+  ]])
+  t.is(c:lua('return enabled'), true, 'blink: a source')
+  c:say(' upon')
+  c:finish()
+  got = c:lua('return got')
+  t.is(got.items[1].textEdit.newText, 'Once upon', 'blink: an item')
+  t.is(got.is_incomplete_forward, true, 'blink: to be asked again')
+  c:keys(' then')
+  c:lua([[_G.got = nil
+    require('aigc.blink').new():get_completions({}, function(response) _G.got = response end)()]])
+  t.is(c:lua('return #fake.cancelled'), 1, 'blink: can be cancelled')
+  c:settle()
+  t.is(c:lua('return got'), nil, 'blink: and then nothing comes')
+  c:stop()
+
+  -- with a suggestion at the same place there is one request for both
+  c = child.start({ aigc = { debounce = 20, extent = 'free', speculate = false, min_logprob = -5 } })
+  c:keys('iOnce')
+  vim.wait(5000, function()
+    return c:lua('return #fake.requests') == 1
+  end, 5)
+  c:lua([[require('aigc.blink').new():get_completions({}, function(response) _G.got = response end)]])
+  c:say(' upon a')
+  c:finish()
+  t.is(c:lua('return #fake.requests .. got.items[1].textEdit.newText'), '1Once upon a', 'one request for both')
+  t.is(c:screen(), 'Once upon a', 'and the suggestion is there')
+  c:stop()
+
+  -- 'completefunc'
+  c = child.start()
+  c:request('nvim_command', "set completeopt=menuone completefunc=v:lua.require'aigc'.completefunc")
+  c:keys('iOnce up<C-x><C-u>')
+  c:say('on a')
+  c:finish()
+  c:settle()
+  t.is(c:lua('return vim.fn.pumvisible()'), 1, 'completefunc: the menu opens when the answer is there')
+  c:keys('<C-y>')
+  t.is(c:buffer(), 'Once upon a', 'completefunc: and inserts it')
+  c:stop()
+  c = child.start()
+  c:request('nvim_command', "set completefunc=v:lua.require'aigc'.completefunc")
+  c:keys('iOnce up<C-x><C-u>x')
+  c:say('on a')
+  c:finish()
+  c:settle()
+  t.is(c:lua('return vim.fn.pumvisible()') .. c:buffer(), '0Once upx', 'completefunc: not if one has typed on')
+  c:stop()
+
+  -- the language server
+  c = typed('Once')
+  c:lua([[
+    _G.replies = {}
+    _G.server = require('aigc.lsp').server({ on_exit = function(code) _G.exited = code end })
+    _G.call = function(method, params)
+      return select(2, server.request(method, params, function(error, result)
+        replies[#replies + 1] = { error = error, result = result }
+      end))
+    end
+    _G.at = { position = { line = 0, character = 4 },
+      textDocument = { uri = vim.uri_from_bufnr(vim.api.nvim_get_current_buf()) } }
+    call('initialize', {})
+    call('textDocument/inlineCompletion', at)
+  ]])
+  c:settle()
+  local replies = c:lua('return replies')
+  t.is(replies[1].result.capabilities.inlineCompletionProvider, true, 'server: inline completion')
+  t.is(#replies, 1, 'server: does not wait')
+  c:say(' upon')
+  c:finish()
+  c:settle()
+  replies = c:lua('return replies')
+  t.is(replies[2].result.items[1].insertText, ' upon', 'server: an inline item')
+  c:lua("call('textDocument/completion', at)")
+  c:settle()
+  t.is(c:lua('return replies[3].result.items[1].textEdit.newText'), 'Once upon', 'server: a completion item')
+  c:lua("at.position.line = 5 call('textDocument/completion', at)")
+  c:settle()
+  t.is(#c:lua('return replies[4].result.items'), 0, 'server: nothing for another place')
+  c:lua("call('textDocument/hover', at)")
+  t.is(c:lua('return replies[5].error.code'), -32601, 'server: other methods')
+  c:keys(' there')
+  c:lua("at.position.line = 0 server.notify('$/cancelRequest', { id = call('textDocument/completion', at) })")
+  t.is(c:lua('return #fake.cancelled'), 1, 'server: a request is cancelled')
+  c:lua("call('shutdown') server.notify('exit')")
+  t.is(c:lua('return exited .. tostring(server.is_closing())'), '0true', 'server: leaves')
+  t.ok(
+    c:lua("return select(2, require('aigc.lsp').start()) or vim.lsp.start ~= nil"),
+    'server: an old Neovim is told, a new one starts it'
+  )
+  c:stop()
+
+  -- statuslines and the Lua API
+  c = typed('Once')
+  local function statusline()
+    return c:lua("return require('aigc').statusline()")
+  end
+  t.is(statusline(), '', 'statusline: nothing while the model rests')
+  c:lua("require('aigc').request(function(texts) _G.got = texts end)")
+  t.is(statusline(), 'aigc ●', 'statusline: while it works')
+  c:say(' upon')
+  c:finish()
+  t.is(table.concat(c:lua('return got')), ' upon', 'request() hands the texts on')
+  c:keys('<C-k>')
+  c:say(' upon')
+  t.is(c:lua("return require('aigc').text()"), ' upon', 'text() is what is shown')
+  c:lua("require('aigc').toggle('buffer')")
+  t.is(statusline(), 'aigc off', 'statusline: off')
+  c:stop()
+end
