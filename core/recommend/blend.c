@@ -270,6 +270,22 @@ static float deviation(const blender *b, int s)
     return variance > 1e-12 ? (float)sqrt(variance) : 0;
 }
 
+/* What item-to-item weights add for each unit of the factors' score: items that have only factors get that too. */
+static float items_for_factors(const blender *b)
+{
+    double both = 0, square = 0;
+
+    for (uint32_t u = 0; u < b->n_users; u++) {
+        const blend_case *c = &b->cases[(size_t)b->blend * b->n_users + u];
+        for (uint32_t i = 0; i < c->n; i++) {
+            const float *x = c->value + (size_t)i * SIGNALS;
+            both += (double)x[SIGNAL_FACTORS] * x[SIGNAL_ITEMS];
+            square += (double)x[SIGNAL_FACTORS] * x[SIGNAL_FACTORS];
+        }
+    }
+    return square > 0 && both > 0 ? (float)(both / square) : 0;
+}
+
 /* Begins a blend with the one signal that ranks best alone; those that do not occur keep what they had. */
 static bool begin_blend(blender *b)
 {
@@ -359,6 +375,8 @@ aigc_status blender_step(blender *b, bool *done, aigc_error *err)
     if (b->blend < BLENDS && !has_cases(b, b->blend)) {
         if (b->blend > 1)
             memcpy(b->fit->blend[b->blend], b->fit->blend[b->blend - 1], sizeof b->fit->blend[0]);
+        if (b->blend > 1)
+            b->fit->cold[b->blend] = b->fit->cold[b->blend - 1];
         b->blend++;
     } else if (b->blend < BLENDS && b->round == 0) {
         ok = begin_blend(b);
@@ -369,6 +387,7 @@ aigc_status blender_step(blender *b, bool *done, aigc_error *err)
             b->signal = 0;
             if (++b->round > ROUNDS) {
                 b->round = 0;
+                b->fit->cold[b->blend] = b->fit->blend[b->blend][SIGNAL_ITEMS] * items_for_factors(b);
                 b->blend++;
             }
         }

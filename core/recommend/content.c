@@ -93,7 +93,7 @@ static uint64_t write_doc(const content *c, const content_doc *doc, double mean,
 }
 
 aigc_status content_vectors(content *c, const content_doc *docs, uint32_t n_items, uint32_t n_terms, const float *idf,
-                            uint32_t n_idf, aigc_error *err)
+                            uint32_t n_idf, double mean_length, aigc_error *err)
 {
     uint64_t all = 0;
     double length = 0;
@@ -113,9 +113,10 @@ aigc_status content_vectors(content *c, const content_doc *docs, uint32_t n_item
         content_free(c);
         return aigc_fail_memory(err, "words of items", all * 6);
     }
+    c->mean_length = idf ? mean_length : n_items ? length / n_items : 0;
     compute_idf(c, docs, idf, n_idf);
     for (uint32_t i = 0; i < n_items; i++) {
-        c->docs.n += write_doc(c, &docs[i], length / n_items, index + c->docs.n, weight + c->docs.n);
+        c->docs.n += write_doc(c, &docs[i], c->mean_length, index + c->docs.n, weight + c->docs.n);
         start[i + 1] = c->docs.n;
     }
     if (!rows_transpose(&c->docs, n_terms, &c->postings)) {

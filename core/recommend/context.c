@@ -247,9 +247,10 @@ aigc_status context_make(item_context *x, const catalogue *c, const bands *b, co
     x->mean_count = n ? (double)pairs_n(by_user) / n : 0;
     for (uint32_t i = 0; i < n; i++)
         recent += x->recent[i];
+    x->mean_recent = n ? recent / n : 0;
     for (uint32_t i = 0; i < n; i++) {
         x->popularity[i] = popularity_of(x->count[i], x->mean_count);
-        x->recent[i] = popularity_of(x->recent[i], recent / n);
+        x->recent[i] = popularity_of(x->recent[i], x->mean_recent);
         x->fresh[i] = freshness_of(c->items[i].time, c->last_time, half_life);
     }
     if (make_people(x, b, by_user, users))

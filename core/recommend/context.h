@@ -24,7 +24,7 @@ void bands_free(bands *b);
 typedef struct item_context {
     float *count, *popularity, *recent, *fresh; /* [n_items] */
     model_rows people;
-    double mean_count;
+    double mean_count, mean_recent;
 } item_context;
 
 /* users: the number of the user of each row of by_user. half_life > 0 in seconds. Errors: AIGC_E_MEMORY. */

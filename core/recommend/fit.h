@@ -27,6 +27,7 @@ typedef struct training {
     model_rows item_weights; /* EASE, ready */
     uint16_t *half;          /* [n_items][d] factors, ready */
     float *gram;
+    float *latent_factors;                     /* [n_latent][d] */
     double lambda, regularization, unobserved; /* that they were made with */
     model_numbers numbers;
     model m; /* what of it is ready, for scoring */
@@ -58,6 +59,7 @@ struct aigc_fit {
     struct tuner *tuner;
     float blend[BLENDS][SIGNALS];
     float interest_weight;
+    float cold[BLENDS];
     double lambda, regularization, unobserved; /* chosen */
     int n_factors, n_iterations;
     uint32_t ease_items;
@@ -80,7 +82,10 @@ struct aigc_fit {
 aigc_status training_begin(aigc_fit *fit, training *t, const uint32_t *users, uint32_t n, aigc_error *err);
 aigc_status training_item_weights(aigc_fit *fit, training *t, aigc_error *err); /* of ease, inverted */
 aigc_status training_factors(aigc_fit *fit, training *t, aigc_error *err);      /* of factors, as they are */
-void training_numbers(aigc_fit *fit, training *t);                              /* numbers and m from what is ready */
+/* Factors that an item's directions let expect: map is [c][d], work [d]. */
+void factors_from_latent(const dense_kernels *k, const uint16_t *latent, size_t c, const float *map, size_t d,
+                         float *work, uint16_t *out);
+void training_numbers(aigc_fit *fit, training *t); /* numbers and m from what is ready */
 void training_close(training *t);
 size_t training_bytes(const training *t);
 

@@ -44,6 +44,7 @@ typedef enum section {
     SECTION_IDF,
     SECTION_LATENT,
     SECTION_TERM_LATENT,
+    SECTION_LATENT_FACTORS,
     SECTION_EMBEDDING,
     SECTION_COUNT,
     SECTION_POPULARITY,
@@ -123,6 +124,8 @@ static void list_parts(model *m, part p[SECTIONS])
     p[SECTION_LATENT] = (part){(const void **)&m->latent, items * n->n_latent, sizeof *m->latent, false, NULL};
     p[SECTION_TERM_LATENT] =
         (part){(const void **)&m->term_latent, terms * n->n_latent, sizeof *m->term_latent, false, NULL};
+    p[SECTION_LATENT_FACTORS] = (part){(const void **)&m->latent_factors, (size_t)n->n_latent * n->n_factors,
+                                       sizeof *m->latent_factors, false, NULL};
     p[SECTION_EMBEDDING] =
         (part){(const void **)&m->embedding, items * n->n_embedding, sizeof *m->embedding, false, NULL};
     p[SECTION_COUNT] = (part){(const void **)&m->count, items, sizeof *m->count, false, NULL};

@@ -43,10 +43,13 @@ typedef struct model_numbers {
     double regularization, unobserved; /* of the factorisation */
     double last_time, half_life;
     double mean_count;          /* pairs of an item */
+    double mean_recent;         /* the same, decayed */
+    double mean_length;         /* counts of an item's terms */
     double median_weight;       /* of events: what log weights are relative to */
     uint32_t weights, reserved; /* aigc_fit_weights */
     float blend[BLENDS][SIGNALS];
     float interest_weight; /* of interests, against everything else */
+    float cold[BLENDS];    /* what factors count for items that nobody did anything with, besides their blend */
 } model_numbers;
 
 typedef struct model_attribute {
@@ -86,6 +89,7 @@ typedef struct model {
     const float *idf;                 /* [n_terms] */
     const uint16_t *latent;           /* [n_items][n_latent], of length 1 */
     const uint16_t *term_latent;      /* [n_terms][n_latent] */
+    const float *latent_factors;      /* [n_latent][n_factors] directions to factors, for items without events */
     const uint16_t *embedding;        /* [n_items][n_embedding], of length 1 */
     const float *count;               /* [n_items] people */
     const float *popularity, *recent, *fresh; /* [n_items] */

@@ -119,7 +119,7 @@ static aigc_status words_step(aigc_fit *fit, bool *done, aigc_error *err)
     for (uint32_t i = 0; i < n; i++)
         docs[i] = (content_doc){fit->c.docs + fit->c.items[i].doc, fit->c.items[i].n_doc};
     copy_items(fit);
-    aigc_status status = content_vectors(&fit->content, docs, n, fit->c.terms.n, NULL, 0, err);
+    aigc_status status = content_vectors(&fit->content, docs, n, fit->c.terms.n, NULL, 0, 0, err);
     free(docs);
     free(fit->c.docs); /* the vectors have taken their place */
     fit->c.docs = NULL;

@@ -143,11 +143,11 @@ static void item_parts(parts *out, const profile *p, uint32_t item, const float 
 {
     const model *m = p->m;
     const float *blend = m->n->blend[p->blend];
+    float factors = blend[SIGNAL_FACTORS] + (m->count[item] > 0 ? 0 : m->n->cold[p->blend]);
 
     if (p->user)
         add(out, AIGC_REASON_PEOPLE, -1,
-            blend[SIGNAL_FACTORS] *
-                p->k->dot_half(m->factors + item * (size_t)m->n->n_factors, p->user, m->n->n_factors));
+            factors * p->k->dot_half(m->factors + item * (size_t)m->n->n_factors, p->user, m->n->n_factors));
     for (size_t i = 0; i < p->n_history && blend[SIGNAL_ITEMS] != 0; i++)
         add(out, p->history[i].kind, p->history[i].index,
             blend[SIGNAL_ITEMS] * (p->history[i].liked ? 1 : -0.5) * weight_in(&m->ease, p->history[i].item, item));

@@ -237,6 +237,16 @@ void profile_interests(const profile *p, int only, float weight, float *out)
     }
 }
 
+/* Items without events have no item-to-item weights: their factors, made from their content, count for both. */
+static void add_cold(const profile *p, float weight, float *out)
+{
+    size_t d = p->m->n->n_factors;
+
+    for (uint32_t i = 0; i < p->m->n->n_items && p->user && weight != 0; i++)
+        if (!(p->m->count[i] > 0))
+            out[i] += weight * p->k->dot_half(p->m->factors + i * d, p->user, d);
+}
+
 void profile_scores(const profile *p, float *out)
 {
     const float *blend = p->m->n->blend[p->blend];
@@ -245,6 +255,7 @@ void profile_scores(const profile *p, float *out)
     for (int s = 0; s < SIGNALS; s++)
         if (blend[s] != 0)
             profile_signal(p, (score_signal)s, blend[s], out);
+    add_cold(p, p->m->n->cold[p->blend], out);
     profile_interests(p, -1, p->m->n->interest_weight, out);
     profile_embedding(p, p->m->n->interest_weight, out);
 }

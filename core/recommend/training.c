@@ -8,6 +8,17 @@
 #include "recommend/half.h"
 
 enum { WEIGHTS_PER_ITEM = 1000 }; /* item-to-item weights that a model keeps, on average */
+static const float MAP_RIDGE = 5;
+
+void factors_from_latent(const dense_kernels *k, const uint16_t *latent, size_t c, const float *map, size_t d,
+                         float *work, uint16_t *out)
+{
+    memset(work, 0, d * sizeof *work);
+    for (size_t j = 0; j < c; j++)
+        k->axpy(half_to_float(latent[j]), map + j * d, work, d);
+    for (size_t j = 0; j < d; j++)
+        out[j] = half_from_float(work[j]);
+}
 
 aigc_status training_begin(aigc_fit *fit, training *t, const uint32_t *users, uint32_t n, aigc_error *err)
 {
@@ -30,6 +41,7 @@ void training_close(training *t)
     rows_free(&t->item_weights);
     free(t->half);
     free(t->gram);
+    free(t->latent_factors);
     free(t->users);
     pairs_free(&t->by_user);
     pairs_free(&t->by_item);
@@ -51,12 +63,60 @@ aigc_status training_item_weights(aigc_fit *fit, training *t, aigc_error *err)
     return aigc_fail_memory(err, "item-to-item weights", (size_t)t->ease.n * WEIGHTS_PER_ITEM * 6);
 }
 
+/*
+ * Items that nobody did anything with get the factors that their directions let expect: V = C W, with W by ridge
+ * regression over the items that have events (as in Gantner et al., "Learning attribute-to-feature mappings for
+ * cold-start recommendations", 2010).
+ */
+static bool map_directions(const aigc_fit *fit, training *t)
+{
+    const factors *f = &t->factors;
+    const dense_kernels *k = f->k;
+    size_t c = fit->content.d, d = f->d;
+    uint32_t n = f->by_item->n_rows;
+    float *square = aigc_calloc(c * c + c + d, sizeof *square), *x = square + c * c, *column = x + c;
+
+    if (t->latent_factors == NULL)
+        t->latent_factors = aigc_calloc(c * d, sizeof *t->latent_factors);
+    if (square == NULL || t->latent_factors == NULL) {
+        free(square);
+        return false;
+    }
+    memset(t->latent_factors, 0, c * d * sizeof *t->latent_factors);
+    for (uint32_t i = 0; i < n; i++) {
+        if (f->by_item->start[i + 1] == f->by_item->start[i])
+            continue;
+        memset(x, 0, c * sizeof *x);
+        k->axpy_half(1, fit->content.latent + i * c, x, c);
+        for (size_t j = 0; j < c; j++) {
+            k->axpy(x[j], x, square + j * c, c);
+            k->axpy(x[j], f->items + i * d, t->latent_factors + j * d, d);
+        }
+    }
+    for (size_t j = 0; j < c; j++)
+        square[j * c + j] += MAP_RIDGE;
+    bool ok = dense_cholesky(k, square, c);
+    for (size_t l = 0; l < d && ok; l++) {
+        for (size_t j = 0; j < c; j++)
+            x[j] = t->latent_factors[j * d + l];
+        dense_solve(k, square, c, x);
+        for (size_t j = 0; j < c; j++)
+            t->latent_factors[j * d + l] = x[j];
+    }
+    if (!ok)
+        memset(t->latent_factors, 0, c * d * sizeof *t->latent_factors);
+    for (uint32_t i = 0; i < n; i++)
+        if (f->by_item->start[i + 1] == f->by_item->start[i])
+            factors_from_latent(k, fit->content.latent + i * c, c, t->latent_factors, d, column, t->half + i * d);
+    free(square);
+    return true;
+}
+
 aigc_status training_factors(aigc_fit *fit, training *t, aigc_error *err)
 {
     const factors *f = &t->factors;
     size_t n = f->by_item->n_rows * f->d;
 
-    (void)fit;
     if (t->half == NULL)
         t->half = aigc_calloc(n, sizeof *t->half);
     if (t->gram == NULL)
@@ -66,6 +126,8 @@ aigc_status training_factors(aigc_fit *fit, training *t, aigc_error *err)
     for (size_t i = 0; i < n; i++)
         t->half[i] = half_from_float(f->items[i]);
     factors_item_gram(&t->factors, t->gram);
+    if (fit->content.d && !map_directions(fit, t))
+        return aigc_fail_memory(err, "directions to factors", fit->content.d * (fit->content.d + f->d) * 4);
     t->regularization = f->o.regularization;
     t->unobserved = f->o.unobserved;
     return AIGC_OK;
@@ -104,10 +166,13 @@ static void set_numbers(const aigc_fit *fit, training *t)
     n->last_time = fit->c.last_time;
     n->half_life = fit->half_life;
     n->mean_count = t->context.mean_count;
+    n->mean_recent = t->context.mean_recent;
+    n->mean_length = c->mean_length;
     n->median_weight = fit->median_weight;
     n->weights = fit->o.weights;
     memcpy(n->blend, fit->blend, sizeof n->blend);
     n->interest_weight = fit->interest_weight;
+    memcpy(n->cold, fit->cold, sizeof n->cold);
 }
 
 void training_numbers(aigc_fit *fit, training *t)
@@ -130,6 +195,7 @@ void training_numbers(aigc_fit *fit, training *t)
     m->idf = fit->content.idf;
     m->latent = fit->content.latent;
     m->term_latent = fit->content.term_latent;
+    m->latent_factors = t->latent_factors;
     m->embedding = fit->embedding;
     m->count = t->context.count;
     m->popularity = t->context.popularity;
