@@ -5,7 +5,7 @@
  *     bench-recommend evaluate EVENTS ITEMS USERS N [name=value ...]   figures on N users kept out
  *     bench-recommend rank MODEL QUERIES K                             one line of item keys for each line of queries
  *     bench-recommend serve MODEL QUERIES K ROUNDS                     seconds of each query, one a line
- *     bench-recommend iterate EVENTS [name=value ...]                  seconds of each iteration of the factorisation
+ *     bench-recommend iterate EVENTS [name=value ...]                  wall and CPU seconds of each iteration
  *
  * EVENTS: user, item and optionally weight and time on a line, apart by tabs. ITEMS: key, title and tags apart by "|".
  * USERS: key and attributes name=value; a value that is a number is one. "-" stands for no file. QUERIES: fields apart
@@ -360,10 +360,11 @@ static int iterate_command(int argc, char **argv)
     if (!factors_create(&x, &fo, &by_user, &by_item, pool))
         return 1;
     for (int i = 0; i < (o.n_iterations ? o.n_iterations : 5); i++) {
+        double cpu = (double)clock();
         begin = now();
         while (!factors_step(&x))
             continue;
-        printf("%.4f\n", now() - begin);
+        printf("%.4f %.4f\n", now() - begin, ((double)clock() - cpu) / CLOCKS_PER_SEC);
     }
     factors_free(&x);
     thread_pool_destroy(pool);

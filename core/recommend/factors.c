@@ -280,7 +280,7 @@ bool factors_step(factors *f)
     job.p = f->items_turn ? f->by_item : f->by_user;
     job.fixed = f->items_turn ? f->users : f->items;
     job.solved = f->items_turn ? f->items : f->users;
-    job.exact = f->o.solver == AIGC_SOLVER_EXACT || (f->o.solver == AIGC_SOLVER_AUTO && f->d <= 64);
+    job.exact = f->o.solver == AIGC_SOLVER_EXACT || (f->o.solver == AIGC_SOLVER_AUTO && f->d <= 16);
     job.rows_per_chunk = job.exact ? 8 : GRADIENT_ROWS;
     if (!f->gram_ready) {
         compute_gram(f, job.fixed, f->items_turn ? f->by_user->n_rows : f->by_item->n_rows);

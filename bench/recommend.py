@@ -1,0 +1,339 @@
+#!/usr/bin/env python3
+"""Recommendation against implicit (ALS) and EASE in numpy, on the same splits, in one run.
+
+    bench/recommend.py quality FOLDER [--seeds 3]     strong generalisation on FOLDER/events.tsv
+    bench/recommend.py cold FOLDER [--seeds 5]        users of whom only attributes are known; items without events
+    bench/recommend.py speed [EVENTS] [--factors 64 128 256]   seconds per iteration, interleaved; EVENTS or made up
+    bench/recommend.py batch FOLDER                   ranking all users
+    bench/recommend.py serve ITEMS                    a query at so many made-up items
+
+A FOLDER holds events.tsv (user, item; apart by tabs), items.tsv (key, title, tags apart by "|") and users.tsv (key,
+name=value ...). MovieLens may not be handed on: docs/recommend.md says how its files become these. Both sides use two
+threads; run with a Python that has numpy, scipy and implicit.
+"""
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+import numpy as np  # noqa: E402
+import scipy.sparse as sp  # noqa: E402
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TOOL = os.path.join(ROOT, "build", "bench-recommend")
+THREADS = 2
+
+
+def read_events(path):
+    with open(path) as f:
+        return [tuple(line.rstrip("\n").split("\t")[:2]) for line in f]
+
+
+def tool(*arguments):
+    result = subprocess.run([TOOL, *arguments], capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(result.stderr)
+    return result.stdout
+
+
+def metrics(ranked, hidden, k):
+    """NDCG@k and recall@k normalised by min(k, hidden), of one user."""
+    gain = sum(1 / np.log2(p + 2) for p, item in enumerate(ranked[:k]) if item in hidden)
+    best = min(k, len(hidden))
+    hits = sum(item in hidden for item in ranked[:k])
+    return gain / sum(1 / np.log2(p + 2) for p in range(best)), hits / best
+
+
+def summary(lists, hidden):
+    ndcg100 = np.mean([metrics(r, h, 100)[0] for r, h in zip(lists, hidden)])
+    recall20 = np.mean([metrics(r, h, 20)[1] for r, h in zip(lists, hidden)])
+    recall50 = np.mean([metrics(r, h, 50)[1] for r, h in zip(lists, hidden)])
+    return recall20, recall50, ndcg100
+
+
+class Split:
+    """Held-out users (80/20 fold-in), validation users for the peers' hyperparameters, and the rest to learn from."""
+
+    def __init__(self, events, seed, n_test):
+        rng = random.Random(seed)
+        self.rows = {}
+        for user, item in events:
+            self.rows.setdefault(user, []).append(item)
+        users = sorted(u for u, items in self.rows.items() if len(items) >= 5)
+        rng.shuffle(users)
+        self.test, self.valid = users[:n_test], users[n_test:2 * n_test]
+        out = set(self.test)
+        self.train = [u for u in self.rows if u not in out]
+        self.items = sorted({i for u in self.train for i in self.rows[u]})
+        self.number = {item: n for n, item in enumerate(self.items)}
+        self.parts = {}
+        for u in self.test + self.valid:
+            known = [i for i in self.rows[u] if i in self.number]
+            rng.shuffle(known)
+            cut = max(1, len(known) // 5)
+            self.parts[u] = (known[cut:], set(known[:cut]))
+        self.test = [u for u in self.test if self.parts[u][0]]
+        self.valid = [u for u in self.valid if self.parts[u][0]]
+
+    def matrix(self, rows):
+        index = [self.number[i] for row in rows for i in row]
+        starts = np.cumsum([0] + [len(row) for row in rows])
+        return sp.csr_matrix((np.ones(len(index), np.float32), index, starts), (len(rows), len(self.items)))
+
+    def hidden(self, users):
+        return [self.parts[u][1] for u in users]
+
+    def shown(self, users):
+        return self.matrix([self.parts[u][0] for u in users])
+
+
+def best_lists(scores, seen, items):
+    """First 100 of each row of a dense matrix, without what was seen."""
+    scores = np.array(scores)
+    scores[seen.nonzero()] = -np.inf
+    n = min(100, scores.shape[1])
+    top = np.argpartition(-scores, n - 1, axis=1)[:, :n]
+    order = np.take_along_axis(-scores, top, 1).argsort(axis=1, kind="stable")
+    return [[items[j] for j in row] for row in np.take_along_axis(top, order, 1)]
+
+
+def ease_weights(matrix, penalty):
+    gram = (matrix.T @ matrix).toarray().astype(np.float64)
+    gram[np.diag_indices_from(gram)] += penalty
+    inverse = np.linalg.inv(gram)
+    weights = inverse / -np.diag(inverse)
+    weights[np.diag_indices_from(weights)] = 0
+    return weights
+
+
+def tuned_ease(split):
+    learn = split.matrix([split.rows[u] for u in split.train if u not in set(split.valid)])
+    everything = split.matrix([split.rows[u] for u in split.train])
+    shown = split.shown(split.valid)
+    found = []
+    for penalty in (50, 100, 200, 350, 500, 750, 1000):
+        lists = best_lists(shown @ ease_weights(learn, penalty), shown, split.items)
+        found.append((summary(lists, split.hidden(split.valid))[2], penalty))
+    penalty = max(found)[1]
+    shown = split.shown(split.test)
+    return best_lists(shown @ ease_weights(everything, penalty), shown, split.items), f"lambda {penalty}"
+
+
+def als(learn, shown, items, factors, penalty, alpha, iterations=15, seed=0):
+    from implicit.als import AlternatingLeastSquares
+
+    model = AlternatingLeastSquares(factors=factors, regularization=penalty, alpha=alpha, iterations=iterations,
+                                    num_threads=THREADS, random_state=seed, calculate_training_loss=False)
+    model.fit(learn, show_progress=False)
+    n = min(100, len(items))
+    ids, _ = model.recommend(np.arange(shown.shape[0]), shown, N=n, filter_already_liked_items=True,
+                             recalculate_user=True)
+    return [[items[j] for j in row if 0 <= j] for row in ids]
+
+
+def tuned_als(split, full):
+    valid = set(split.valid)
+    learn = split.matrix([split.rows[u] for u in split.train if u not in valid])
+    everything = split.matrix([split.rows[u] for u in split.train])
+    shown, found = split.shown(split.valid), []
+    sizes = (32, 64, 128) if full else (64, 128)
+    for factors in sizes:
+        for penalty in (0.1, 1, 5, 15, 40):
+            for alpha in (2, 5, 10, 20, 40) if full else (2, 5, 10):
+                lists = als(learn, shown, split.items, factors, penalty, alpha)
+                found.append((summary(lists, split.hidden(split.valid))[2], factors, penalty, alpha))
+    _, factors, penalty, alpha = max(found)
+    lists = als(everything, split.shown(split.test), split.items, factors, penalty, alpha)
+    return lists, f"factors {factors} regularization {penalty} alpha {alpha}, best of {len(found)}"
+
+
+def ours(split, folder, options=()):
+    with tempfile.TemporaryDirectory() as scratch:
+        events, queries, model = (os.path.join(scratch, n) for n in ("events", "queries", "model"))
+        with open(events, "w") as f:
+            for u in split.train:
+                f.writelines(f"{u}\t{i}\n" for i in split.rows[u])
+        with open(queries, "w") as f:
+            for u in split.test:
+                f.write("\t".join("e:" + i for i in split.parts[u][0]) + "\n")
+        files = [os.path.join(folder, n) for n in ("items.tsv", "users.tsv")] if folder else ["-", "-"]
+        chosen = tool("fit", events, *files, model, f"threads={THREADS}", *options)
+        lists = [line.split("\t") for line in tool("rank", model, queries, "100").splitlines()]
+    return lists, " ".join(chosen.split())
+
+
+def show(name, figures, note=""):
+    print(f"  {name:24} recall@20 {figures[0]:.4f}  recall@50 {figures[1]:.4f}  ndcg@100 {figures[2]:.4f}  {note}",
+          flush=True)
+
+
+def quality(arguments):
+    events = read_events(os.path.join(arguments.folder, "events.tsv"))
+    n_users = len({u for u, _ in events})
+    n_test = min(1000, n_users // 6)
+    small = len(events) < 200000
+    totals = {}
+    for seed in range(arguments.seeds):
+        split = Split(events, seed, n_test)
+        counts = np.asarray(split.matrix([split.rows[u] for u in split.train]).sum(axis=0))
+        shown, hidden = split.shown(split.test), split.hidden(split.test)
+        rows = {"popularity": (best_lists(np.repeat(counts, len(split.test), 0), shown, split.items), "")}
+        rows["ours"] = ours(split, arguments.folder if arguments.content else None)
+        rows["EASE (numpy)"] = tuned_ease(split)
+        if not arguments.no_als:
+            rows["implicit ALS, tuned"] = tuned_als(split, small)
+        print(f"{arguments.folder}: seed {seed}, {len(split.test)} users held out, {len(split.items)} items")
+        for name, (lists, note) in rows.items():
+            figures = summary(lists, hidden)
+            totals.setdefault(name, []).append(figures)
+            show(name, figures, note)
+    print(f"{arguments.folder}: mean over {arguments.seeds} seeds")
+    for name, figures in totals.items():
+        show(name, np.mean(figures, 0))
+
+
+def cold(arguments):
+    events = read_events(os.path.join(arguments.folder, "events.tsv"))
+    items_file, users_file = (os.path.join(arguments.folder, n) for n in ("items.tsv", "users.tsv"))
+    people = {line.split("\t")[0]: line.rstrip("\n").split("\t")[1:] for line in open(users_file)}
+    wins = 0
+    for seed in range(arguments.seeds):
+        figures = cold_users(events, items_file, users_file, people, seed)
+        wins += figures[1][2] > figures[0][2]
+        print(f"cold users, seed {seed}")
+        show("popularity", figures[0])
+        show("ours, from attributes", figures[1], f"ndcg@100 x{figures[1][2] / figures[0][2]:.3f}")
+    print(f"cold users: better than popularity on {wins} of {arguments.seeds} seeds")
+    for seed in range(arguments.seeds):
+        chance, recall = cold_items(events, items_file, seed)
+        print(f"cold items, seed {seed}: recall@20 {recall:.4f}, random {chance:.4f}, x{recall / chance:.2f}")
+
+
+def cold_users(events, items_file, users_file, people, seed):
+    split = Split(events, seed, len({u for u, _ in events}) // 6)
+    hidden = [set(split.rows[u]) & set(split.number) for u in split.test]
+    counts = np.asarray(split.matrix([split.rows[u] for u in split.train]).sum(axis=0))[0]
+    popular = [split.items[j] for j in np.argsort(-counts, kind="stable")[:100]]
+    with tempfile.TemporaryDirectory() as scratch:
+        train, queries, model = (os.path.join(scratch, n) for n in ("events", "queries", "model"))
+        with open(train, "w") as f:
+            for u in split.train:
+                f.writelines(f"{u}\t{i}\n" for i in split.rows[u])
+        with open(queries, "w") as f:
+            for u in split.test:
+                f.write("\t".join("a:" + a for a in people.get(u, [])) + "\n")
+        tool("fit", train, items_file, users_file, model, f"threads={THREADS}")
+        lists = [line.split("\t") for line in tool("rank", model, queries, "100").splitlines()]
+    return summary([popular] * len(hidden), hidden), summary(lists, hidden)
+
+
+def cold_items(events, items_file, seed):
+    """A fifth of the items has no events at all; they are ranked among themselves for everybody."""
+    rng = random.Random(seed)
+    items = sorted({i for _, i in events})
+    new = set(rng.sample(items, len(items) // 5))
+    rows, hidden = {}, {}
+    for user, item in events:
+        (hidden if item in new else rows).setdefault(user, []).append(item)
+    users = sorted(u for u in hidden if u in rows)
+    rng.shuffle(users)
+    users = users[:1000]
+    with tempfile.TemporaryDirectory() as scratch:
+        train, queries, model = (os.path.join(scratch, n) for n in ("events", "queries", "model"))
+        with open(train, "w") as f:
+            f.writelines(f"{u}\t{i}\n" for u, i in events if i not in new)
+        with open(queries, "w") as f:
+            for u in users:
+                f.write("\t".join(["e:" + i for i in rows[u]] + ["m:" + i for i in sorted(new)]) + "\n")
+        tool("fit", train, items_file, "-", model, f"threads={THREADS}")
+        lists = [line.split("\t") for line in tool("rank", model, queries, "20").splitlines()]
+    hidden = [set(hidden[u]) for u in users]
+    recall = np.mean([metrics(r, h, 20)[1] for r, h in zip(lists, hidden)])
+    order = sorted(new)
+    chance = np.mean([metrics(rng.sample(order, 20), h, 20)[1] for h in hidden for _ in range(20)])
+    return chance, recall
+
+
+def made_up(path, n_users=138493, n_items=26744, n_events=20000000, seed=0):
+    """Events with the marginals of ML-20M: both sides log-normal, nobody below 20 events."""
+    rng = np.random.default_rng(seed)
+    users = rng.lognormal(0, 1.05, n_users)
+    users = np.maximum(20, users / users.sum() * n_events).astype(np.int64)
+    weight = rng.lognormal(0, 2.2, n_items)
+    cumulative = np.cumsum(weight / weight.sum())
+    item = np.searchsorted(cumulative, rng.random(users.sum())).clip(0, n_items - 1)
+    user = np.repeat(np.arange(n_users), users)
+    pairs = np.unique(user * n_items + item)
+    with open(path, "wb") as f:
+        for part in np.array_split(pairs, 100):
+            np.savetxt(f, np.stack([part // n_items, part % n_items], 1), fmt="%d", delimiter="\t")
+    return len(pairs)
+
+
+def read_matrix(path):
+    data = np.loadtxt(path, dtype=str, delimiter="\t", usecols=(0, 1))
+    users, rows = np.unique(data[:, 0], return_inverse=True)
+    items, columns = np.unique(data[:, 1], return_inverse=True)
+    return sp.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(users), len(items)))
+
+
+def speed(arguments):
+    from implicit.als import AlternatingLeastSquares
+
+    with tempfile.TemporaryDirectory() as scratch:
+        path = arguments.events or os.path.join(scratch, "made-up")
+        if not arguments.events:
+            made_up(path)
+        matrix = read_matrix(path)
+        print(f"{matrix.shape[0]} users, {matrix.shape[1]} items, {matrix.nnz} pairs, {THREADS} threads")
+        for factors in arguments.factors:
+            theirs, mine = [], []
+            for _ in range(arguments.rounds):
+                times, cpu = [], []
+                model = AlternatingLeastSquares(factors=factors, iterations=arguments.iterations, num_threads=THREADS)
+                last = [0, 0]
+
+                def note(*_):
+                    times.append(time.perf_counter() - last[0])
+                    cpu.append(time.process_time() - last[1])
+                    last[:] = time.perf_counter(), time.process_time()
+
+                last[:] = time.perf_counter(), time.process_time()
+                model.fit(matrix, show_progress=False, callback=note)
+                theirs.append((np.median(times[1:]), np.median(cpu[1:])))
+                out = tool("iterate", path, f"factors={factors}", f"iterations={arguments.iterations}",
+                           f"threads={THREADS}")
+                mine.append(np.median([[float(x) for x in line.split()] for line in out.splitlines()][1:], axis=0))
+            for n, what in enumerate(("wall", "CPU")):
+                ratios = [t[n] / m[n] for t, m in zip(theirs, mine)]
+                print(f"  {factors:4} factors, {what:4} seconds of an iteration: implicit {min(t[n] for t in theirs):.3f}, "
+                      f"ours {min(m[n] for m in mine):.3f}, x{np.median(ratios):.2f} "
+                      f"(rounds {' '.join(f'{r:.2f}' for r in ratios)})", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, function in (("quality", quality), ("cold", cold)):
+        command = commands.add_parser(name)
+        command.add_argument("folder")
+        command.add_argument("--seeds", type=int, default=3 if name == "quality" else 5)
+        command.add_argument("--content", action="store_true", help="give ours titles, tags and attributes too")
+        command.add_argument("--no-als", action="store_true")
+        command.set_defaults(function=function)
+    command = commands.add_parser("speed")
+    command.add_argument("events", nargs="?")
+    command.add_argument("--factors", type=int, nargs="+", default=[64, 128, 256])
+    command.add_argument("--rounds", type=int, default=3)
+    command.add_argument("--iterations", type=int, default=4)
+    command.set_defaults(function=speed)
+    arguments = parser.parse_args()
+    arguments.function(arguments)
+
+
+if __name__ == "__main__":
+    main()
