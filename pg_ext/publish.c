@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -110,6 +111,18 @@ void new_model_begin(NewModel *model, const text *name, bool replace)
     model->temporary = psprintf("%s/" TEMPORARY "%d-%08x", setting_model_directory, MyProcPid, random);
 }
 
+/* So that the name outlives a power failure. Not fsync_fname(), which ends the whole server when it fails: the model is
+ * there, and safe as soon as the file system has written what it holds. */
+static void sync_directory(void)
+{
+    int fd = OpenTransientFile(setting_model_directory, O_RDONLY);
+
+    if (fd < 0 || (pg_fsync(fd) != 0 && errno != EBADF && errno != EINVAL))
+        ereport(WARNING, (errcode_for_file_access(), errmsg("could not sync the model directory: %m")));
+    if (fd >= 0)
+        CloseTransientFile(fd);
+}
+
 /* Until the rename nothing has happened, from then on the model is there: no interrupt comes in between. */
 void new_model_publish(NewModel *model)
 {
@@ -118,8 +131,7 @@ void new_model_publish(NewModel *model)
         ereport(ERROR, (errcode_for_file_access(),
                         errmsg("could not create model \"%s\": %m", utf8_for_display(model->name))));
     model->temporary = NULL;
-    /* Not fsync_fname(), which ends the whole server when it fails. */
-    fsync_fname_ext(setting_model_directory, true, true, WARNING);
+    sync_directory();
 }
 
 void new_model_abandon(NewModel *model)
