@@ -37,11 +37,17 @@ static int class_of(int order, const ngram_context *c)
     return (order * PERSONAL_TOTALS + class_of_total(order, c->total)) * PERSONAL_KINDS + kind;
 }
 
-/* A context is believed the more, the longer it is and the less its words vary. */
+/* What the weights came to on novels (bench/personal). A context with one successor is believed the more, the longer it
+ * is and the oftener it was met; one whose successors vary, hardly. */
 static double first_guess(int order, const ngram_context *c)
 {
-    static const double most[NGRAM_ORDER] = {0.02, 0.10, 0.30, 0.50, 0.65};
-    return most[order] * (2.0 * c->total - c->types) / (2.0 * c->total + c->types);
+    static const double one[NGRAM_ORDER][3] = {
+        {0.01, 0.02, 0.02}, {0.05, 0.25, 0.30}, {0.12, 0.50, 0.65}, {0.10, 0.53, 0.67}, {0.16, 0.50, 0.80}};
+    static const double few[NGRAM_ORDER] = {0.015, 0.30, 0.45, 0.40, 0.50};
+    static const double many[NGRAM_ORDER] = {0.015, 0.065, 0.065, 0.08, 0.12};
+    if (c->types == 1)
+        return one[order][c->total < 3 ? c->total - 1 : 2];
+    return (uint64_t)c->types * 2 <= c->total ? few[order] : many[order];
 }
 
 static double weight_of(const aigc_personal *p, int order, const ngram_context *c)

@@ -11,7 +11,8 @@ import random
 from collections import Counter
 
 ORDER, EDGE, VOCAB, WORTH = 5, -1, 24, 40.0
-MOST = [0.02, 0.10, 0.30, 0.50, 0.65]
+ONE = [[0.01, 0.02, 0.02], [0.05, 0.25, 0.30], [0.12, 0.50, 0.65], [0.10, 0.53, 0.67], [0.16, 0.50, 0.80]]
+FEW, MANY = [0.015, 0.30, 0.45, 0.40, 0.50], [0.015, 0.065, 0.065, 0.08, 0.12]
 LONGER, EMPTY = [1, 2, 3, 5, 9, 19], [64, 256, 1024, 4096, 16384, 65536]
 
 model = [1 / (w + 1) for w in range(VOCAB)]
@@ -57,7 +58,7 @@ def class_of(order, successors):
 def weight(order, successors):
     total, types = sum(successors.values()), len(successors)
     hits, asked = weights.get(class_of(order, successors), (0, 0))
-    guess = MOST[order] * (2 * total - types) / (2 * total + types)
+    guess = ONE[order][min(total, 3) - 1] if types == 1 else FEW[order] if 2 * types <= total else MANY[order]
     return (hits + WORTH * guess) / (asked + WORTH)
 
 

@@ -433,7 +433,7 @@ static void test_hostile(void **state)
     aigc_personal_close(p);
     unsigned char *data = read_file(path, &n), *copy = malloc(n);
     assert_non_null(copy);
-    for (int round = 0; round < 3000; round++) {
+    for (int round = 0; round < 1500; round++) {
         memcpy(copy, data, n);
         for (int k = 1 + (int)(random_u64(&r) % 4); k > 0; k--) {
             size_t at = random_u64(&r) % 2 ? random_u64(&r) % 64 : random_u64(&r) % (n - 8);
