@@ -221,7 +221,7 @@ static aigc_status keep_outcome(job *j)
     aigc_request_rank(j->request, j->rank);
     for (int i = 0; i < j->n; i++) {
         j->alternatives[i].logprob = aigc_request_logprob(j->request, i);
-        if (j->spec.logprobs && !keep_tokens(j, i))
+        if ((j->spec.logprobs || j->spec.personal) && !keep_tokens(j, i))
             return job_out_of_memory(j, "the tokens' log-probabilities");
     }
     if (j->spec.options.prompt_logprobs) {

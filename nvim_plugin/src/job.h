@@ -40,6 +40,7 @@ typedef struct job_spec {
     size_t suffix_len;
     int weigh;     /* alternatives to choose from by the suffix if the model has no tokens for it; 0: don't */
     bool logprobs; /* the caller wants tokens with their log-probabilities */
+    bool personal; /* the session's personal layer takes part */
 } job_spec;
 
 /* One alternative of a request. `text`, `finish` and what follows belong to the thread that runs the job until it is

@@ -253,6 +253,7 @@ static bool run_blocking(lua_State *L, session *s, job *j, aigc_error *err)
     lua_pushcfunction(L, call_back);
     if (session_enter(s, &model, &engine, err) != AIGC_OK)
         return false;
+    session_use_layer(s, j);
     job_run(j, model, engine, session_interrupt(s), on_piece, &call);
     session_leave(s);
     if (call.raised)
@@ -315,6 +316,104 @@ static int l_submit(lua_State *L)
         return push_error(L, &err);
     *holder = NULL; /* the session's from here */
     lua_pushinteger(L, (lua_Integer)j->id);
+    return 1;
+}
+
+/* ---- the personal layer ------------------------------------------------------------------------------------- */
+
+static int push_ordered(lua_State *L, order *o)
+{
+    aigc_error err;
+    session *s = check_model(L);
+    if (!o)
+        return luaL_error(L, "out of memory: no room for a text to learn");
+    if (session_order(s, o, &err) != AIGC_OK)
+        return push_error(L, &err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static int order_text(lua_State *L, order_kind kind)
+{
+    size_t len;
+    const char *text;
+    check_model(L);
+    text = luaL_checklstring(L, 2, &len);
+    return push_ordered(L, order_new(kind, text, len));
+}
+
+/* model:learn(text) -> true */
+static int l_learn(lua_State *L)
+{
+    return order_text(L, ORDER_LEARN);
+}
+
+/* model:unlearn(text) -> true */
+static int l_unlearn(lua_State *L)
+{
+    return order_text(L, ORDER_UNLEARN);
+}
+
+/* model:forget(phrase), or model:forget() for everything -> true */
+static int l_forget(lua_State *L)
+{
+    if (!lua_isnoneornil(L, 2))
+        return order_text(L, ORDER_FORGET);
+    check_model(L);
+    return push_ordered(L, order_new(ORDER_CLEAR, NULL, 0));
+}
+
+/* model:save() -> true: the layer is written soon, if it has changed */
+static int l_save(lua_State *L)
+{
+    check_model(L);
+    return push_ordered(L, order_new(ORDER_SAVE, NULL, 0));
+}
+
+/* model:feedback(shown, bytes taken, whether the rest was rejected) -> true */
+static int l_feedback(lua_State *L)
+{
+    size_t len;
+    check_model(L);
+    const char *shown = luaL_checklstring(L, 2, &len);
+    double taken = luaL_checknumber(L, 3);
+    luaL_argcheck(L, taken >= 0 && taken <= (double)len, 3, "must be a number of bytes of the text");
+    order *o = order_new(ORDER_FEEDBACK, shown, len);
+    if (o) {
+        o->n_taken = (size_t)taken;
+        o->rejected = lua_toboolean(L, 4);
+    }
+    return push_ordered(L, o);
+}
+
+/* model:memory(n) -> what the layer knows, with its n most frequent phrases */
+static int l_memory(lua_State *L)
+{
+    session *s = check_model(L);
+    double n = luaL_optnumber(L, 2, 0);
+    luaL_argcheck(L, n >= 0 && n <= 1000, 2, "must be from 0 to 1000");
+    const aigc_personal *layer;
+    aigc_model *model;
+    aigc_error err;
+    if (session_personal(s, &model, &layer, &err) != AIGC_OK)
+        return push_error(L, &err);
+    aigc_phrase *phrases = lua_newuserdata(L, ((size_t)n + 1) * sizeof *phrases);
+    push_memory(L, layer);
+    size_t n_got = aigc_personal_phrases(layer, phrases, (size_t)n);
+    lua_createtable(L, (int)n_got, 0);
+    for (size_t i = 0; i < n_got; i++) {
+        void **holder = push_holder(L, MEMORY_TYPE);
+        char *text;
+        size_t len;
+        if (aigc_detokenize(model, phrases[i].tokens, AIGC_PERSONAL_ORDER, AIGC_TEXT_RENDER_SPECIAL, &text, &len,
+                            &err) != AIGC_OK)
+            return push_error(L, &err);
+        *holder = text;
+        push_phrase(L, text, len, phrases[i].count);
+        lua_rawseti(L, -3, (int)i + 1);
+        lua_pop(L, 1);
+    }
+    lua_setfield(L, -2, "phrases");
     return 1;
 }
 
@@ -385,6 +484,12 @@ void model_register(lua_State *L)
         {"generate", l_generate},
         {"score", l_score},
         {"submit", l_submit},
+        {"learn", l_learn},
+        {"unlearn", l_unlearn},
+        {"forget", l_forget},
+        {"save", l_save},
+        {"feedback", l_feedback},
+        {"memory", l_memory},
         {"take", l_take},
         {"cancel", l_cancel},
         {"fd", l_fd},

@@ -296,6 +296,7 @@ static const option open_options[] = {
     {"prefix_cache", read_bool, IN(session_options, engine.prefix_cache)},
     {"parts", read_parts, IN(session_options, parts)},
     {"lora", read_path, IN(session_options, lora)},
+    {"personal", read_path, IN(session_options, personal)},
     {0},
 };
 
@@ -307,6 +308,7 @@ static const option request_options[] = {
     {"add_special", read_flag, REQUEST(text_flags), .flag = AIGC_TEXT_ADD_SPECIAL},
     {"parse_special", read_flag, REQUEST(text_flags), .flag = AIGC_TEXT_PARSE_SPECIAL},
     {"fit", read_bool, IN(job, spec.fit)},
+    {"personal", read_bool, IN(job, spec.personal)},
     {"max_tokens", read_int, REQUEST(max_tokens), RANGE(0, INT_MAX)},
     {"n", read_int, REQUEST(n), RANGE(1, 256)},
     {.name = "stop", .read = read_stop},
@@ -364,6 +366,7 @@ void options_read_open(lua_State *L, int index, session_options *options)
     options->engine = aigc_engine_defaults();
     options->parts = AIGC_MODEL_ALL;
     options->lora = NULL;
+    options->personal = NULL;
     read_table(L, index, open_options, options);
 }
 

@@ -2,6 +2,7 @@
 #include "push.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static void set_integer(lua_State *L, const char *name, uint64_t x)
 {
@@ -238,6 +239,28 @@ static void push_marks(lua_State *L, const mark_buffer *marks)
         lua_rawseti(L, -2, 3);
         lua_rawseti(L, -2, (int)i + 1);
     }
+}
+
+void push_memory(lua_State *L, const aigc_personal *layer)
+{
+    aigc_personal_info info;
+    char vocabulary[17];
+    aigc_personal_describe(layer, &info);
+    snprintf(vocabulary, sizeof vocabulary, "%016llx", (unsigned long long)info.vocabulary);
+    lua_createtable(L, 0, 6);
+    set_integer(L, "tokens", info.n_tokens);
+    set_integer(L, "ngrams", info.n_ngrams);
+    set_integer(L, "most_ngrams", info.n_most);
+    set_integer(L, "bytes", info.bytes);
+    set_string(L, "vocabulary", vocabulary);
+}
+
+void push_phrase(lua_State *L, const char *text, size_t len, uint32_t count)
+{
+    lua_createtable(L, 0, 2);
+    lua_pushlstring(L, text, len);
+    lua_setfield(L, -2, "text");
+    set_integer(L, "count", count);
 }
 
 /* A new event {id, kind} on top of the stack. */

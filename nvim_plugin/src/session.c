@@ -28,8 +28,11 @@ struct session {
 
     volatile sig_atomic_t interrupt; /* stops the running job; written under the lock */
     bool stop;
-    job *waiting, *running; /* under the lock; also in the list */
-    bool notified;          /* a byte is in the pipe */
+    job *waiting, *running;      /* under the lock; also in the list */
+    order *orders, **orders_end; /* under the lock: what waits */
+    bool ordering;               /* under the lock: the worker does one */
+    memory memory;               /* whoever may use the engine */
+    bool notified;               /* a byte is in the pipe */
     int pipe_read, pipe_write;
 
     /* The owning thread's: all jobs that it has not seen the end of, and those handed out by the last take. */
@@ -155,6 +158,12 @@ static bool on_piece(void *context, const aigc_piece *piece)
     return !w->lost;
 }
 
+void session_use_layer(session *s, job *j)
+{
+    j->spec.personal = j->spec.personal && s->memory.path && memory_open(&s->memory, s->model) == AIGC_OK;
+    j->spec.options.personal = j->spec.personal ? s->memory.layer : NULL;
+}
+
 static void run_on_worker(session *s, job *j)
 {
     aigc_model *model;
@@ -162,7 +171,11 @@ static void run_on_worker(session *s, job *j)
     worker_sink sink = {.s = s, .j = j};
     j->status = load_engine(s, &model, &engine, &j->error);
     if (j->status == AIGC_OK)
+        session_use_layer(s, j);
+    if (j->status == AIGC_OK)
         j->status = job_run(j, model, engine, &s->interrupt, on_piece, &sink);
+    if (j->status == AIGC_OK && j->spec.options.personal)
+        memory_keep(&s->memory, j);
     if (j->status == AIGC_OK && sink.lost)
         j->status = fail(&j->error, AIGC_E_MEMORY, "out of memory: no room for the generated text");
 }
@@ -176,26 +189,57 @@ static void yield_to_neighbours(void)
 #endif
 }
 
+/* Under the lock, which it gives back while it works. */
+static void do_job(session *s)
+{
+    job *j = s->running = s->waiting;
+    s->waiting = NULL;
+    set_interrupt(s, 0);
+    j->state = JOB_RUNNING;
+    pthread_mutex_unlock(&s->lock);
+    run_on_worker(s, j);
+    pthread_mutex_lock(&s->lock);
+    s->running = NULL;
+    j->state = JOB_FINISHED;
+    notify(s);
+}
+
+/* Likewise. */
+static order *take_order(session *s)
+{
+    order *o = s->orders;
+    s->orders = o->next;
+    if (!s->orders)
+        s->orders_end = &s->orders;
+    return o;
+}
+
+static void do_order(session *s)
+{
+    order *o = take_order(s);
+    aigc_model *model;
+    aigc_error err;
+    s->ordering = true;
+    pthread_mutex_unlock(&s->lock);
+    if (load_model(s, &model, &err) == AIGC_OK)
+        memory_open(&s->memory, model);
+    memory_run(&s->memory, o);
+    pthread_mutex_lock(&s->lock);
+    s->ordering = false;
+}
+
 static void *worker_main(void *context)
 {
     session *s = context;
     yield_to_neighbours();
     pthread_mutex_lock(&s->lock);
-    for (;;) {
-        while (!s->stop && !s->waiting)
+    while (!s->stop) {
+        if (s->waiting)
+            do_job(s);
+        if (s->orders && !s->stop)
+            do_order(s);
+        while (!s->stop && !s->waiting && !s->orders)
             pthread_cond_wait(&s->wake, &s->lock);
-        if (s->stop)
-            break;
-        job *j = s->running = s->waiting;
-        s->waiting = NULL;
-        set_interrupt(s, 0);
-        j->state = JOB_RUNNING;
-        pthread_mutex_unlock(&s->lock);
-        run_on_worker(s, j);
-        pthread_mutex_lock(&s->lock);
-        s->running = NULL;
-        j->state = JOB_FINISHED;
-        notify(s);
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
@@ -230,7 +274,7 @@ aigc_status session_open(const char *path, const session_options *options, sessi
     session *s = calloc(1, sizeof *s);
     char *copy = strdup(path), *lora = options->lora ? strdup(options->lora) : NULL;
     int fd[2];
-    if (!s || !copy || (options->lora && !lora)) {
+    if (!s || !copy || (options->lora && !lora) || !memory_init(&s->memory, options->personal)) {
         free(s);
         free(copy);
         free(lora);
@@ -238,6 +282,7 @@ aigc_status session_open(const char *path, const session_options *options, sessi
     }
     if (!make_pipe(fd)) {
         int reason = errno;
+        memory_close(&s->memory);
         free(s);
         free(copy);
         free(lora);
@@ -246,6 +291,7 @@ aigc_status session_open(const char *path, const session_options *options, sessi
     s->path = copy;
     s->lora = lora;
     s->options = *options;
+    s->orders_end = &s->orders;
     s->pipe_read = fd[0];
     s->pipe_write = fd[1];
     pthread_mutex_init(&s->lock, NULL);
@@ -275,6 +321,10 @@ void session_close(session *s)
         pthread_mutex_unlock(&s->lock);
         pthread_join(s->worker, NULL);
     }
+    while (s->memory.layer && s->orders)
+        memory_run(&s->memory, take_order(s));
+    order_free_list(s->orders);
+    memory_close(&s->memory);
     free_list(s->jobs);
     free_list(s->taken);
     aigc_engine_close(s->engine);
@@ -297,7 +347,7 @@ const char *session_path(const session *s)
 
 static bool worker_is_busy(session *s)
 {
-    return s->waiting || s->running;
+    return s->waiting || s->running || s->orders || s->ordering;
 }
 
 aigc_status session_model(session *s, aigc_model **model, aigc_error *err)
@@ -344,10 +394,13 @@ aigc_status session_enter(session *s, aigc_model **model, aigc_engine **engine, 
     pthread_mutex_lock(&s->lock);
     job *j = s->running ? s->running : s->waiting;
     long long id = j ? j->id : 0;
+    bool learning = s->orders || s->ordering;
     pthread_mutex_unlock(&s->lock);
     if (id)
         return fail(err, AIGC_E_LIMIT, "the model is busy with request %lld: cancel it, or take its last event first",
                     id);
+    if (learning)
+        return fail(err, AIGC_E_LIMIT, "the model is busy: its personal layer is learning");
     set_interrupt(s, 0);
     aigc_status status = load_engine(s, model, engine, err);
     s->entered = status == AIGC_OK;
@@ -415,6 +468,43 @@ bool session_cancel(session *s, long long id)
         cancelled = cancel_job(s, s->waiting) || cancelled;
     pthread_mutex_unlock(&s->lock);
     return cancelled;
+}
+
+aigc_status session_order(session *s, order *o, aigc_error *err)
+{
+    if (!s->memory.path) {
+        order_free(o);
+        return fail(err, AIGC_E_ARGUMENT, "the model was opened without a personal layer");
+    }
+    if (!s->has_worker) {
+        aigc_status status = start_worker(s, err);
+        if (status != AIGC_OK) {
+            order_free(o);
+            return status;
+        }
+    }
+    pthread_mutex_lock(&s->lock);
+    *s->orders_end = o;
+    s->orders_end = &o->next;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+    return AIGC_OK;
+}
+
+aigc_status session_personal(session *s, aigc_model **model, const aigc_personal **layer, aigc_error *err)
+{
+    pthread_mutex_lock(&s->lock);
+    bool busy = worker_is_busy(s) || s->entered;
+    pthread_mutex_unlock(&s->lock);
+    if (!s->memory.path)
+        return fail(err, AIGC_E_ARGUMENT, "the model was opened without a personal layer");
+    if (busy)
+        return fail(err, AIGC_E_LIMIT, "the model is busy: ask again when it rests");
+    aigc_status status = load_model(s, model, err);
+    if (status == AIGC_OK && (status = memory_open(&s->memory, *model)) != AIGC_OK)
+        *err = s->memory.error;
+    *layer = s->memory.layer;
+    return status;
 }
 
 int session_fd(const session *s)

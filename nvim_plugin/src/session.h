@@ -14,13 +14,15 @@
 #define AIGC_LUA_SESSION_H
 
 #include "job.h"
+#include "memory.h"
 
 typedef struct session session;
 
 typedef struct session_options {
     aigc_engine_options engine;
-    unsigned parts;   /* AIGC_MODEL_*: what is read of the file */
-    const char *lora; /* path of an adapter beside the model, or NULL; copied */
+    unsigned parts;       /* AIGC_MODEL_*: what is read of the file */
+    const char *lora;     /* path of an adapter beside the model, or NULL; copied */
+    const char *personal; /* path of a personal layer's file, or NULL; copied */
 } session_options;
 
 /* Notes the path and makes the pipe; the file is only asked for its permission. */
@@ -55,6 +57,18 @@ aigc_status session_submit(session *s, job *j, aigc_error *err);
 
 /* Cancels one request, or whichever there is if id is 0. Whether there was one to cancel. */
 bool session_cancel(session *s, long long id);
+
+/* Puts an order to the personal layer in line, which is the session's from here. The worker does it between requests,
+ * in order. Fails if the session has no layer. */
+aigc_status session_order(session *s, order *o, aigc_error *err);
+
+/* Gives a job that asks for it the personal layer; it goes without, if the file cannot be read (session_personal()
+ * tells why). For whoever may use the engine. */
+void session_use_layer(session *s, job *j);
+
+/* The personal layer and the model, for looking: opens them on this thread if nobody has. AIGC_E_LIMIT while the worker
+ * has something to do. */
+aigc_status session_personal(session *s, aigc_model **model, const aigc_personal **layer, aigc_error *err);
 
 /* Becomes readable when there is something to take. Belongs to the session. */
 int session_fd(const session *s);

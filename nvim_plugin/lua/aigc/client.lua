@@ -203,10 +203,19 @@ local function get_model(config)
     threads = fixed,
     kv = config.kv,
     lora = config.lora,
+    personal = config.personal and require('aigc.personal').path(config) or nil,
     sequences = config.alternatives, -- of one request: the newest is the only one
   }
   local key = table.concat(
-    { config.model, config.lora or '', config.context, fixed, config.kv, config.alternatives },
+    {
+      config.model,
+      config.lora or '',
+      options.personal or '',
+      config.context,
+      fixed,
+      config.kv,
+      config.alternatives,
+    },
     '\n'
   )
   if open and open.key == key then
@@ -234,6 +243,14 @@ local function get_model(config)
   open.poll:start('r', on_readable)
   require('aigc.hooks').run('opened', model, config)
   return model
+end
+
+--- The open model, opened if need be.
+---@param config aigc.Config
+---@return table? model
+---@return string? message
+function M.model(config)
+  return get_model(config)
 end
 
 --- Starts a request in place of the one that runs, which is told that it is cancelled. on_event is

@@ -33,6 +33,8 @@ local M = {}
 ---@field seed? integer
 ---@field prompt_bytes? integer
 ---@field suffix_bytes? integer
+---@field ring_bytes? integer
+---@field personal? boolean|string
 ---@field context? integer
 ---@field threads? integer
 ---@field kv? 'f16'|'f32'
@@ -57,6 +59,7 @@ local M = {}
 ---@field stop string[]
 ---@field prompt_bytes integer
 ---@field suffix_bytes integer
+---@field ring_bytes integer
 ---@field secrets string[]
 ---@field max_file_bytes integer
 ---@field unload_after integer
@@ -193,6 +196,13 @@ M.kinds = {
   seed = integer(0, 2 ^ 53),
   prompt_bytes = integer(256, 2 ^ 24),
   suffix_bytes = integer(0, 2 ^ 20),
+  ring_bytes = integer(0, 2 ^ 20),
+  personal = {
+    wanted = 'true, false or the path of a folder',
+    check = function(x)
+      return type(x) == 'boolean' or is_text(x)
+    end,
+  },
   context = integer(0, 2 ^ 31 - 1),
   threads = integer(0, 64),
   kv = one_of('f16', 'f32'),
@@ -254,6 +264,7 @@ M.defaults = {
   temperature = 0,
   prompt_bytes = 4096,
   suffix_bytes = 512,
+  ring_bytes = 1024,
   context = 0,
   threads = 0,
   kv = 'f16',

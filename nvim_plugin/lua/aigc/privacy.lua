@@ -1,83 +1,32 @@
---- Which buffers are read at all: what holds secrets, is not the user's text, or has been excluded
---- is neither completed nor remembered. One list for suggestions, the ring and the personal layer.
+--- Which buffers' text may be kept for later: in the ring, in the personal layer.
 local M = {}
 
---- Lower-case file names that hold secrets by custom, as Lua patterns for the last part of a path.
-local secret_names = {
-  '^%.env$',
-  '^%.env[%._-]',
-  '%.env$',
-  '^%.?netrc$',
-  '^_netrc$',
-  '^%.pgpass$',
-  '^%.?my%.cnf$',
-  '^%.npmrc$',
-  '^%.pypirc$',
-  '^%.htpasswd$',
-  '^%.git%-credentials$',
-  '^credentials$',
-  '^credentials%.',
-  '^secrets?$',
-  '^secrets?%.',
-  '^id_rsa',
-  '^id_dsa',
-  '^id_ecdsa',
-  '^id_ed25519',
-  '%.pem$',
-  '%.key$',
-  '%.p12$',
-  '%.pfx$',
-  '%.kdbx?$',
-  '%.gpg$',
-  '%.asc$',
-  '%.age$',
-  '%.tfvars$',
-  '%.vault$',
-}
-
---- Folders whose files are secrets, anywhere in a path.
-local secret_folders = { '/%.ssh/', '/%.gnupg/', '/%.aws/', '/%.password%-store/', '/%.kube/' }
-
---- Editors of secrets write a copy for the editor, with a name of their own in one of these.
-local temporary = { '^/dev/shm/', '/pass%.', '/crontab%.', '/sudoedit' }
-
-local secret_filetypes = { gpg = true, pgp = true, netrc = true, passwd = true, ssh_key = true }
-
---- Whether a path looks like one that holds secrets.
----@param path string
----@return boolean
-function M.is_secret_path(path)
-  local name = vim.fn.fnamemodify(path, ':t'):lower()
-  for _, pattern in ipairs(secret_names) do
-    if name:find(pattern) then
-      return true
-    end
-  end
-  for _, list in ipairs({ secret_folders, temporary }) do
-    for _, pattern in ipairs(list) do
-      if path:find(pattern) then
-        return true
-      end
-    end
-  end
-  return false
-end
-
---- Why a buffer's text must not be read, or nil.
+--- Why a buffer's text must not be kept, or nil.
 ---@param buf integer
+---@param settings? aigc.Config
 ---@return string?
-function M.reason(buf)
+function M.reason(buf, settings)
   local options = vim.bo[buf]
   if options.buftype ~= '' then
-    return ("not in a buffer of type '%s'"):format(options.buftype)
-  elseif vim.b[buf].aigc_disable then
-    return 'b:aigc_disable is set'
+    return ("it is of type '%s'"):format(options.buftype)
+  elseif vim.g.aigc_disable or vim.b[buf].aigc_disable then
+    return 'aigc is off there'
   elseif options.binary then
-    return 'the buffer is binary'
-  elseif secret_filetypes[options.filetype] or options.key ~= '' then
-    return 'the buffer holds secrets'
-  elseif M.is_secret_path(vim.api.nvim_buf_get_name(buf)) then
-    return "the file's name says that it holds secrets"
+    return 'it is binary'
+  end
+  local config = require('aigc.config')
+  settings = settings or config.get()
+  if config.trigger(settings, options.filetype) == 'off' then
+    return ("aigc is off for the filetype '%s'"):format(options.filetype)
+  end
+  local path = vim.api.nvim_buf_get_name(buf)
+  local pattern = path ~= '' and require('aigc.guard').secret(path, settings.secrets)
+  if pattern then
+    return ("the file may hold secrets (it matches '%s')"):format(pattern)
+  end
+  local bytes = vim.api.nvim_buf_get_offset(buf, vim.api.nvim_buf_line_count(buf))
+  if settings.max_file_bytes > 0 and bytes > settings.max_file_bytes then
+    return ('it has %d bytes, more than max_file_bytes'):format(bytes)
   end
 end
 

@@ -46,18 +46,24 @@ local function likeness(a, n_a, b, n_b)
   return n_a + n_b > 0 and 2 * shared / (n_a + n_b) or 0
 end
 
+--- Without a character at its end that a cut went through.
+local function whole_characters(text)
+  return (
+    text:gsub('[\192-\255][\128-\191]?[\128-\191]?$', function(last)
+      local lead = last:byte()
+      local length = lead >= 240 and 4 or lead >= 224 and 3 or 2
+      return #last == length and last or ''
+    end)
+  )
+end
+
 --- Adds a chunk; of one too long, the beginning.
 ---@param text string
 ---@param source 'left'|'written'|'yanked'
 ---@param buf? integer
 ---@return boolean added
 function M.add(text, source, buf)
-  text = vim.trim(text:sub(1, CHUNK_BYTES)):gsub('[\192-\255][\128-\191]?[\128-\191]?$', function(tail)
-    -- The last character, if the cut went through it.
-    local lead = tail:byte()
-    local need = lead >= 240 and 4 or lead >= 224 and 3 or 2
-    return #tail == need and tail or ''
-  end)
+  text = vim.trim(whole_characters(text:sub(1, CHUNK_BYTES)))
   if #text < MIN_BYTES or text:find('%z') then
     return false
   end

@@ -1,0 +1,138 @@
+--- :Aigc memory: what the personal layer knows, and making it forget.
+local M = {}
+
+local SHOWN = 200
+--- The worker may have something to do: asked again so often, so many milliseconds apart.
+local TRIES, PAUSE_MS = 100, 50
+
+local function say(message, level)
+  vim.notify('aigc: ' .. message, level or vim.log.levels.INFO)
+end
+
+--- The open model, opening it if need be; nil if the layer is off, which is told.
+local function get_model()
+  local config = require('aigc.config').get()
+  if not config.personal then
+    say("the personal layer is off: the option 'personal' switches it on", vim.log.levels.WARN)
+    return nil
+  end
+  local model, message = require('aigc.client').model(config)
+  if not model then
+    say(message, vim.log.levels.ERROR)
+  end
+  return model
+end
+
+--- Asks until the worker rests, without making the editor wait.
+local function when_idle(model, n, callback, tries)
+  local ok, info, message, code = pcall(model.memory, model, n)
+  if ok and not info and code == 'limit' and (tries or TRIES) > 0 then
+    vim.defer_fn(function()
+      when_idle(model, n, callback, (tries or TRIES) - 1)
+    end, PAUSE_MS)
+    return
+  end
+  callback(ok and info or nil, ok and message or info)
+end
+
+--- Lines that tell what a layer knows.
+---@param info table of model:memory()
+---@return string[]
+function M.lines(info)
+  local lines = {
+    'The personal layer: phrases of your own text, mixed into what the model says.',
+    "':Aigc memory forget WORD...' drops every phrase with these words,",
+    "':Aigc memory forget' all of it.",
+    '',
+    ('%d tokens learned, %d n-grams of at most %d, %.1f MB of memory'):format(
+      info.tokens,
+      info.ngrams,
+      info.most_ngrams,
+      info.bytes / 1e6
+    ),
+    'Kept in ' .. (require('aigc.personal').path(require('aigc.config').get()) or '')
+      .. info.vocabulary
+      .. '.aigc',
+    '',
+    'Most frequent phrases:',
+  }
+  for _, phrase in ipairs(info.phrases) do
+    lines[#lines + 1] = ('%6d  %s'):format(phrase.count, (vim.inspect(phrase.text):sub(2, -2)))
+  end
+  return lines
+end
+
+local function show_lines(lines)
+  local buf = vim.api.nvim_create_buf(false, true)
+  vim.api.nvim_buf_set_lines(buf, 0, -1, false, lines)
+  vim.bo[buf].bufhidden = 'wipe'
+  vim.bo[buf].modifiable = false
+  vim.bo[buf].filetype = 'aigcmemory'
+  vim.cmd('botright 12split')
+  vim.api.nvim_win_set_buf(0, buf)
+end
+
+--- Shows what the layer knows in a window of its own.
+function M.show()
+  local model = get_model()
+  if model then
+    when_idle(model, SHOWN, function(info, message)
+      if info then
+        show_lines(M.lines(info))
+      else
+        say(message, vim.log.levels.ERROR)
+      end
+    end)
+  end
+end
+
+--- Forgets a phrase, or everything.
+---@param phrase? string
+function M.forget(phrase)
+  local model = get_model()
+  if model then
+    local ok, message = model:forget(phrase)
+    if ok then
+      require('aigc.ring').clear()
+      require('aigc.context').reset()
+      require('aigc.generation').forget() -- answers that were kept
+      say(phrase and ("forgotten: '%s'"):format(phrase) or 'the personal layer is empty')
+    else
+      say(message, vim.log.levels.ERROR)
+    end
+  end
+end
+
+local function forget_command(words)
+  if #words > 0 then
+    M.forget(table.concat(words, ' '))
+    return
+  end
+  local answers = { 'keep it', 'forget all of it' }
+  vim.ui.select(answers, { prompt = 'aigc: what was learned of your text' }, function(answer)
+    if answer == answers[2] then
+      M.forget()
+    end
+  end)
+end
+
+---@type table<string, aigc.Command>
+M.commands = {
+  memory = {
+    run = function(args)
+      local what = table.remove(args, 1)
+      if what == nil or what == 'show' then
+        M.show()
+      elseif what == 'forget' then
+        forget_command(args)
+      else
+        say(("memory: no '%s', there are: forget, show"):format(what), vim.log.levels.ERROR)
+      end
+    end,
+    complete = function(_, args)
+      return #args == 0 and { 'forget', 'show' } or {}
+    end,
+  },
+}
+
+return M

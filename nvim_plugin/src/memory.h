@@ -1,0 +1,80 @@
+/*
+ * memory.h: a session's personal layer: opened when it is first needed, taught by orders, saved now and then. Knows no
+ * Lua and no threads: session.c lets one thread at a time in.
+ *
+ * Several editors may share a file. Before it is written it is read again if another has replaced it, and what was
+ * ordered here since the last time is done once more: nobody's words are lost.
+ */
+#ifndef AIGC_LUA_MEMORY_H
+#define AIGC_LUA_MEMORY_H
+
+#include <sys/stat.h>
+#include <time.h>
+
+#include "job.h"
+
+typedef enum order_kind {
+    ORDER_LEARN,    /* text */
+    ORDER_UNLEARN,  /* text */
+    ORDER_FORGET,   /* whatever contains text */
+    ORDER_CLEAR,    /* everything */
+    ORDER_FEEDBACK, /* text was shown, n_taken bytes of it are in the buffer, the rest was rejected or not */
+    ORDER_SAVE,
+} order_kind;
+
+typedef struct order {
+    struct order *next;
+    order_kind kind;
+    char *text;
+    size_t len, n_taken;
+    bool rejected;
+} order;
+
+/* Copies text, which may be NULL. NULL when memory is out. */
+order *order_new(order_kind kind, const char *text, size_t len);
+void order_free(order *o);      /* NULL is allowed */
+void order_free_list(order *o); /* it and those behind it */
+
+enum { MEMORY_RECORDS = 16 };
+
+/* The tokens of an alternative that may have been shown, for feedback. */
+typedef struct memory_record {
+    char *text;
+    size_t len;
+    aigc_token *tokens; /* [n] the first n_before are of the prompt */
+    size_t n, n_before;
+} memory_record;
+
+typedef struct memory {
+    char *path; /* NULL: there is no layer */
+    aigc_model *model;
+    aigc_personal *layer; /* NULL until memory_open() has succeeded */
+    aigc_error error;     /* why it has not; code AIGC_OK: it was not tried */
+    bool changed;
+    struct stat seen;      /* the file as it was read or written last; st_ino 0: there was none */
+    struct timespec saved; /* when */
+    order *log, **log_end; /* what was learned and forgotten since then */
+    memory_record records[MEMORY_RECORDS];
+    int next_record;
+} memory;
+
+/* path is copied; NULL: no layer; with a slash at its end, a folder in which each vocabulary has a file. False when
+ * memory is out. */
+bool memory_init(memory *m, const char *path);
+
+/* Reads the file, once. A file that cannot be read is left alone: there is no layer then, and the error stays. */
+aigc_status memory_open(memory *m, aigc_model *model);
+
+/* Does what is ordered and frees the order. The model is opened already. */
+void memory_run(memory *m, order *o);
+
+/* Keeps the tokens of a job that has run, for feedback. */
+void memory_keep(memory *m, const job *j);
+
+/* Writes the file if something has changed. */
+aigc_status memory_save(memory *m);
+
+/* Saves and frees. */
+void memory_close(memory *m);
+
+#endif

@@ -1,0 +1,99 @@
+-- The personal layer: learned on the worker, used by requests, shared between editors, forgotten.
+return function(t)
+  local folder = os.tmpname()
+  os.remove(folder)
+  assert(os.execute("mkdir -p '" .. folder .. "'"))
+  folder = folder .. '/'
+  local phrase = 'The gardener of Zwolle, Marigold Quillfeather, sold blue tulips.\n'
+  local prompt = 'The gardener of Zwolle, Marigold'
+
+  local function rest(model)
+    local info, message, code
+    repeat
+      info, message, code = model:memory(5)
+    until code ~= 'limit'
+    return info, message
+  end
+  local function say(model)
+    local text = model:generate(prompt, { max_tokens = 10, temperature = 0, personal = true })
+    return text or ''
+  end
+
+  local plain = t.open()
+  t.fails('argument', 'without a personal layer', 'a model that was opened without one', plain:learn(phrase))
+  t.fails('argument', 'without a personal layer', 'nor can it be looked at', plain:memory())
+  local without = plain:generate(prompt, { max_tokens = 10, temperature = 0, personal = true })
+  t.ok(without and not without:find('Quill'), 'asking for a layer that is not there changes nothing', without)
+  plain:close()
+
+  local model = t.open({ personal = folder })
+  t.is(assert(rest(model)).tokens, 0, 'a layer begins empty')
+  t.is(say(model), without, 'and says nothing then')
+  for _ = 1, 3 do
+    t.is(model:learn(phrase), true, 'learning is put in line')
+  end
+  local info = assert(rest(model))
+  t.ok(info.tokens > 60, 'then it is learned', info.tokens)
+  t.is(info.phrases[1].count, 3, 'with its count')
+  t.ok(say(model):find('^ Quillfeather'), 'and used', say(model))
+  t.is(model:generate(prompt, { max_tokens = 10, temperature = 0 }), without, 'by those who ask for it')
+
+  -- on the worker, with feedback
+  local id = assert(model:submit({ prompt = prompt, fit = true, max_tokens = 10, temperature = 0, personal = true }))
+  local done
+  while not done do
+    model:wait(1000)
+    for _, event in ipairs(model:take()) do
+      done = event.kind ~= 'token' and event.id == id and event or done
+    end
+  end
+  t.ok(done.text:find('^ Quillfeather'), 'a submitted request uses it too', done.text)
+  t.is(done.alternatives[1].tokens, nil, 'and shows tokens only to those who ask')
+  t.is(model:feedback(done.text, #done.text, false), true, 'feedback: accepted')
+  t.is(model:feedback(done.text, 3, true), true, 'a part of it')
+  t.is(model:feedback('never said', 0, true), true, 'of what nobody remembers')
+  t.is(assert(rest(model)).ngrams, info.ngrams, 'feedback learns no text')
+  t.raises('a number of bytes of the text', 'more taken than was shown', model.feedback, model, 'abc', 4)
+  t.raises('from 0 to 1000', 'a number of phrases below 0', model.memory, model, -1)
+
+  -- another session of the same user
+  local other = t.open({ personal = folder })
+  t.is(assert(rest(other)).tokens, 0, 'nothing is saved yet')
+  model:close()
+  other:learn('Something else altogether, said the harbour master.\n')
+  other:close()
+  local both = t.open({ personal = folder })
+  local together = assert(rest(both))
+  t.ok(together.tokens > info.tokens, 'both sessions are remembered', together.tokens)
+  t.ok(say(both):find('^ Quillfeather'), 'the first one too')
+  both:unlearn(phrase)
+  t.is(assert(rest(both)).phrases[1].count, 2, 'taken back once')
+  both:forget('Quillfeather')
+  assert(rest(both))
+  t.ok(not say(both):find('Quillfeather'), 'a word is forgotten')
+  both:forget()
+  t.is(assert(rest(both)).ngrams, 0, 'and everything')
+  both:close()
+  local again = t.open({ personal = folder })
+  t.is(assert(rest(again)).ngrams, 0, 'on the disk as well')
+  again:close()
+
+  -- files that are none
+  local pipe = assert(io.popen("ls '" .. folder .. "'"))
+  local name = pipe:read('*l')
+  pipe:close()
+  t.ok(name and name:find('^%x+%.aigc$'), 'the file is named after the vocabulary', name)
+  local file = assert(io.open(folder .. name, 'wb'))
+  file:write('no such thing')
+  file:close()
+  local damaged = t.open({ personal = folder })
+  local _, message = rest(damaged)
+  t.ok(message and message:find('not a personal file'), 'a damaged file is told of', message)
+  t.is(say(damaged), without, 'and done without')
+  damaged:learn(phrase)
+  damaged:close()
+  file = assert(io.open(folder .. name, 'rb'))
+  t.is(file:read('*a'), 'no such thing', 'and left alone')
+  file:close()
+  os.execute("rm -r '" .. folder .. "'")
+end

@@ -1,0 +1,249 @@
+-- The ring and the personal layer: what they keep, what they never look at, what reaches the model.
+
+local PHRASE = 'Marigold Quillfeather of Zwolle sold blue tulips.'
+
+return function(t, child)
+  local function options(more)
+    return vim.tbl_extend('force', child.QUIET, more)
+  end
+  local function last_request(c)
+    return c:lua('return fake.requests[#fake.requests]')
+  end
+  local function chunks(c)
+    return c:lua([[
+      return vim.tbl_map(function(x) return x.source .. ': ' .. x.text end, require('aigc.ring').chunks())
+    ]])
+  end
+
+  -- ---- the ring ---------------------------------------------------------------------------------
+  local c = child.start({ aigc = options({ ring_bytes = 300 }) })
+  local folder = c:lua('local name = vim.fn.tempname() vim.fn.mkdir(name) return name .. "/"')
+  c:keys('iOnce upon a time<C-k>')
+  t.is(last_request(c).prompt, 'Once upon a time', 'the ring is empty at first')
+  c:keys('<Esc>')
+  c:request('nvim_command', 'edit! ' .. folder .. 'notes.txt')
+  c:keys('iThe harbour master of Zwolle had a wooden leg.<Esc>')
+  c:request('nvim_command', 'write')
+  t.is(table.concat(chunks(c), '|'), 'written: The harbour master of Zwolle had a wooden leg.', 'a written buffer')
+  c:request('nvim_command', 'enew')
+  t.is(#chunks(c), 1, 'left as it was: not twice')
+  c:keys('iIt was a dark night<C-k>')
+  t.is(
+    last_request(c).prompt,
+    'The harbour master of Zwolle had a wooden leg.\n\nIt was a dark night',
+    'it stands before the text of another buffer'
+  )
+  c:keys('<Esc>yy')
+  c:keys('A and stormy<C-k>')
+  t.is(#chunks(c), 1, 'a yank of less than its place is worth is not kept')
+  local before = last_request(c).prompt
+  c:lua("require('aigc.ring').add('Something else that was read in the meantime.', 'yanked')")
+  c:keys(' and cold<C-k>')
+  t.ok(vim.startswith(last_request(c).prompt, before), 'while one types the prompt begins as before', last_request(c).prompt)
+  c:keys('<Esc>')
+  c:request('nvim_command', 'edit! ' .. folder .. 'other.txt')
+  c:keys('iAnd so<C-k>')
+  t.ok(
+    last_request(c).prompt:find('^The harbour master.*\n\nSomething else.*\n\n.*And so$'),
+    'in another buffer the ring is looked at anew, oldest first',
+    last_request(c).prompt
+  )
+  t.ok(#last_request(c).prompt <= 300 + 6, 'within its budget', #last_request(c).prompt)
+  c:lua([[for i = 1, 40 do
+    require('aigc.ring').add(('chunk number %d of a long day, %s'):format(i, ('word%d '):format(i):rep(5)), 'yanked')
+  end]])
+  local kept = chunks(c)
+  t.ok(#kept <= 16 and #kept >= 8, 'it is bounded', #kept)
+  t.ok(kept[#kept]:find('number 40 '), 'and keeps the newest', kept[#kept])
+  c:lua([[require('aigc.ring').add('chunk number 40 of a long day, word40 word40 word40 word40 word40 x', 'left')]])
+  t.is(#chunks(c), #kept, 'what is nearly the same takes the place of the old')
+
+  -- what may not be kept
+  for _, setup in ipairs({
+    'edit! ' .. folder .. '.env',
+    'edit! ' .. folder .. 'id_rsa',
+    'enew | set buftype=nofile',
+    'edit! ' .. folder .. 'plain.txt | let b:aigc_disable = v:true',
+    'edit! ' .. folder .. 'binary.txt | set binary',
+  }) do
+    c:lua("require('aigc.ring').clear()")
+    c:request('nvim_command', setup)
+    c:keys('ipassword=correct horse battery staple, four words<Esc>')
+    c:keys('yy')
+    c:request('nvim_command', 'silent! write!')
+    c:request('nvim_command', 'enew!')
+    t.is(table.concat(chunks(c)), '', 'not kept: ' .. setup:gsub('%S*/', ''))
+  end
+  c:stop()
+  c = child.start({ aigc = options({ ring_bytes = 0 }) })
+  c:keys('iOnce upon a time<C-k><Esc>')
+  t.is(c:lua("return vim.fn.exists('#aigc_ring')"), 0, 'without a ring nothing is watched')
+  t.is(c:lua("return vim.fn.exists('#aigc_personal')"), 0, 'nor without a personal layer')
+  t.is(last_request(c).personal, nil, 'which is off unless it is asked for')
+  t.is(c:lua('return fake.opened[1].options.personal'), nil, 'and has no file')
+  c:keys(':Aigc memory show<CR>')
+  t.ok(c:lua('return table.concat(notes)'):find('personal layer is off'), 'and nothing to show')
+  c:stop()
+
+  -- ---- what the personal layer is told ----------------------------------------------------------
+  c = child.start({ aigc = options({ ring_bytes = 0, personal = folder .. 'layer' }) })
+  c:lua([[
+    _G.told = {}
+    local core = package.loaded['aigc.core']
+    local open = core.open
+    core.open = function(path, o)
+      local model = open(path, o)
+      local methods = getmetatable(model).__index
+      for _, name in ipairs({ 'learn', 'unlearn', 'feedback', 'save', 'forget' }) do
+        methods[name] = function(_, ...)
+          told[#told + 1] = table.concat(vim.tbl_map(tostring, { name, ... }), '|')
+          return true
+        end
+      end
+      return model
+    end
+  ]])
+  local function told()
+    return table.concat(c:lua('local x = told told = {} return x'), '\n')
+  end
+  c:request('nvim_command', 'edit! ' .. folder .. 'story.txt')
+  c:keys('iOnce upon<C-k>')
+  t.is(c:lua('return fake.opened[1].options.personal'), folder .. 'layer/', 'its folder is the option')
+  t.is(last_request(c).personal, true, 'requests are to use it')
+  t.is(c:lua('return vim.fn.getfperm(...)', folder .. 'layer'), 'rwx------', 'the folder is private')
+  c:keys(' a time there was a cat.<CR><CR>It slept.<Esc>')
+  told()
+  c:request('nvim_command', 'write')
+  t.is(told(), 'learn|Once upon a time there was a cat.\n\nlearn|It slept.\n\nsave', 'paragraphs are learned when written')
+  c:request('nvim_command', 'write')
+  t.is(told(), '', 'once')
+  c:keys('A A lot.<Esc>')
+  c:request('nvim_command', 'write')
+  t.is(told(), 'unlearn|It slept.\n\nlearn|It slept. A lot.\n\nsave', 'a paragraph that changes counts once, as it stands')
+  c:keys('dd')
+  c:request('nvim_command', 'write')
+  t.ok(told():find('^unlearn|It slept%. A lot%.'), 'one that goes is taken back')
+  c:keys('ggA<C-k>')
+  c:say(' The end of it.')
+  c:finish()
+  c:keys('<C-g>w')
+  c:keys(' dog')
+  t.is(told(), 'feedback| The end of it.|4|true', 'what was taken of a suggestion, and that the rest was not')
+  c:keys('<Esc>')
+  c:request('nvim_command', 'edit! ' .. folder .. 'secrets.txt')
+  c:keys('iOpen sesame, said the thief.<C-k><Esc>')
+  c:request('nvim_command', 'write')
+  t.is(told(), '', 'secrets are not learned')
+  c:request('nvim_command', 'set hidden | edit! ' .. folder .. 'wrapped.txt | set textwidth=20')
+  c:keys('iThe cat sat on the mat and looked at the moon.<Esc>')
+  c:request('nvim_command', 'write')
+  t.ok(told():find('learn|The cat sat on the mat and looked at the moon.', 1, true), 'hard wraps are no line ends')
+  -- rows that change are noted, whatever changes: after many edits, every line that is new is in a range
+  local missed = c:lua([[
+    vim.cmd('enew!')
+    local personal, buf = require('aigc.personal'), vim.api.nvim_get_current_buf()
+    local old, lines = {}, {}
+    for i = 1, 60 do
+      lines[i] = 'line ' .. i
+      old[lines[i] ] = true
+    end
+    vim.api.nvim_buf_set_lines(buf, 0, -1, true, lines)
+    personal.attach(buf)
+    math.randomseed(7)
+    for i = 1, 300 do
+      local n = vim.api.nvim_buf_line_count(buf)
+      local first = math.random(0, n)
+      local last = math.min(n, first + math.random(0, 2))
+      local new = {}
+      for k = 1, math.random(0, 2) do new[k] = ('new %d %d'):format(i, k) end
+      vim.api.nvim_buf_set_lines(buf, first, last, true, new)
+    end
+    local ranges, missed = personal.changes(buf).ranges, {}
+    for row, line in ipairs(vim.api.nvim_buf_get_lines(buf, 0, -1, true)) do
+      local noted = old[line] ~= nil
+      for _, r in ipairs(ranges) do noted = noted or (row - 1 >= r[1] and row - 1 < r[2]) end
+      if not noted then missed[#missed + 1] = row end
+    end
+    for i = 2, #ranges do
+      if ranges[i][1] <= ranges[i - 1][2] then missed[#missed + 1] = 'ranges touch' end
+    end
+    return missed
+  ]])
+  t.is(table.concat(missed, ' '), '', 'every row that has changed is noted')
+  c:keys(':Aigc memory forget blue moon<CR>')
+  t.is(told(), 'forget|blue moon', 'a phrase is forgotten')
+  c:lua('vim.ui.select = function(items, _, choose) choose(items[_G.choice]) end choice = 1')
+  c:keys(':Aigc memory forget<CR>')
+  t.is(told(), '', 'everything only if one means it')
+  c:lua('choice = 2')
+  c:keys(':Aigc memory forget<CR>')
+  t.is(told(), 'forget', 'then it is')
+  t.is(
+    table.concat(c:lua("return vim.fn.getcompletion('Aigc memory ', 'cmdline')"), ' '),
+    'forget show',
+    'completion'
+  )
+  c:stop()
+
+  -- ---- with the real engine ---------------------------------------------------------------------
+  if not t.model_exists() then
+    return
+  end
+  local function real()
+    local r = child.start({ fake = false, lines = 24, columns = 80 })
+    r:lua(
+      'vim.g.aigc = ...',
+      options({
+        model = vim.fn.fnamemodify(t.model, ':p'),
+        personal = folder .. 'real',
+        max_tokens = 12,
+        ring_bytes = 0,
+        threads = 1,
+      })
+    )
+    return r
+  end
+  local function wait_for(r, code, what)
+    local ok = vim.wait(30000, function()
+      return r:lua(code)
+    end, 10)
+    t.ok(ok, what)
+  end
+  local IDLE = "return require('aigc').status().state == 'idle'"
+  local function suggest(r)
+    r:lua("require('aigc.generation').forget()") -- its cache of answers
+    r:request('nvim_command', 'enew!')
+    r:keys('iThe gardener was Marigold<C-k>')
+    wait_for(r, "return require('aigc').visible()", 'a suggestion comes')
+    wait_for(r, IDLE, 'and ends')
+    vim.wait(100)
+    local seen = r:screen()
+    r:keys('<C-g>d<Esc>')
+    return seen
+  end
+  c = real()
+  t.ok(not suggest(c):find('Quillfeather'), 'the model does not know the name')
+  c:request('nvim_command', 'edit! ' .. folder .. 'tale.txt')
+  c:keys('i' .. ((PHRASE .. '<CR><CR>'):rep(3)) .. '<Esc>')
+  c:request('nvim_command', 'write')
+  wait_for(c, IDLE, 'it is learned')
+  t.ok(suggest(c):find('Marigold Quillfeather'), 'and then the layer does', c:screen())
+  c:keys(':Aigc memory show<CR>')
+  wait_for(c, "return vim.bo.filetype == 'aigcmemory'", ':Aigc memory show opens a window')
+  t.ok(c:buffer():find('tokens learned') and c:buffer():find('\n +3  '), 'with what it knows', c:buffer())
+  c:stop()
+  c = real()
+  t.ok(suggest(c):find('Marigold Quillfeather'), 'another session knows it too', c:screen())
+  c:keys(':Aigc memory forget Quillfeather<CR>')
+  wait_for(c, IDLE, 'it is forgotten')
+  t.ok(not suggest(c):find('Quillfeather'), 'and not said any more')
+  c:stop()
+  local file = vim.fn.glob(folder .. 'real/*.aigc')
+  vim.fn.writefile({ 'damaged' }, file)
+  c = real()
+  t.ok(not suggest(c):find('Quillfeather'), 'a damaged file does not keep suggestions from coming')
+  c:keys(':Aigc memory show<CR>')
+  wait_for(c, "return table.concat(notes):find('not a personal file') ~= nil", 'but is told of')
+  t.is(vim.fn.readfile(file)[1], 'damaged', 'and is left as it is')
+  c:stop()
+end
