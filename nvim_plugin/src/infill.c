@@ -140,7 +140,12 @@ static aigc_status submit_candidate(job *j, aigc_model *model, aigc_engine *engi
         size_t same = 0;
         while (same < before.n && same < all.n && before.ids[same] == all.ids[same])
             same++;
-        size_t skip = (size_t)j->n_dropped < same ? (size_t)j->n_dropped : 0; /* what did not fit for the request */
+        aigc_engine_info info;
+        aigc_engine_describe(engine, &info);
+        size_t skip = (size_t)j->n_dropped; /* what did not fit for the request, and more if the suffix is long */
+        if (all.n - skip >= (size_t)info.n_context)
+            skip = all.n - (size_t)info.n_context + 1;
+        skip = skip < same ? skip : 0;
         aigc_request_options score = aigc_request_defaults();
         score.tokens = all.ids + skip;
         score.n_tokens = all.n - skip;

@@ -71,6 +71,10 @@ return function(t)
   t.ok(text ~= '', 'and there is one', text)
   t.is(fill({ suffix = suffix, weigh = 4, seed = 3 }), text, 'the same seed gives the same text')
 
+  -- at the end of the context
+  local long = model:generate({ prompt = prompt:rep(70), fit = true, suffix = suffix, weigh = 2, max_tokens = 10 })
+  t.is(type(long), 'string', 'a prompt that fills the context')
+
   -- without weighing the suffix changes nothing
   local plain = fill({ temperature = 0 })
   text, outcome = fill({ temperature = 0, suffix = suffix })

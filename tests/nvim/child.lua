@@ -181,6 +181,9 @@ function child:request(method, ...)
   local reply = self.replies[id]
   self.replies[id] = nil
   if not reply then
+    if not answered and method ~= 'nvim_get_mode' then
+      method = ('%s (mode %s)'):format(method, vim.inspect(self:request('nvim_get_mode')))
+    end
     error(method .. (answered and ': Neovim has ended' or ': no answer within 20 seconds'), 0)
   elseif reply.error ~= vim.NIL then
     error(tostring(reply.error[2] or reply.error), 0)

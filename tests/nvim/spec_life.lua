@@ -42,8 +42,15 @@ return function(t, child)
     c:stop()
   end
 
+  -- <C-c> where the cursor does not move: no event tells of it
+  local c = suggest('i<C-k>', 'upon')
+  c:keys('<C-c>')
+  t.is(c:visible(), false, '<C-c> in an empty line ends it')
+  t.is(c:screen(), '', 'and it is gone from the screen')
+  c:stop()
+
   -- what comes late is not shown
-  local c = suggest('iOnce<C-k>', ' upon')
+  c = suggest('iOnce<C-k>', ' upon')
   c:keys('x')
   c:lua("fake.live = 1; fake.say(' late')")
   c:settle_frame()

@@ -14,6 +14,8 @@ local guard = require('aigc.guard')
 local place = require('aigc.place')
 local prose = require('aigc.prose')
 
+local KEYS = vim.api.nvim_create_namespace('aigc-keys')
+
 ---@class aigc.Suggestion
 ---@field place aigc.Position where it was asked for
 ---@field generation aigc.Generation
@@ -89,6 +91,7 @@ local function finish(kind)
     return false
   end
   current = nil
+  vim.on_key(nil, KEYS)
   s.generation:cancel()
   if s.next and kind ~= 'accepted' then
     s.next:cancel()
@@ -303,6 +306,26 @@ local function on_change(s, g)
   update()
 end
 
+--- Looks whether all is as it should be: after <C-c> Neovim runs no autocommands.
+local function sweep()
+  local s = current
+  local kind = place.kind_of(vim.api.nvim_get_mode().mode)
+  if not s then
+    ghost.clear()
+  elseif kind ~= 'c' and kind ~= (s.normal and 'n' or 'i') then
+    finish('rejected')
+  end
+end
+
+--- Watches keys for <C-c> while there is a suggestion.
+local function watch_interrupts()
+  vim.on_key(function(key)
+    if key == '\3' then
+      vim.schedule(sweep)
+    end
+  end, KEYS)
+end
+
 ---@class aigc.StartOptions
 ---@field automatic? boolean nobody asked for it
 ---@field only_cached? boolean
@@ -363,6 +386,7 @@ function M.start(options)
   end
   s.generation = g
   current = s
+  watch_interrupts()
   announce('AigcStart')
   if not g.running then
     s.text = g.list[1] or ''

@@ -1,0 +1,204 @@
+-- fuzz: two editors get the same random keys, one with suggestions and one without the plugin. As
+-- long as nothing is accepted their buffers must be the same, with no error, no lost key and no text
+-- on the screen that should be gone.
+--
+--   AIGC_FUZZ_SECONDS=3600 tests/nvim/fuzz.t      for an hour (default 20 seconds)
+--   AIGC_FUZZ_SEED=17      tests/nvim/fuzz.t      the same keys again
+package.path = 'tests/nvim/?.lua;tests/lua/?.lua;' .. package.path
+
+local child, tap = require('child'), require('tap')
+local uv = vim.loop
+
+local SECONDS = tonumber(os.getenv('AIGC_FUZZ_SECONDS')) or 20
+local SEED = tonumber(os.getenv('AIGC_FUZZ_SEED')) or os.time()
+
+-- An engine that answers at once, later, in pieces or not at all, often with what is typed next.
+local ENGINE = [[
+math.randomseed(...)
+local words = { ' the', ' quick', 'brown', ' fox', '.', '\n', ' ab', ' x', '日本', ')', '\n  ', ' e', '\t', ' word' }
+local submit = getmetatable(require('aigc.core').open('x', {})).submit
+local index = getmetatable(require('aigc.core').open('x', {})).__index
+index.submit = function(self, options)
+  local id = submit(self, options)
+  local timer = vim.loop.new_timer()
+  timer:start(math.random(0, 15), math.random(1, 4), vim.schedule_wrap(function()
+    if timer:is_closing() then
+      return
+    elseif fake.live ~= id then
+      timer:close()
+    elseif math.random() < 0.15 then
+      timer:close()
+      fake.finish({ fake.text, ' other', ' third' })
+    elseif math.random() < 0.02 then
+      timer:close()
+      fake.fail('a failure')
+    else
+      fake.say({ { words[math.random(#words)], -math.random() * 2 } })
+    end
+  end))
+  return id
+end
+]]
+
+local texts = {
+  'a', 'x', ' the', ' quick', ' ', ' fox', 'ab', '. ', '(', ')', '日', '<CR>', '<Tab>', '<BS>',
+  '<BS><BS>',
+}
+local moves = { '<Left>', '<Right>', '<Up>', '<Down>', '<Home>', '<End>', '<C-w>', '<C-u>', '<C-o>0', '<C-o>$' }
+local begins = { 'i', 'a', 'A', 'I', 'o', 'O', 'cw', 'C', 'S', 's' }
+local normals = {
+  'x', 'dd', 'u', '<C-r>', 'p', 'yy', 'w', 'b', 'gg', 'G', '0', '$', 'j', 'k', 'h', 'l', 'J', '.',
+  '~', 'D', 'vd', 'viwy', 'Vjy', '>>', '<<', 'P', 'uu', 'dw', '<C-v>jd',
+}
+local commands = {
+  ':silent! enew!<CR>', ':silent! bnext!<CR>', ':silent! bprevious!<CR>', ':silent! split<CR>',
+  ':silent! close<CR>', ':silent! vsplit<CR>', ':silent! only<CR>', '<C-w>w',
+  ':silent! set textwidth=20<CR>', ':silent! set textwidth=0<CR>', ':silent! set number!<CR>',
+  ':silent! set wrap!<CR>', ':silent! set ft=lua<CR>', ':silent! set ft=text<CR>',
+  ':silent! %s/a/b/e<CR>', ':normal! Afoo<CR>', ':silent! tabnew<CR>', ':silent! tabclose<CR>',
+  'qaAmacro<Esc>q', '@a', ':silent! set rightleft!<CR>', ':silent! set list!<CR>',
+}
+
+local function pick(list)
+  return list[math.random(#list)]
+end
+
+-- Keys that leave no command half typed, for the mode that is.
+local function action(is_insert)
+  local dice = math.random()
+  if is_insert then
+    if dice < 0.75 then
+      local keys = {}
+      for i = 1, math.random(1, 4) do
+        keys[i] = pick(texts)
+      end
+      return table.concat(keys)
+    elseif dice < 0.9 then
+      return pick(moves)
+    elseif dice < 0.95 then
+      return '<C-c>'
+    end
+    return '<Esc>'
+  elseif dice < 0.5 then
+    return pick(begins)
+  elseif dice < 0.85 then
+    return pick(normals)
+  end
+  return pick(commands)
+end
+
+-- What must be equal: the mode, all buffers, the cursor.
+local STATE = [[
+  local state = { vim.api.nvim_get_mode().mode }
+  for _, buf in ipairs(vim.api.nvim_list_bufs()) do
+    if vim.bo[buf].buflisted and vim.api.nvim_buf_is_loaded(buf) then
+      state[#state + 1] = table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, true), '\n')
+    end
+  end
+  local cursor = vim.api.nvim_win_get_cursor(0)
+  local n_windows = 0
+  for _, win in ipairs(vim.api.nvim_tabpage_list_wins(0)) do
+    n_windows = n_windows + (vim.api.nvim_win_get_config(win).relative == '' and 1 or 0)
+  end
+  state[#state + 1] = cursor[1] .. ',' .. cursor[2] .. ' ' .. n_windows
+  return state
+]]
+
+-- What must not be: marks outside insert mode, errors.
+local LINGERING = [[
+  local found = {}
+  local insert = vim.api.nvim_get_mode().mode:sub(1, 1) == 'i'
+  for _, buf in ipairs(vim.api.nvim_list_bufs()) do
+    local marks = vim.api.nvim_buf_is_loaded(buf)
+      and vim.api.nvim_buf_get_extmarks(buf, vim.api.nvim_create_namespace('aigc'), 0, -1, {}) or {}
+    if #marks > (insert and buf == vim.api.nvim_get_current_buf() and 1 or 0) then
+      found[#found + 1] = 'a suggestion in buffer ' .. buf
+    end
+  end
+  if vim.v.errmsg:find('aigc') or vim.v.errmsg:find('E5108') then found[#found + 1] = vim.v.errmsg end
+  for _, note in ipairs(notes) do
+    if not note:find('a failure') and not note:find('as said before') then found[#found + 1] = note end
+  end
+  return table.concat(found, '; ')
+]]
+
+local function start(seed, engine)
+  local aigc = { debounce = 3, min_logprob = -1.5, unload_after = 1 }
+  local one = child.start({ aigc = aigc, fake = engine == 'fake' })
+  if engine == 'fake' then
+    one:lua(ENGINE, seed)
+  else
+    one:lua("vim.g.aigc = vim.tbl_extend('force', vim.g.aigc, { model = ... })", vim.fn.fnamemodify(tap.model, ':p'))
+  end
+  local other = child.start({ fake = false })
+  other:lua("vim.cmd('autocmd! InsertEnter') vim.opt.runtimepath:remove('nvim_plugin')")
+  for _, c in ipairs({ one, other }) do
+    c:lua("vim.o.hidden = true vim.o.swapfile = false vim.o.timeout = false vim.o.shada = ''")
+    c:lua("vim.opt.shortmess:append('aWcsT') vim.o.cmdheight = 2")
+  end
+  return one, other
+end
+
+-- Runs until the time is over or something differs. Returns how many actions, and what was wrong.
+local function run(seed, seconds, engine)
+  math.randomseed(seed)
+  local one, other = start(seed, engine)
+  local history, is_insert = {}, false
+  local deadline = uv.hrtime() + seconds * 1e9
+  local wrong
+  while not wrong and uv.hrtime() < deadline do
+    local keys = action(is_insert)
+    history[#history + 1] = keys
+    if math.random() < 0.02 then
+      local columns, lines = math.random(30, 60), math.random(6, 16)
+      for _, c in ipairs({ one, other }) do
+        c:request('nvim_ui_try_resize', columns, lines)
+      end
+    end
+    for _, c in ipairs({ one, other }) do
+      c:request('nvim_input', keys)
+      c:settle()
+    end
+    if math.random() < 0.3 then
+      vim.wait(math.random(1, 40)) -- a suggestion comes
+    end
+    local got, wanted = one:lua(STATE), other:lua(STATE)
+    is_insert = wanted[1]:sub(1, 1) == 'i'
+    if not vim.deep_equal(got, wanted) then
+      wrong = ('got %s, wanted %s'):format(vim.inspect(got), vim.inspect(wanted))
+    else
+      local lingering = one:lua(LINGERING)
+      wrong = lingering ~= '' and lingering or nil
+    end
+    if #history % 500 == 0 then
+      one:lua('notes = {}')
+    end
+  end
+  local kilobytes = one:lua("require('aigc').stop() collectgarbage() collectgarbage() return collectgarbage('count')")
+  one:notify('nvim_command', 'qall!')
+  vim.wait(10000, function()
+    return one.code ~= nil
+  end, 5)
+  local code = one.code
+  one:stop()
+  other:stop()
+  if not wrong and code ~= 0 then
+    wrong = 'Neovim left with ' .. tostring(code)
+  end
+  local last = table.concat(vim.list_slice(history, math.max(1, #history - 30)), ' ')
+  return #history, wrong and (wrong .. '\nlast keys: ' .. last), kilobytes
+end
+
+tap.begin('fuzz')
+local engines = tap.model_exists() and { 'fake', 'real' } or { 'fake' }
+for i, engine in ipairs(engines) do
+  local ok, n, wrong, kilobytes = xpcall(run, debug.traceback, SEED + i, SECONDS / #engines, engine)
+  if not ok then
+    tap.ok(false, ('seed %d with the %s engine runs to its end'):format(SEED, engine), n)
+  else
+    tap.ok(not wrong, ('seed %d, %s engine: buffers as the keys alone make them'):format(SEED, engine), wrong)
+    tap.ok(n > 20, 'so many actions: ' .. n)
+    tap.ok(kilobytes < 16384, 'Lua memory in the end', kilobytes .. ' KiB')
+  end
+end
+tap.finish()
