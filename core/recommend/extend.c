@@ -165,8 +165,7 @@ static aigc_status grow_arrays(extension *x, aigc_error *err)
     return aigc_fail_memory(err, "a larger model", m->bytes);
 }
 
-/* Direction and, if the fit did not see anybody do anything with it, factors of one item given. work: [n_latent +
- * n_factors]. */
+/* Direction and, if nobody did anything with it, factors of one item given. work: [n_latent + n_factors]. */
 static void place_item(extension *x, uint32_t i, float *work)
 {
     const model *m = x->old;
@@ -182,7 +181,7 @@ static void place_item(extension *x, uint32_t i, float *work)
     float length = c ? sqrtf(k->dot(work, work, c)) : 0;
     for (size_t j = 0; j < c; j++)
         x->latent[i * c + j] = half_from_float(length > 1e-12f ? work[j] / length : 0);
-    if (c && d && (i >= m->n->n_items || model_is_cold(m, i)))
+    if (c && d && !(x->count[i] > 0))
         factors_from_latent(k, x->latent + i * c, c, m->latent_factors, d, work + c, x->factors + i * d);
 }
 
@@ -221,6 +220,13 @@ static aigc_status describe_items(extension *x, const aigc_item *items, aigc_err
 
 /* ---- events -------------------------------------------------------------------------------------------------- */
 
+/* Whether an item was there when the model was fitted. Nobody has had the time to choose one that came since: it gets a
+ * head start, as if it had been chosen as often as items are on average. */
+static bool is_fitted(const model_numbers *n, uint32_t item)
+{
+    return item < n->n_items - n->n_new_items;
+}
+
 /* Counts more people; what was recent decays to the time of the latest event. */
 static aigc_status count_events(extension *x, const aigc_event *events, size_t n, aigc_error *err)
 {
@@ -238,7 +244,8 @@ static aigc_status count_events(extension *x, const aigc_event *events, size_t n
         decay = freshness_of(m->last_time, last, m->half_life);
     for (uint32_t i = 0; i < x->items.n; i++) {
         bool old = i < x->old->n->n_items;
-        x->recent[i] = old ? (float)(decay * (real_exp(x->recent[i]) * (m->mean_recent + 1) - 1)) : 0;
+        double head_start = old && is_fitted(x->old->n, i) ? 0 : m->mean_recent;
+        x->recent[i] = old ? (float)(decay * (real_exp(x->recent[i]) * (m->mean_recent + 1) - 1 - head_start)) : 0;
         x->fresh_time[i] *= (float)decay;
     }
     for (size_t i = 0; i < n; i++) {
@@ -256,8 +263,9 @@ static aigc_status count_events(extension *x, const aigc_event *events, size_t n
     m->mean_count = x->items.n ? all / x->items.n : 0;
     m->mean_recent = x->items.n ? recent / x->items.n : 0;
     for (uint32_t i = 0; i < x->items.n; i++) {
-        x->popularity[i] = popularity_of(x->count[i], m->mean_count);
-        x->recent[i] = popularity_of(x->recent[i], m->mean_recent);
+        double head_start = is_fitted(m, i) ? 0 : 1;
+        x->popularity[i] = popularity_of(x->count[i] + head_start * m->mean_count, m->mean_count);
+        x->recent[i] = popularity_of(x->recent[i] + head_start * m->mean_recent, m->mean_recent);
     }
     if (last > -INFINITY) {
         m->last_time = last;

@@ -1,12 +1,9 @@
 /* tune.c: see tune.h. */
 #include "recommend/tune.h"
 
-#include <math.h>
-
 void climb_begin(climb *c, double start, double factor, double low, double high)
 {
-    *c = (climb){
-        .best = start, .tried = start, .factor = factor, .low = low, .high = high, .up = true, .score = -INFINITY};
+    *c = (climb){.best = start, .tried = start, .factor = factor, .low = low, .high = high, .up = true, .score = -1};
 }
 
 bool climb_next(climb *c)
