@@ -219,3 +219,178 @@ REVOKE ALL ON FUNCTION finetune_model(text, text, text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION finetune_model(text, text, text, jsonb) TO aigc_trainer;
 
 -- ---- end of training ------------------------------------------------------------------------------------------------
+
+-- ---- recommendation: create_recommender(), recommend() and their kind -----------------------------------------------
+--
+-- What people set up is kept in tables of the extension, which nobody but its owner can touch: the functions below read
+-- and write them. Definitions and feedback are dumped; models are not, like the contents of indexes: refresh_recommender()
+-- makes them again.
+
+CREATE TABLE aigc_recommender (
+    name text PRIMARY KEY,
+    owner name NOT NULL,
+    items regclass,
+    item_id text,
+    item_text text[] NOT NULL,
+    item_tags text[] NOT NULL,
+    item_attributes text[] NOT NULL,
+    item_time text,
+    item_embedding text,
+    events regclass,
+    event_user text,
+    event_item text,
+    event_weight text,
+    event_time text,
+    users regclass,
+    user_id text,
+    user_attributes text[] NOT NULL,
+    created timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+REVOKE ALL ON aigc_recommender FROM PUBLIC;
+
+COMMENT ON TABLE aigc_recommender IS
+'recommenders: the tables and columns that each of them reads; create_recommender() and drop_recommender() write here';
+
+CREATE TABLE aigc_recommender_model (
+    recommender text PRIMARY KEY REFERENCES aigc_recommender ON DELETE CASCADE,
+    id bigint NOT NULL UNIQUE,
+    refreshed timestamptz NOT NULL,
+    fitted timestamptz NOT NULL,
+    bytes bigint NOT NULL,
+    items bigint NOT NULL,
+    news text NOT NULL,
+    marker bigint NOT NULL,
+    summary jsonb NOT NULL
+);
+REVOKE ALL ON aigc_recommender_model FROM PUBLIC;
+
+COMMENT ON TABLE aigc_recommender_model IS
+'what each recommender has learned: one row for its model, written by refresh_recommender()';
+
+CREATE TABLE aigc_recommender_chunk (
+    model bigint NOT NULL REFERENCES aigc_recommender_model (id) ON DELETE CASCADE,
+    part int NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (model, part)
+);
+ALTER TABLE aigc_recommender_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
+REVOKE ALL ON aigc_recommender_chunk FROM PUBLIC;
+
+COMMENT ON TABLE aigc_recommender_chunk IS
+'the bytes of models, in parts';
+
+CREATE TABLE aigc_feedback (
+    recommender text NOT NULL,
+    user_key text,
+    item text NOT NULL,
+    value float8 NOT NULL,
+    recorded_by name NOT NULL,
+    at timestamptz NOT NULL
+);
+CREATE INDEX aigc_feedback_user ON aigc_feedback (recommender, user_key);
+REVOKE ALL ON aigc_feedback FROM PUBLIC;
+
+COMMENT ON TABLE aigc_feedback IS
+'what record_feedback() was told: events of recommenders, beside those of their event tables';
+
+-- A row whose table is gone has nothing to be restored to.
+SELECT pg_catalog.pg_extension_config_dump('aigc_recommender', $$WHERE NOT EXISTS (
+    SELECT FROM (VALUES (items), (events), (users)) AS t (relation)
+    WHERE relation IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = relation))$$);
+SELECT pg_catalog.pg_extension_config_dump('aigc_feedback', '');
+
+CREATE FUNCTION create_recommender(
+    name text,
+    items regclass DEFAULT NULL,
+    item_id text DEFAULT NULL,
+    item_text text[] DEFAULT '{}',
+    item_tags text[] DEFAULT '{}',
+    item_attributes text[] DEFAULT '{}',
+    item_time text DEFAULT NULL,
+    item_embedding text DEFAULT NULL,
+    events regclass DEFAULT NULL,
+    event_user text DEFAULT NULL,
+    event_item text DEFAULT NULL,
+    event_weight text DEFAULT NULL,
+    event_time text DEFAULT NULL,
+    users regclass DEFAULT NULL,
+    user_id text DEFAULT NULL,
+    user_attributes text[] DEFAULT '{}'
+) RETURNS void
+AS 'MODULE_PATHNAME', 'sql_create_recommender'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+
+COMMENT ON FUNCTION create_recommender(text, regclass, text, text[], text[], text[], text, text, regclass, text, text,
+    text, text, regclass, text, text[]) IS
+'names a catalogue, the events on it and its users, so that recommend() can rank the catalogue for a person';
+
+CREATE FUNCTION drop_recommender(name text, if_exists boolean DEFAULT false) RETURNS void
+AS 'MODULE_PATHNAME', 'sql_drop_recommender'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+
+COMMENT ON FUNCTION drop_recommender(text, boolean) IS
+'forgets a recommender, its model and its feedback; tables that it reads are left alone';
+
+CREATE FUNCTION recommenders(OUT name text, OUT owner name, OUT items regclass, OUT events regclass,
+    OUT users regclass, OUT refreshed timestamptz, OUT bytes bigint, OUT summary jsonb, OUT error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sql_recommenders'
+LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+COMMENT ON FUNCTION recommenders() IS
+'recommenders whose tables the caller may read, when they were refreshed, and what keeps one from being used';
+
+
+CREATE FUNCTION refresh_recommender(name text, "full" boolean DEFAULT NULL) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'sql_refresh_recommender'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+
+COMMENT ON FUNCTION refresh_recommender(text, boolean) IS
+'learns a recommender''s tables: all of them (full), or only what is new (not full), or what is worth while (NULL)';
+
+CREATE FUNCTION recommend(
+    profile jsonb,
+    recommender text DEFAULT NULL,
+    k int DEFAULT NULL,
+    write text DEFAULT NULL,
+    model text DEFAULT NULL
+) RETURNS TABLE (rank int, item text, score float8, reasons jsonb, content text)
+AS 'MODULE_PATHNAME', 'sql_recommend'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 10;
+
+COMMENT ON FUNCTION recommend(jsonb, text, int, text, text) IS
+'the items of a catalogue that suit a person best, with reasons, and with a text for each of them if write is a prompt';
+
+CREATE FUNCTION explain_recommendation(profile jsonb, item text, recommender text DEFAULT NULL,
+    OUT reason text, OUT about text, OUT share float8, OUT sentence text) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sql_explain_recommendation'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 5;
+
+COMMENT ON FUNCTION explain_recommendation(jsonb, text, text) IS
+'what an item''s score for a person is made of, the largest share first';
+
+CREATE FUNCTION similar_items(to_item text, recommender text DEFAULT NULL, k int DEFAULT 10)
+RETURNS TABLE (rank int, item text, score float8)
+AS 'MODULE_PATHNAME', 'sql_similar_items'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 10;
+
+COMMENT ON FUNCTION similar_items(text, text, int) IS
+'items that the same people like and that have the same content, the most similar first';
+
+CREATE FUNCTION evaluate_recommender(name text, options jsonb DEFAULT '{}')
+RETURNS TABLE (ranking text, k int, recall float8, ndcg float8, ndcg_error float8, coverage float8, users int)
+AS 'MODULE_PATHNAME', 'sql_evaluate_recommender'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 20;
+
+COMMENT ON FUNCTION evaluate_recommender(text, jsonb) IS
+'how well a recommender finds events that it has not seen, beside popularity; the model in use is left alone';
+
+CREATE FUNCTION record_feedback(profile jsonb, item text, value float8 DEFAULT 1, recommender text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sql_record_feedback'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+
+COMMENT ON FUNCTION record_feedback(jsonb, text, float8, text) IS
+'notes that somebody liked (above 0) or disliked (below 0) an item: an event for recommenders without a table of events';
+
+-- ---- end of recommendation ------------------------------------------------------------------------------------------

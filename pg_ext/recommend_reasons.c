@@ -1,0 +1,290 @@
+/*
+ * recommend_reasons.c: why an item is recommended, as jsonb and as a sentence:
+ *
+ *     {"sentence": "Matches your interests in travel and music, and is popular.",
+ *      "because": [{"reason": "interest", "about": "travel", "share": 0.412}, ...]}
+ *
+ * Items are called by their title as the caller may read it, else by their key.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "recommend_pg.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+
+#define MAX_TITLE        80   /* characters */
+#define LEAST_SHARE      0.05 /* what is less is not in the sentence */
+#define MAX_NAMED        3    /* items or interests named in one clause */
+#define MAX_KEY_IN_TABLE 64
+
+static const char *const names[] = {
+    [AIGC_REASON_INTEREST] = "interest",   [AIGC_REASON_EVENT] = "history",
+    [AIGC_REASON_LIKE] = "like",           [AIGC_REASON_DISLIKE] = "dislike",
+    [AIGC_REASON_PEOPLE] = "people",       [AIGC_REASON_ATTRIBUTE] = "people like you",
+    [AIGC_REASON_MATCH] = "attribute",     [AIGC_REASON_POPULARITY] = "popularity",
+    [AIGC_REASON_FRESHNESS] = "freshness",
+};
+
+const char *reason_name(aigc_reason_kind kind)
+{
+    return names[kind];
+}
+
+/* ---- titles ---- */
+
+typedef struct Title {
+    char key[MAX_KEY_IN_TABLE];
+    char *title;
+} Title;
+
+/* The item's key that the reason names, or NULL. */
+static char *named_item(const Ask *ask, const aigc_reason *reason)
+{
+    const KeyList *list = reason->kind == AIGC_REASON_EVENT     ? &ask->events
+                          : reason->kind == AIGC_REASON_LIKE    ? &ask->likes
+                          : reason->kind == AIGC_REASON_DISLIKE ? &ask->dislikes
+                                                                : NULL;
+
+    return list && reason->index >= 0 && reason->index < list->n ? list->keys[reason->index] : NULL;
+}
+
+static void collect_keys(const Ask *ask, HTAB *table)
+{
+    for (size_t i = 0; i < ask->n; i++) {
+        for (size_t j = 0; j < ask->results[i].n_reasons; j++) {
+            char *key = named_item(ask, &ask->results[i].reasons[j]);
+            bool found;
+            if (!key || strlen(key) >= MAX_KEY_IN_TABLE)
+                continue;
+            Title *title = hash_search(table, key, HASH_ENTER, &found);
+            if (!found)
+                title->title = NULL;
+        }
+    }
+}
+
+/* Whether the caller may read what items are called. */
+static bool may_read_titles(const Recommender *recommender)
+{
+    Oid table = recommender->table[TABLE_ITEMS];
+
+    if (!OidIsValid(table) || recommender->role[ITEM_TEXT].n == 0)
+        return false;
+    return pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
+           pg_attribute_aclcheck(table, recommender->role[ITEM_TEXT].column[0].number, GetUserId(), ACL_SELECT) ==
+               ACLCHECK_OK;
+}
+
+static void fill_titles(const Ask *ask, HTAB *table)
+{
+    const Recommender *recommender = ask->recommender;
+    const Column *key = &recommender->role[ITEM_ID].column[0];
+    Datum *keys = palloc((hash_get_num_entries(table) + 1) * sizeof *keys);
+    HASH_SEQ_STATUS scan;
+    Title *title;
+    int n = 0;
+
+    hash_seq_init(&scan, table);
+    while ((title = hash_seq_search(&scan)))
+        keys[n++] = CStringGetTextDatum(title->key);
+    run_query(psprintf("SELECT %s, pg_catalog.left(%s, %d) FROM %s WHERE %s %s ANY ($1::%s[])", key->sql,
+                       recommender->role[ITEM_TEXT].column[0].sql, MAX_TITLE + 1, recommender->table_sql[TABLE_ITEMS],
+                       quote_identifier(key->name), equality_of(key), type_sql(key->type)),
+              1, (Oid[]){TEXTARRAYOID},
+              (Datum[]){PointerGetDatum(construct_array(keys, n, TEXTOID, -1, false, TYPALIGN_INT))}, NULL, true, 0);
+    for (uint64 row = 0; row < SPI_processed; row++) {
+        char *found_key = row_text(row, 1), *title_text = row_text(row, 2);
+        title =
+            found_key && strlen(found_key) < MAX_KEY_IN_TABLE ? hash_search(table, found_key, HASH_FIND, NULL) : NULL;
+        if (title && title_text && *title_text)
+            title->title = title_text;
+    }
+}
+
+Titles *read_titles(const Ask *ask)
+{
+    Titles *titles = palloc(sizeof *titles);
+    HASHCTL control = {.keysize = MAX_KEY_IN_TABLE, .entrysize = sizeof(Title), .hcxt = CurrentMemoryContext};
+
+    titles->ask = ask;
+    titles->by_key = hash_create("aigc titles", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+    collect_keys(ask, titles->by_key);
+    if (hash_get_num_entries(titles->by_key) == 0)
+        return titles;
+    Rights before = take_reader_rights(ask->recommender);
+    if (may_read_titles(ask->recommender))
+        fill_titles(ask, titles->by_key);
+    restore_rights(before);
+    return titles;
+}
+
+static char *title_of(const Titles *titles, char *key)
+{
+    Title *found = strlen(key) < MAX_KEY_IN_TABLE ? hash_search(titles->by_key, key, HASH_FIND, NULL) : NULL;
+
+    if (!found || !found->title)
+        return key;
+    int len = strlen(found->title);
+    int cut = pg_mbcharcliplen(found->title, len, MAX_TITLE);
+    return cut == len ? found->title : psprintf("%.*s...", cut, found->title);
+}
+
+/* ---- what a reason is about ---- */
+
+static char *server_string(aigc_string utf8)
+{
+    text *value = utf8_to_text(utf8.data, utf8.len);
+
+    return text_to_cstring(value);
+}
+
+static char *attribute_value(const aigc_attribute *attribute)
+{
+    switch (attribute->kind) {
+    case AIGC_VALUE_NUMBER:
+        return psprintf("%g", attribute->number);
+    case AIGC_VALUE_POINT:
+        return psprintf("%.2f, %.2f", attribute->latitude, attribute->longitude);
+    case AIGC_VALUE_TEXT:
+        break;
+    }
+    return server_string(attribute->text);
+}
+
+static const aigc_attribute *attribute_of_reason(const Ask *ask, const aigc_reason *reason)
+{
+    return reason->index >= 0 && (size_t)reason->index < ask->query.n_attributes ? &ask->query.attributes[reason->index]
+                                                                                 : NULL;
+}
+
+char *reason_about(const Ask *ask, const Titles *titles, const aigc_reason *reason)
+{
+    const aigc_attribute *attribute;
+    char *key;
+
+    switch (reason->kind) {
+    case AIGC_REASON_INTEREST:
+        return reason->index >= 0 ? ask->profile->interests[reason->index].text : NULL;
+    case AIGC_REASON_ATTRIBUTE:
+    case AIGC_REASON_MATCH:
+        attribute = attribute_of_reason(ask, reason);
+        return attribute ? psprintf("%s %s", server_string(attribute->name), attribute_value(attribute)) : NULL;
+    default:
+        key = named_item(ask, reason);
+        return key ? title_of(titles, key) : NULL;
+    }
+}
+
+/* ---- sentences ---- */
+
+/* Adds "a", "a and b" or "a, b and c" of what the reasons of a kind are about; returns how many. */
+static int append_subjects(StringInfo out, const Ask *ask, const Titles *titles, const aigc_recommendation *result,
+                           aigc_reason_kind kind, const char *quote, const char *unquote)
+{
+    char *subjects[MAX_NAMED];
+    int n = 0;
+
+    for (size_t i = 0; i < result->n_reasons && n < MAX_NAMED; i++) {
+        const aigc_reason *reason = &result->reasons[i];
+        if (reason->kind != kind || fabs(reason->share) < LEAST_SHARE)
+            continue;
+        char *about = reason_about(ask, titles, reason);
+        if (about)
+            subjects[n++] = about;
+    }
+    for (int i = 0; i < n; i++)
+        appendStringInfo(out, "%s%s%s%s", i == 0 ? "" : i == n - 1 ? " and " : ", ", quote, subjects[i], unquote);
+    return n;
+}
+
+/* A clause for all reasons of a kind, empty if there is nothing to say. */
+static char *clause_of(const Ask *ask, const Titles *titles, const aigc_recommendation *result, aigc_reason_kind kind)
+{
+    StringInfoData subjects;
+
+    initStringInfo(&subjects);
+    bool is_item = kind == AIGC_REASON_EVENT || kind == AIGC_REASON_LIKE || kind == AIGC_REASON_DISLIKE;
+    int n = append_subjects(&subjects, ask, titles, result, kind, is_item ? "\"" : "", is_item ? "\"" : "");
+    switch (kind) {
+    case AIGC_REASON_INTEREST:
+        return n ? psprintf("matches your interest%s in %s", n > 1 ? "s" : "", subjects.data)
+                 : "matches your interests";
+    case AIGC_REASON_EVENT:
+        return psprintf("resembles %s, which you chose before", subjects.data);
+    case AIGC_REASON_LIKE:
+        return psprintf("resembles %s, which you like", subjects.data);
+    case AIGC_REASON_DISLIKE:
+        return psprintf("unfortunately resembles %s, which you dislike", subjects.data);
+    case AIGC_REASON_PEOPLE:
+        return "was chosen by people with your taste";
+    case AIGC_REASON_ATTRIBUTE:
+        return psprintf("is popular with people like you (%s)", subjects.data);
+    case AIGC_REASON_MATCH:
+        return psprintf("fits your %s", subjects.data);
+    case AIGC_REASON_POPULARITY:
+        return "is popular";
+    case AIGC_REASON_FRESHNESS:
+        return "is new";
+    }
+    return "";
+}
+
+static void capitalise(char *sentence)
+{
+    *sentence = pg_toupper((unsigned char)*sentence);
+}
+
+/* One clause for each kind of reason, in the order of its largest share. */
+char *reasons_sentence(const Ask *ask, const Titles *titles, const aigc_recommendation *result)
+{
+    char *clauses[lengthof(names)];
+    bool done[lengthof(names)] = {false};
+    StringInfoData sentence;
+    int n = 0;
+
+    for (size_t i = 0; i < result->n_reasons; i++) {
+        const aigc_reason *reason = &result->reasons[i];
+        if (done[reason->kind] || fabs(reason->share) < LEAST_SHARE)
+            continue;
+        done[reason->kind] = true;
+        clauses[n++] = clause_of(ask, titles, result, reason->kind);
+    }
+    if (n == 0)
+        return "Is in the catalogue.";
+    initStringInfo(&sentence);
+    for (int i = 0; i < n; i++)
+        appendStringInfo(&sentence, "%s%s", i == 0 ? "" : i == n - 1 ? ", and " : ", ", clauses[i]);
+    appendStringInfoChar(&sentence, '.');
+    capitalise(sentence.data);
+    return sentence.data;
+}
+
+Jsonb *reasons_jsonb(const Ask *ask, const Titles *titles, const aigc_recommendation *result)
+{
+    StringInfoData json;
+
+    initStringInfo(&json);
+    appendStringInfoString(&json, "{\"sentence\": ");
+    escape_json(&json, reasons_sentence(ask, titles, result));
+    appendStringInfoString(&json, ", \"because\": [");
+    for (size_t i = 0; i < result->n_reasons; i++) {
+        const aigc_reason *reason = &result->reasons[i];
+        char *about = reason_about(ask, titles, reason);
+        appendStringInfo(&json, "%s{\"reason\": \"%s\"", i ? ", " : "", reason_name(reason->kind));
+        if (about) {
+            appendStringInfoString(&json, ", \"about\": ");
+            escape_json(&json, about);
+        }
+        appendStringInfo(&json, ", \"share\": %.3f}", reason->share);
+    }
+    appendStringInfoString(&json, "]}");
+    return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
+}

@@ -1,0 +1,157 @@
+-- From two tables and a table of readers to recommendations. The tables are those of catalogue.sql.
+\set SHOW_CONTEXT never
+SELECT create_recommender('articles', items => 'articles', item_id => 'id', item_text => '{title,body}',
+    item_tags => '{tags}', item_attributes => '{city}', item_time => 'published',
+    events => 'reads', event_user => 'user_id', event_item => 'article_id', event_weight => 'seconds', event_time => 'at',
+    users => 'people', user_id => 'id', user_attributes => '{age,city}');
+SELECT * FROM recommend('{"user": 42}');
+SELECT s->'items' AS items, s->'users' AS users, s->'full' AS "full", s->'passed_over' AS passed_over
+FROM refresh_recommender('articles') AS s;
+SELECT name, items, events, users, refreshed IS NOT NULL AS refreshed, bytes > 0 AS bytes, error FROM recommenders();
+
+-- Somebody known: ranks without gaps, falling scores, nothing that was read before.
+SELECT count(*), min(r.rank), max(r.rank), bool_and(a.id IS NOT NULL) AS in_catalogue
+FROM recommend('{"user": 42}') AS r LEFT JOIN articles AS a ON a.id = r.item::bigint;
+SELECT count(*) AS read_before FROM recommend('{"user": 42, "k": 48}') AS r JOIN reads ON user_id = 42
+    AND article_id = r.item::bigint;
+SELECT bool_and(score <= before) AS falling FROM (SELECT score, lag(score) OVER (ORDER BY rank) AS before
+    FROM recommend('{"user": 42}')) AS r;
+SELECT (SELECT count(*) FROM recommend('{"user": 42, "exclude_seen": false}', k => 1000)) AS everything;
+
+-- The profile of somebody new: the first ones are about what was asked for, and say so.
+CREATE VIEW for_new AS SELECT r.rank, a.tags && '{technology,travel,music}' AS about_it, a.city = 'New York' AS at_home,
+    r.reasons->>'sentence' AS sentence, r.reasons->'because' AS because
+FROM recommend('{"interests": ["technology", "travel", "music"], "location": "New York", "age": 30,
+    "at": "2026-03-21"}') AS r JOIN articles AS a ON a.id = r.item::bigint;
+SELECT count(*), count(*) FILTER (WHERE about_it) >= 9 AS about_it, count(*) FILTER (WHERE at_home) >= 2 AS at_home,
+    bool_and(sentence ~ '^[A-Z].*\.$') AS sentences, count(*) FILTER (WHERE sentence ~ '(technology|travel|music)') >= 8
+    AS that_say_so
+FROM for_new;
+SELECT DISTINCT jsonb_object_keys(b) FROM for_new, jsonb_array_elements(because) AS b ORDER BY 1;
+SELECT bool_and(abs(1 - total) < 0.02) AS shares_add_up FROM (SELECT rank, sum((b->>'share')::float8)
+    FILTER (WHERE (b->>'share')::float8 > 0) AS total FROM for_new, jsonb_array_elements(because) AS b GROUP BY rank) AS s;
+
+-- Weights of interests, and what is rather not wanted.
+SELECT a.tags && '{food}' AS food FROM recommend('{"interests": {"food": 3, "sport": 0.2}}', k => 1) AS r
+    JOIN articles AS a ON a.id = r.item::bigint;
+
+-- Likes, dislikes, exclusions, candidates.
+SELECT bool_or(item IN ('15', '16')) AS again FROM recommend('{"likes": [15], "exclude": ["16"]}', k => 48);
+SELECT count(*) FILTER (WHERE a.tags && '{music}') >= 2 AS music FROM recommend('{"likes": [15, 19, 20]}', k => 4) AS r
+    JOIN articles AS a ON a.id = r.item::bigint;
+SELECT bool_or(item = '34') AS disliked FROM recommend('{"dislikes": [34]}', k => 48);
+SELECT item FROM recommend('{"interests": ["bees"], "among": [29, 34, 999, 40]}') ORDER BY item;
+SELECT item FROM recommend('{"interests": ["bees"], "among": [29, 34, 999, 40]}', k => 1);
+SELECT count(*) FROM recommend('{"among": []}');
+
+-- Nobody in particular: what is popular. Nothing that matches: the same.
+SELECT count(*) FROM recommend('{}');
+SELECT (SELECT array_agg(item ORDER BY rank) FROM recommend('{"interests": ["xyzzy"], "at": "2026-03-21"}'))
+    = (SELECT array_agg(item ORDER BY rank) FROM recommend('{"at": "2026-03-21"}')) AS same;
+SELECT count(*) FROM recommend('{"user": 12345678}');
+
+-- How many: the argument, the profile, or ten.
+SELECT (SELECT count(*) FROM recommend('{"k": 3}')) AS profile, (SELECT count(*) FROM recommend('{"k": 3}', k => 4)) AS
+    argument, (SELECT count(*) FROM recommend('{"k": 0}')) AS none, (SELECT count(*) FROM recommend(NULL)) AS null;
+
+-- The same again.
+SELECT (SELECT array_agg(r) FROM recommend('{"user": 7, "seed": 3, "diversity": 0.4, "at": "2026-03-21"}') AS r)
+    = (SELECT array_agg(r) FROM recommend('{"user": 7, "seed": 3, "diversity": 0.4, "at": "2026-03-21"}') AS r) AS same;
+
+-- A read counts at once, and so does an article; deleted ones are gone at once.
+BEGIN;
+INSERT INTO reads VALUES (500, 15, 200, '2026-03-20'), (500, 20, 180, '2026-03-20'), (500, 19, 90, '2026-03-20');
+SELECT count(*) FILTER (WHERE a.tags && '{music}') >= 2 AS music, bool_or(a.id IN (15, 19, 20)) AS again
+FROM recommend('{"user": 500}', k => 4) AS r JOIN articles AS a ON a.id = r.item::bigint;
+INSERT INTO articles VALUES (49, 'The cello in the subway at Union Square', 'A cellist, forty trains and one encore.',
+    '{music,city life}', 'New York', '2026-03-21');
+SELECT rank <= 3 AS near_the_top FROM recommend('{"interests": ["cello in the subway"]}') WHERE item = '49';
+DELETE FROM articles WHERE id = 49;
+SELECT count(*) FROM recommend('{"interests": ["cello in the subway"]}', k => 100) WHERE item = '49';
+ROLLBACK;
+
+-- Why.
+SELECT bool_or(reason = 'interest' AND about = 'travel') AS interest, count(DISTINCT sentence) AS sentences
+FROM explain_recommendation('{"interests": ["travel"], "at": "2026-03-21"}', '8');
+SELECT bool_or(about = 'Where to hear jazz in Harlem on a Tuesday') AS titles
+FROM explain_recommendation('{"likes": [15], "at": "2026-03-21"}', '20');
+SELECT * FROM explain_recommendation('{}', '999');
+
+-- Items like one.
+SELECT count(*), bool_or(item = '15') AS itself, count(*) FILTER (WHERE a.tags && '{music}') >= 3 AS music
+FROM similar_items('15', k => 5) AS s JOIN articles AS a ON a.id = s.item::bigint;
+SELECT * FROM similar_items('999');
+
+-- A title for each of them, written by the model.
+SELECT count(*), count(content) AS written FROM recommend('{"user": 3, "seed": 1}', k => 2,
+    write => 'Once upon a time there was {item}, ');
+SELECT count(content) FROM recommend('{"user": 3}', k => 2);
+
+-- How good it is: all rankings on the same held-out readers, and the model is as it was.
+CREATE TEMP TABLE before AS SELECT refreshed FROM recommenders();
+SELECT count(DISTINCT ranking) > 2 AS rankings, bool_and(recall BETWEEN 0 AND 1 AND ndcg BETWEEN 0 AND 1) AS sound,
+    count(DISTINCT k) AS cutoffs, min(users) > 10 AS users
+FROM evaluate_recommender('articles', '{"k": [5, 10], "users": 30, "seed": 1}');
+SELECT max(ndcg) FILTER (WHERE ranking = 'blend') > max(ndcg) FILTER (WHERE ranking = 'popularity') AS better
+FROM evaluate_recommender('articles', '{"k": 10, "users": 30, "holdout": "time"}');
+SELECT refreshed = (SELECT refreshed FROM before) AS untouched FROM recommenders();
+SELECT * FROM evaluate_recommender('articles', '{"holdout": "monthly"}');
+SELECT * FROM evaluate_recommender('articles', '{"k": [1, 2, 3, 4, 5]}');
+SELECT * FROM evaluate_recommender('articles', '{"users": 0}');
+SELECT * FROM evaluate_recommender('articles', '{"folds": 5}');
+SELECT * FROM evaluate_recommender('articles', '[]');
+
+-- Several recommenders: one is named, or called default.
+SELECT create_recommender('titles', items => 'articles', item_text => '{title}');
+SELECT refresh_recommender('titles')->'items' AS items;
+SELECT * FROM recommend('{}');
+SELECT count(*) FROM recommend('{"recommender": "titles", "interests": ["jazz"]}');
+SELECT item FROM recommend('{"interests": ["jazz Harlem"]}', 'titles', 1);
+SELECT * FROM recommend('{}', 'absent');
+SELECT create_recommender('default', events => 'reads', event_user => 'user_id', event_item => 'article_id');
+SELECT refresh_recommender('default')->'items' AS items;
+SELECT count(*) FROM recommend('{"user": 42}');
+SELECT * FROM evaluate_recommender('titles');
+
+-- Feedback, for those who have no table of events.
+SELECT record_feedback('{"user": "ada"}', '15', 1, 'titles');
+SELECT record_feedback('{"user": "ada"}', '16', -1, 'titles');
+SELECT bool_or(item IN ('15', '16')) AS again FROM recommend('{"user": "ada"}', 'titles', 48);
+SELECT refresh_recommender('titles')->'events' AS events;
+SELECT record_feedback('{"user": "ada"}', '999', 1, 'titles');
+SELECT record_feedback('{}', '15', 1, 'titles');
+SELECT record_feedback('{"user": "ada"}', '15', 0, 'titles');
+SELECT record_feedback('{"user": "ada"}', '15', 'NaN', 'titles');
+SELECT record_feedback(NULL, '15', 1, 'titles');
+
+-- Profiles that are none, and keys that nobody knows.
+SELECT * FROM recommend('[]', 'articles');
+SELECT * FROM recommend('42', 'articles');
+SELECT * FROM recommend('"interests"', 'articles');
+SELECT * FROM recommend('{"intrests": ["music"]}', 'articles');
+SELECT * FROM recommend('{"intrests": ["music"]}', 'titles');
+SELECT * FROM recommend('{"interests": 3}', 'articles');
+SELECT * FROM recommend('{"interests": {"music": "a lot"}}', 'articles');
+SELECT * FROM recommend('{"interests": [["music"]]}', 'articles');
+SELECT * FROM recommend('{"likes": ["abc"]}', 'articles');
+SELECT * FROM recommend('{"likes": [{"item": 3}]}', 'articles');
+SELECT * FROM recommend('{"user": "ada"}', 'articles');
+SELECT * FROM recommend('{"user": [1]}', 'articles');
+SELECT * FROM recommend('{"age": "thirty"}', 'articles');
+SELECT * FROM recommend('{"age": "thirty"}', 'titles');
+SELECT * FROM recommend('{"location": 12}', 'articles');
+SELECT * FROM recommend('{"diversity": 2}', 'articles');
+SELECT * FROM recommend('{"exclude_seen": "no"}', 'articles');
+SELECT * FROM recommend('{"k": 1.5}', 'articles');
+SELECT * FROM recommend('{"k": -1}', 'articles');
+SELECT * FROM recommend('{}', 'articles', -1);
+SELECT * FROM recommend('{"at": "yesterday-ish"}', 'articles');
+SELECT * FROM recommend('{"at": "infinity"}', 'articles');
+SELECT * FROM recommend('{"seed": 1e30}', 'articles');
+SELECT * FROM recommend('{"recommender": 3}');
+-- Null is as good as absent.
+SELECT count(*) FROM recommend('{"user": null, "interests": null, "likes": [null], "k": null, "age": null,
+    "recommender": null}', 'articles');
+
+SELECT drop_recommender(name) FROM recommenders();
+DROP VIEW for_new;

@@ -1,0 +1,148 @@
+#!/usr/bin/perl
+# Whose rights recommend() has: rows that row security or a missing grant hides from the caller never appear, are not
+# named in reasons, and are treated like rows that do not exist wherever they are named.
+use FindBin;
+use lib $FindBin::RealBin;
+use AigcTest;
+
+my $node  = new_node('recommend_rights');
+my $admin = session($node);
+$node->psql('postgres', q{CREATE ROLE editor; CREATE ROLE reader; CREATE ROLE other; CREATE ROLE stranger});
+my $setup = session($node);
+ask($setup, q{GRANT CREATE ON SCHEMA public TO editor, other; SET ROLE editor});
+ask($setup, '\i sql/catalogue.sql');
+ask($setup, q{
+    ALTER TABLE articles ADD COLUMN hidden boolean NOT NULL DEFAULT false;
+    GRANT SELECT ON articles, reads, people TO reader;
+    SELECT create_recommender('articles', items => 'articles', item_text => '{title,body}', item_tags => '{tags}',
+        item_attributes => '{city}', events => 'reads', event_user => 'user_id', event_item => 'article_id',
+        event_time => 'at', users => 'people', user_attributes => '{age,city}');
+    SELECT refresh_recommender('articles')});
+
+sub as
+{
+    my ($role) = @_;
+    my $session = session($node);
+    ask($session, "SET ROLE $role");
+    return $session;
+}
+my $reader   = as('reader');
+my $stranger = as('stranger');
+my $editor   = as('editor');
+my $items    = q{SELECT string_agg(item, ' ' ORDER BY rank) FROM recommend('{"likes": [15], "at": "2026-03-21"}', k => 48)};
+my $scores = q{SELECT string_agg(item || ':' || score, ' ' ORDER BY rank) FROM recommend('{"likes": [15],
+    "interests": ["music", "bees"], "at": "2026-03-21"}', k => 48) WHERE item NOT IN ('16', '29')};
+
+is(ask($reader, $items), ask($editor, $items), 'who may read everything gets what the owner gets');
+my $before = ask($reader, $scores);
+
+# ---- row security on the items ----
+
+ask($editor, q{UPDATE articles SET hidden = id IN (16, 29);
+    ALTER TABLE articles ENABLE ROW LEVEL SECURITY; CREATE POLICY shown ON articles TO reader USING (NOT hidden)});
+unlike(ask($reader, $items), qr/\b(16|29)\b/, 'hidden items do not appear');
+is(ask($reader, $scores), $before, 'and the others\' scores are as before');
+is(ask($reader, q{SELECT count(*) FROM recommend('{}', k => 46)}), 46, 'there are as many as are asked for');
+is(ask($reader, q{SELECT count(*) FROM recommend('{}', k => 48)}), 46, 'and no more than may be seen');
+is(ask($reader, q{SELECT count(*) FROM recommend('{"among": [16, 29]}')}), 0, 'a hidden candidate is none');
+is(ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"likes": [16], "at": "2026-03-21"}')}),
+    ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"likes": [9999], "at": "2026-03-21"}')}),
+    'to like a hidden item is to like none');
+is(ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"dislikes": [16], "at": "2026-03-21"}')}),
+    ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"at": "2026-03-21"}')}),
+    'and to dislike it is to say nothing');
+for my $query (q{similar_items('16')}, q{explain_recommendation('{}', '16')}, q{record_feedback('{"user": 1}', '16')}) {
+    my $hidden = fails_like($reader, "SELECT $query", qr/there is no item "16"/);
+    (my $absent = $query) =~ s/16/9999/;
+    (my $expected = $hidden) =~ s/16/9999/g;
+    my $got = (ask($reader, "SELECT $absent"))[1];
+    s/^.*?ERROR/ERROR/s for $got, $expected;
+    s/LINE.*//s for $got, $expected;
+    is($got, $expected, "$query: the same as for an item that does not exist");
+}
+like(ask($editor, $items), qr/\b16\b.*\b29\b|\b29\b.*\b16\b/, 'the owner still gets them');
+
+# Somebody who read hidden articles: neither as a reason nor by their effect.
+ask($editor, q{INSERT INTO reads VALUES (700, 16, 100, '2026-03-20'), (700, 29, 100, '2026-03-20')});
+is(ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"user": 700, "at": "2026-03-21"}')}),
+    ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"user": 701, "at": "2026-03-21"}')}),
+    'events on hidden items do not count');
+
+# ---- row security on events and users ----
+
+ask($editor, q{ALTER TABLE reads ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON reads TO reader USING (user_id = 1);
+    ALTER TABLE people ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON people TO reader USING (id = 1)});
+is(ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"user": 42, "at": "2026-03-21"}')}),
+    ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"user": 4242, "at": "2026-03-21"}')}),
+    'a user whose rows are hidden is like one who does not exist');
+is(ask($reader, q{SELECT count(*) FROM recommend('{"user": 1}', k => 48) AS r JOIN reads ON user_id = 1 AND article_id =
+    r.item::bigint}), 0, 'one whose rows may be seen is known');
+
+# ---- grants ----
+
+fails_like($stranger, q{SELECT * FROM recommend('{}')}, qr/there is no recommender that you could use/,
+    'without a grant there is no recommender in reach');
+fails_like($stranger, q{SELECT * FROM recommend('{}', 'articles')}, qr/permission denied for table articles/, 'by name');
+fails_like($stranger, q{SELECT * FROM similar_items('1', 'articles')}, qr/permission denied for table articles/);
+fails_like($stranger, q{SELECT record_feedback('{"user": 1}', '1', 1, 'articles')}, qr/permission denied for table articles/);
+is(ask($stranger, 'SELECT count(*) FROM recommenders()'), 0, 'and none is listed');
+fails_like($stranger, 'SELECT * FROM aigc_recommender', qr/permission denied/, 'the catalogue is nobody\'s to read');
+fails_like($stranger, 'SELECT * FROM aigc_recommender_chunk', qr/permission denied/, 'nor are models');
+fails_like($stranger, q{INSERT INTO aigc_feedback VALUES ('articles', '1', '1', 1, 'x', now())}, qr/permission denied/);
+fails_like($stranger, q{SELECT create_recommender('mine', items => 'articles')}, qr/permission denied for table articles/,
+    'a recommender cannot be made of what one may not read');
+for my $query (q{refresh_recommender('articles')}, q{drop_recommender('articles')}, q{evaluate_recommender('articles')}) {
+    fails_like($reader, "SELECT $query", qr/must be owner of recommender "articles"/);
+}
+ask($editor, 'REVOKE SELECT ON reads, people FROM reader');
+is(ask($reader, q{SELECT count(*) FROM recommend('{"interests": ["music"]}')}), 10, 'without a user, events are not read');
+fails_like($reader, q{SELECT * FROM recommend('{"user": 1}')}, qr/permission denied for table reads/, 'with one they are');
+ask($editor, 'REVOKE SELECT ON articles FROM reader; GRANT SELECT (id) ON articles TO reader');
+fails_like($reader, q{SELECT * FROM recommend('{}', 'articles')}, qr/permission denied for table articles/,
+    'row security reads a column that is not granted') if 0;
+ask($editor, 'ALTER TABLE articles DISABLE ROW LEVEL SECURITY');
+is(ask($reader, q{SELECT count(*) FROM recommend('{"likes": [15]}')}), 10, 'a grant on the key is enough');
+unlike(ask($reader, q{SELECT string_agg(reasons::text, ' ') FROM recommend('{"likes": [15]}')}), qr/Harlem/,
+    'but titles are not told then');
+ask($editor, 'REVOKE SELECT (id) ON articles FROM reader');
+fails_like($reader, q{SELECT * FROM recommend('{}', 'articles')}, qr/permission denied for table articles/, 'revoked');
+
+# ---- somebody else's functions do not run with a superuser's rights ----
+
+ask($setup, q{RESET ROLE; SET ROLE other;
+    CREATE TABLE bait (id int, title text); INSERT INTO bait VALUES (1, 'one'), (2, 'two');
+    CREATE FUNCTION who(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+        IF current_user <> 'other' THEN RAISE EXCEPTION 'running as %', current_user; END IF; RETURN i; END $$;
+    CREATE VIEW trap AS SELECT who(id) AS id, title FROM bait;
+    SELECT create_recommender('trap', items => 'trap', item_id => 'id', item_text => '{title}');
+    SELECT refresh_recommender('trap')});
+is(ask($admin, q{SELECT count(*) FROM recommend('{"interests": ["two"]}', 'trap')}), 2, 'a superuser reads as the owner');
+ask($admin, 'GRANT SELECT ON trap TO reader');
+fails_like($reader, q{SELECT * FROM recommend('{}', 'trap')}, qr/running as reader/, 'everybody else as themselves');
+is(ask($admin, q{SELECT refresh_recommender('trap', true)->'items'}), 2, 'refreshed by a superuser it reads as the owner');
+ask($setup, q{RESET ROLE; SET ROLE other; CREATE OR REPLACE FUNCTION who(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+    CREATE TEMP TABLE trace (i int); RETURN i; END $$});
+fails_like($admin, q{SELECT refresh_recommender('trap', true)}, qr/security-restricted operation/, 'and is confined');
+
+# ---- feedback is seen by who recorded it, and by the owner ----
+
+ask($setup, q{RESET ROLE; SET ROLE editor; GRANT SELECT ON articles TO reader, stranger;
+    SELECT create_recommender('by feedback', items => 'articles', item_text => '{title}');
+    SELECT refresh_recommender('by feedback')});
+ask($reader, q{SELECT record_feedback('{"user": "x"}', '15', 1, 'by feedback')});
+my $seen = q{SELECT bool_or(item = '15') FROM recommend('{"user": "x"}', 'by feedback', 100)};
+is(ask($reader, $seen), 'f', 'who recorded feedback gets it respected');
+is(ask($stranger, $seen), 't', 'another role does not see it');
+is(ask($editor, $seen), 'f', 'the owner does');
+
+# ---- roles that go ----
+
+ask($admin, q{REASSIGN OWNED BY other TO postgres; DROP OWNED BY other; DROP ROLE other});
+fails_like($admin, q{SELECT * FROM recommend('{}', 'trap')}, qr/role "other", which owns recommender "trap", does not exist/);
+like(ask($admin, q{SELECT error FROM recommenders() WHERE name = 'trap'}), qr/its owner, role "other", does not exist/);
+ask($admin, q{SELECT drop_recommender('trap')});
+is(ask($admin, q{SELECT count(*) FROM recommenders() WHERE name = 'trap'}), 0, 'a superuser drops what nobody owns');
+
+$_->quit for $admin, $setup, $reader, $stranger, $editor;
+$node->stop('fast');
+done_testing();
