@@ -23,12 +23,17 @@ enum {
 #define DEFAULT_VOCABULARY 4096
 #define DEFAULT_HELD_OUT   0.05
 
+enum { NOTE_CHAT_TEMPLATE, NOTE_DESCRIPTION, NOTE_LICENSE, N_NOTES };
+
+static const char *const note_keys[N_NOTES] = {"tokenizer.chat_template", "general.description", "general.license"};
+
 typedef struct Settings {
     RunSettings run;
     text *tokenizer; /* model whose vocabulary is used */
     text *init;      /* model whose vocabulary, shape and weights are begun from */
     int vocabulary;  /* tokens of the one that is learned if neither is named */
     text *arch;
+    text *notes[N_NOTES]; /* metadata of the file */
 } Settings;
 
 /* ---- options ---- */
@@ -44,6 +49,9 @@ static const OptionSpec specs[] = {
     {"vocab", OPTION_INT, offsetof(Settings, vocabulary), 257, 1 << 24, NULL},
     {"init", OPTION_TEXT, offsetof(Settings, init), 0, 0, NULL},
     {"arch", OPTION_TEXT, offsetof(Settings, arch), 0, 0, NULL},
+    {"chat_template", OPTION_TEXT, offsetof(Settings, notes[NOTE_CHAT_TEMPLATE]), 0, 0, NULL},
+    {"description", OPTION_TEXT, offsetof(Settings, notes[NOTE_DESCRIPTION]), 0, 0, NULL},
+    {"license", OPTION_TEXT, offsetof(Settings, notes[NOTE_LICENSE]), 0, 0, NULL},
     SHAPE_OPTION("layers", n_layers, 1024),
     SHAPE_OPTION("width", n_embd, MOST_SIZE),
     SHAPE_OPTION("heads", n_heads, MOST_SIZE),
@@ -164,6 +172,17 @@ static void open_trainer(Training *t, const Settings *s)
     FileClose(vocabulary); /* removed; the trainer keeps it mapped */
 }
 
+static void annotate(Training *t, const Settings *s)
+{
+    aigc_error error;
+
+    for (int i = 0; i < N_NOTES; i++) {
+        if (s->notes[i] &&
+            aigc_trainer_annotate(t->trainer, note_keys[i], text_to_utf8_cstring(s->notes[i]), &error) != AIGC_OK)
+            raise_core_error(&error, NULL);
+    }
+}
+
 /* ---- the function ---- */
 
 static Datum make_row(const Training *t, TupleDesc desc)
@@ -211,6 +230,7 @@ Datum sql_train_model(PG_FUNCTION_ARGS)
     {
         text_spool_fill(&t->texts, FUNCTION, PG_GETARG_TEXT_PP(1), true, &t->progress);
         open_trainer(t, settings);
+        annotate(t, settings);
         training_run(t);
         row = make_row(t, desc);
     }

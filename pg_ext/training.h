@@ -129,6 +129,7 @@ typedef struct RunSettings {
         RUN_OPTION(OPTION_INT, "context", s, train.n_context, 2, MOST_SIZE),                                           \
         RUN_OPTION(OPTION_INT, "batch", s, train.n_sequences, 1, MOST_SIZE),                                           \
         RUN_OPTION(OPTION_INT, "accumulate", s, train.n_accumulate, 1, 1 << 16),                                       \
+        {"precision", OPTION_CHOICE, offsetof(s, run.train.precision), 0, 0, precision_names},                         \
         RUN_OPTION(OPTION_REAL, "lr", s, train.rate, 1e-9, 10),                                                        \
         RUN_OPTION(OPTION_REAL, "lr_end", s, train.least_rate, 0, 1),                                                  \
         {"schedule", OPTION_CHOICE, offsetof(s, run.train.schedule), 0, 0, schedule_names},                            \
@@ -136,8 +137,10 @@ typedef struct RunSettings {
         RUN_OPTION(OPTION_INT, "warmup", s, train.n_warmup, 0, MOST_STEPS),                                            \
         {"optimizer", OPTION_CHOICE, offsetof(s, run.train.optimiser), 0, 0, optimiser_names},                         \
         RUN_OPTION(OPTION_REAL, "weight_decay", s, train.weight_decay, 0, 10),                                         \
+        RUN_OPTION(OPTION_REAL, "dropout", s, train.dropout, 0, 0.999),                                                \
         RUN_OPTION(OPTION_REAL, "clip", s, train.clip, 0, 1e9), RUN_OPTION(OPTION_SEED, "seed", s, train.seed, 0, 0)
 
+extern const char *const precision_names[]; /* of aigc_train_precision */
 extern const char *const schedule_names[];  /* of aigc_train_schedule */
 extern const char *const optimiser_names[]; /* of aigc_train_optimiser */
 

@@ -19,6 +19,7 @@ enum {
     TEXTS_BETWEEN_CHECKS = 64
 };
 
+const char *const precision_names[] = {"f32", "bf16", NULL};
 const char *const schedule_names[] = {"cosine", "stable", NULL};
 const char *const optimiser_names[] = {"adamw", "muon", NULL};
 

@@ -24,7 +24,8 @@ SELECT generate('The red', model => :model, temperature => 0, max_tokens => 8) =
 CREATE VIEW fox_body AS SELECT body FROM fox;
 SELECT parameters, bits_per_byte IS NULL AS nothing_held_out FROM train_model(:model, 'TABLE fox_body',
     '{"steps": 2, "tokenizer": "regress_fox", "arch": "gpt2", "layers": 1, "width": 32, "heads": 2, "context": 32, "batch": 2,
-    "type": "Q8_0", "valid": 0, "replace": true}');
+    "type": "Q8_0", "valid": 0, "precision": "bf16", "dropout": 0.1, "optimizer": "muon", "description": "a fox",
+    "license": "CC0-1.0", "chat_template": "{{ messages }}", "replace": true}');
 SELECT architecture, quantisation FROM aigc_models() WHERE name = :model;
 SELECT steps FROM train_model(:model, 'VALUES (''One line, and no more than that.'')', '{"minutes": 0.01, "layers": 1,
     "width": 32, "heads": 2, "context": 8, "batch": 1, "valid": null, "replace": true}') WHERE steps < 1;
@@ -58,6 +59,7 @@ SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "type": "Q9"}');
 SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "arch": "rnn"}');
 SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "heads": 3}');
 SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "schedule": "linear"}');
+SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "precision": 16}');
 SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "vocab": 10}');
 SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "seed": -1}');
 SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1, "vocab": 300, "tokenizer": "stories260K"}');

@@ -160,6 +160,7 @@ typedef struct head_rows {
     int head;
     const float *q, *out, *dout;
     float *dq, *dk, *dv;
+    size_t kv_stride; /* of dk and dv */
 } head_rows;
 
 /* The probabilities of a tile, from its scores and the saved logarithms of sums. */
@@ -194,9 +195,10 @@ static void prepare_queries(const attention *a, const tile *t, const head_rows *
 }
 
 /* out [keys][dim] += scores^T x, of what is packed across */
-static void add_to_keys(const attention *a, const tile *t, const uint32_t *scores, const uint32_t *x, float *out)
+static void add_to_keys(const attention *a, const tile *t, const uint32_t *scores, const uint32_t *x, float *out,
+                        size_t stride)
 {
-    size_t rows = (size_t)t->rows, panel = gemm_stride(a->gemm, rows), stride = row_stride(a);
+    size_t rows = (size_t)t->rows, panel = gemm_stride(a->gemm, rows);
     float *at = out + (size_t)t->low * stride;
     gemm_multiply(a->gemm, scores, panel, x, panel, (size_t)t->keys, (size_t)a->head_dim, rows,
                   (gemm_result){at, at, stride, NULL});
@@ -213,7 +215,7 @@ static void backward_keys(const attention *a, const tile *t, const head_rows *h,
     multiply_heads(a, s->q, s->k + at_key, t, s->p_rows, stride);
     make_probabilities(a, t, h->head, first, lse, s->p_rows, stride);
     gemm_pack(g, true, s->p_rows, stride, keys, rows, s->p_across);
-    add_to_keys(a, t, s->p_across, s->dout_across, h->dv);
+    add_to_keys(a, t, s->p_across, s->dout_across, h->dv, h->kv_stride);
     multiply_heads(a, s->dout, s->v + at_key, t, s->ds_rows, stride);
     for (size_t r = 0; r < rows; r++)
         math_softmax_backward(s->p_rows + r * stride, s->ds_rows + r * stride, s->means[r], scale_of(a), keys);
@@ -222,7 +224,7 @@ static void backward_keys(const attention *a, const tile *t, const head_rows *h,
     gemm_multiply(g, s->ds, gemm_stride(g, keys), s->k_across + gemm_stride(g, low),
                   gemm_stride(g, (size_t)a->n_tokens), rows, dim, keys,
                   (gemm_result){dq, begins ? NULL : dq, row_stride(a), NULL});
-    add_to_keys(a, t, s->ds_across, s->q_across, h->dk);
+    add_to_keys(a, t, s->ds_across, s->q_across, h->dk, h->kv_stride);
 }
 
 static void backward_head(const attention *a, const head_rows *h, const int *first, const float *lse,
@@ -239,23 +241,51 @@ static void backward_head(const attention *a, const head_rows *h, const int *fir
     }
 }
 
-void attention_backward(const attention *a, int kv_head, const float *qkv, const int *first, const float *out,
-                        const float *lse, const float *dout, float *dqkv, float *scratch)
+/* Where the gradients of a head go. Those of keys and values are added up from zero. */
+static head_rows open_head(const attention *a, int head, float *dqkv, float *dkv)
+{
+    size_t dim = (size_t)a->head_dim, width = (size_t)a->n_heads * dim;
+    bool shared = a->n_heads > a->n_kv_heads;
+    head_rows h = {.head = head, .dq = dqkv + (size_t)head * dim, .kv_stride = shared ? 2 * width : row_stride(a)};
+    h.dk = shared ? dkv + (size_t)head * 2 * dim : h.dq + width;
+    h.dv = shared ? h.dk + dim : h.dk + width;
+    for (size_t t = 0; t < (size_t)a->n_tokens; t++) {
+        memset(h.dk + t * h.kv_stride, 0, dim * sizeof *h.dk);
+        memset(h.dv + t * h.kv_stride, 0, dim * sizeof *h.dv);
+    }
+    return h;
+}
+
+void attention_backward(const attention *a, int head, const float *qkv, const int *first, const float *out,
+                        const float *lse, const float *dout, float *dqkv, float *dkv, float *scratch)
 {
     size_t stride = row_stride(a), dim = (size_t)a->head_dim, n = (size_t)a->n_tokens;
-    size_t k_head = (size_t)(a->n_heads + kv_head) * dim, v_head = k_head + (size_t)a->n_kv_heads * dim;
-    int group = a->n_heads / a->n_kv_heads;
+    size_t kv_head = (size_t)(head / (a->n_heads / a->n_kv_heads));
+    const float *k = qkv + ((size_t)a->n_heads + kv_head) * dim, *v = k + (size_t)a->n_kv_heads * dim;
     backward_scratch s = cut_backward(a, &scratch);
-    gemm_pack(a->gemm, false, qkv + k_head, stride, n, dim, s.k);
-    gemm_pack(a->gemm, true, qkv + k_head, stride, dim, n, s.k_across);
-    gemm_pack(a->gemm, false, qkv + v_head, stride, n, dim, s.v);
-    for (size_t t = 0; t < n; t++) {
-        memset(dqkv + t * stride + k_head, 0, dim * sizeof *dqkv);
-        memset(dqkv + t * stride + v_head, 0, dim * sizeof *dqkv);
-    }
-    for (int head = kv_head * group; head < (kv_head + 1) * group; head++) {
-        size_t q_head = (size_t)head * dim;
-        head_rows rows = {head, qkv + q_head, out + q_head, dout + q_head, dqkv + q_head, dqkv + k_head, dqkv + v_head};
-        backward_head(a, &rows, first, lse, &s);
-    }
+    head_rows h = open_head(a, head, dqkv, dkv);
+    h.q = qkv + (size_t)head * dim;
+    h.out = out + (size_t)head * dim;
+    h.dout = dout + (size_t)head * dim;
+    gemm_pack(a->gemm, false, k, stride, n, dim, s.k);
+    gemm_pack(a->gemm, true, k, stride, dim, n, s.k_across);
+    gemm_pack(a->gemm, false, v, stride, n, dim, s.v);
+    backward_head(a, &h, first, lse, &s);
+}
+
+void attention_gather(const attention *a, size_t begin, size_t end, const float *dkv, float *dqkv)
+{
+    size_t dim = (size_t)a->head_dim, group = (size_t)(a->n_heads / a->n_kv_heads);
+    size_t from_stride = 2 * (size_t)a->n_heads * dim, kv_width = (size_t)a->n_kv_heads * dim;
+    for (size_t t = begin; t < end; t++)
+        for (size_t kv_head = 0; kv_head < (size_t)a->n_kv_heads; kv_head++) {
+            const float *from = dkv + t * from_stride + kv_head * group * 2 * dim;
+            float *dk = dqkv + t * row_stride(a) + (size_t)a->n_heads * dim + kv_head * dim, *dv = dk + kv_width;
+            memcpy(dk, from, dim * sizeof *dk);
+            memcpy(dv, from + dim, dim * sizeof *dv);
+            for (size_t h = 1; h < group; h++) {
+                a->kernels->add(dk, from + h * 2 * dim, dim);
+                a->kernels->add(dv, from + h * 2 * dim + dim, dim);
+            }
+        }
 }

@@ -31,9 +31,12 @@ size_t attention_scratch(const attention *a);
 void attention_forward(const attention *a, int head, const float *qkv, const int *first, float *out, float *lse,
                        float *scratch);
 
-/* One key-value head of one sequence and the query heads that share it. dqkv, as qkv, is written for these heads (not
- * added to). */
-void attention_backward(const attention *a, int kv_head, const float *qkv, const int *first, const float *out,
-                        const float *lse, const float *dout, float *dqkv, float *scratch);
+/* The same query head backward: writes (does not add to) its columns of dqkv, which is as qkv. The gradients of its
+ * keys and values go to dqkv too if no other head shares them, else to dkv: [n_tokens][n_heads][k, v][head_dim]. */
+void attention_backward(const attention *a, int head, const float *qkv, const int *first, const float *out,
+                        const float *lse, const float *dout, float *dqkv, float *dkv, float *scratch);
+
+/* Where heads share keys and values: their gradients in dqkv, of tokens begin to end, from dkv. */
+void attention_gather(const attention *a, size_t begin, size_t end, const float *dkv, float *dqkv);
 
 #endif

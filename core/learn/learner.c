@@ -46,8 +46,8 @@ static void carve_layer(learner *l, carver *c, layer_state *s)
     s->att = carve(c, n * hp->dims[DIM_Q], sizeof(float));
     s->lse = carve(c, n * hp->n_heads, sizeof(float));
     s->middle = carve(c, n * hp->n_embd, sizeof(float));
-    s->ffn[0] = carve(c, n * hp->n_ff, sizeof(float));
-    s->ffn[1] = gated ? carve(c, n * hp->n_ff, sizeof(float)) : NULL;
+    s->ffn[0] = carve(c, n * l->ffn_stride, sizeof(float));
+    s->ffn[1] = gated && s->ffn[0] != NULL ? s->ffn[0] + hp->n_ff : NULL;
     s->attn_stats = carve(c, n, sizeof(norm_stat));
     s->ffn_stats = carve(c, n, sizeof(norm_stat));
     for (int role = 0; role < LAYER_MATRICES; role++)
@@ -83,12 +83,13 @@ static void carve_scratch(learner *l, carver *c)
     l->dy = carve(c, n * (hp->n_embd > hp->dims[DIM_Q] ? hp->n_embd : hp->dims[DIM_Q]), /* of attention's result too */
                   sizeof(float));
     l->dqkv = carve(c, n * hp->dims[DIM_QKV], sizeof(float));
-    l->dffn[0] = carve(c, n * hp->n_ff, sizeof(float));
-    l->dffn[1] = gated ? carve(c, n * hp->n_ff, sizeof(float)) : NULL;
+    l->dffn[0] = carve(c, n * l->ffn_stride, sizeof(float));
+    l->dffn[1] = gated && l->dffn[0] != NULL ? l->dffn[0] + hp->n_ff : NULL;
     l->du = carve(c, n * (size_t)l->layout.lora_rank, sizeof(float));
+    l->dkv = hp->n_heads > hp->n_kv_heads ? carve(c, n * hp->dims[DIM_Q] * 2, sizeof(float)) : NULL;
     l->logits = carve(c, (size_t)l->logit_rows * hp->n_vocab, sizeof(float));
     l->losses = carve(c, n, sizeof(float));
-    l->packed = carve(c, packed_words(&l->layout), sizeof *l->packed);
+    l->packed = carve(c, packed_words(l), sizeof *l->packed);
     l->thread_scratch = carve(c, (size_t)l->n_threads * l->thread_floats, sizeof(float));
 }
 
@@ -155,6 +156,7 @@ static void set_sizes(learner *l)
 {
     const hyperparameters *hp = &l->layout.hp;
     size_t rows = LOGIT_BYTES / sizeof(float) / hp->n_vocab;
+    l->ffn_stride = (l->layout.recipe->weights >> FFN_GATE & 1 ? 2 : 1) * hp->n_ff;
     rows = rows < LEAST_LOGIT_ROWS ? LEAST_LOGIT_ROWS : rows;
     l->logit_rows = rows < (size_t)l->n_tokens ? (int)rows : l->n_tokens;
     l->attention = (attention){.kernels = l->kernels,

@@ -41,9 +41,8 @@ static float *gradient(const planner *p, int tensor)
 
 static void add_product(planner *p, product gemm)
 {
-    gemm.packed_b = p->l->gemm != NULL && !gemm.transpose_a; /* a matrix of the model, which all tokens meet */
-    if (gemm.packed_b)
-        add_phase(p, learn_pack, chunks_of((size_t)gemm.n, PACK_CHUNK))->gemm = gemm;
+    if (p->l->gemm != NULL)
+        add_phase(p, learn_pack, pack_chunks(&gemm))->gemm = gemm;
     choose_tiles(p->l, &gemm);
     int n_chunks = chunks_of((size_t)gemm.m, (size_t)gemm.tile_m) * chunks_of((size_t)gemm.n, (size_t)gemm.tile_n);
     add_phase(p, learn_product, n_chunks)->gemm = gemm;
@@ -59,6 +58,7 @@ static phase *add_token_phase(planner *p, phase_work *work, int i)
 /* A matrix of the model at work: y [token][y_stride] = x [token][x_stride] W^T + bias. */
 typedef struct linear {
     int weight, bias; /* numbers of tensors */
+    size_t rows;      /* of the matrix, and of those that follow it in memory and were joined to it */
     const float *x;
     float *y;
     size_t x_stride, y_stride;
@@ -146,7 +146,7 @@ static void add_linear(planner *p, linear f, const float *residual)
     const learn_tensor *t = &p->l->layout.tensors[f.weight];
     add_product(p, (product){.transpose_b = true,
                              .m = (int)p->n_tokens,
-                             .n = (int)t->rows,
+                             .n = (int)f.rows,
                              .k = (int)t->k,
                              .a = f.x,
                              .lda = (int)f.x_stride,
@@ -169,7 +169,7 @@ static void add_weight_gradient(planner *p, linear f)
     if (!is_trained(p, f.weight))
         return;
     add_product(p, (product){.transpose_a = true,
-                             .m = (int)t->rows,
+                             .m = (int)f.rows,
                              .n = (int)t->k,
                              .k = (int)p->n_tokens,
                              .a = f.y,
@@ -194,7 +194,7 @@ static void add_input_gradient(planner *p, linear f, float *dx, bool add)
     const learn_tensor *t = &p->l->layout.tensors[f.weight];
     add_product(p, (product){.m = (int)p->n_tokens,
                              .n = (int)t->k,
-                             .k = (int)t->rows,
+                             .k = (int)f.rows,
                              .a = f.y,
                              .lda = (int)f.y_stride,
                              .b = weight(p, f.weight),
@@ -251,8 +251,37 @@ static linear linear_of(const planner *p, int i, layer_role role, const float *x
                         size_t y_stride)
 {
     const layer_tensors *t = &p->l->layout.layers[i];
-    return (linear){t->weight[role], t->bias[role],          x, y, x_stride, y_stride, t->lora_a[role],
-                    t->lora_b[role], p->l->layers[i].u[role]};
+    return (linear){.weight = t->weight[role],
+                    .bias = t->bias[role],
+                    .rows = p->l->layout.tensors[t->weight[role]].rows,
+                    .x = x,
+                    .y = y,
+                    .x_stride = x_stride,
+                    .y_stride = y_stride,
+                    .a = t->lora_a[role],
+                    .b = t->lora_b[role],
+                    .u = p->l->layers[i].u[role]};
+}
+
+/* Whether g's matrix and results stand right behind f's, so that one product makes both. */
+static bool joins(const planner *p, const linear *f, const linear *g)
+{
+    const learn_tensor *tensors = p->l->layout.tensors;
+    size_t k = tensors[f->weight].k;
+    return f->bias == NO_TENSOR && g->bias == NO_TENSOR && f->a == NO_TENSOR && g->a == NO_TENSOR && f->x == g->x &&
+           tensors[g->weight].k == k && tensors[g->weight].offset == tensors[f->weight].offset + f->rows * k &&
+           f->y_stride == g->y_stride && g->y == f->y + f->rows && is_trained(p, f->weight) == is_trained(p, g->weight);
+}
+
+/* Adds g to the linears out[n], joined to the last one if it can be; returns their number. */
+static int append_linear(const planner *p, linear *out, int n, linear g)
+{
+    if (n > 0 && joins(p, &out[n - 1], &g)) {
+        out[n - 1].rows += g.rows;
+        return n;
+    }
+    out[n] = g;
+    return n + 1;
 }
 
 /* The matrices of layer i that make q, k and v, as one or as three; qkv is the result or its gradient. */
@@ -265,7 +294,7 @@ static int qkv_linears(const planner *p, int i, float *qkv, linear out[3])
     int n = 0;
     for (int r = 0; r < 4; r++)
         if (t->weight[roles[r]] != NO_TENSOR)
-            out[n++] = linear_of(p, i, roles[r], p->l->y, p->n_embd, qkv + at[r], p->qkv);
+            n = append_linear(p, out, n, linear_of(p, i, roles[r], p->l->y, p->n_embd, qkv + at[r], p->qkv));
     return n;
 }
 
@@ -274,12 +303,10 @@ static int ffn_linears(const planner *p, int i, float *const ffn[2], linear out[
 {
     const layer_tensors *t = &p->l->layout.layers[i];
     const layer_role roles[] = {FFN_GATE, FFN_UP};
-    int n = 0;
+    int n = 0, next = 0;
     for (int r = 0; r < 2; r++)
-        if (t->weight[roles[r]] != NO_TENSOR) {
-            out[n] = linear_of(p, i, roles[r], p->l->y, p->n_embd, ffn[n], p->n_ff);
-            n++;
-        }
+        if (t->weight[roles[r]] != NO_TENSOR)
+            n = append_linear(p, out, n, linear_of(p, i, roles[r], p->l->y, p->n_embd, ffn[next++], p->l->ffn_stride));
     return n;
 }
 
@@ -372,10 +399,12 @@ static void add_layer_backward(planner *p, int i)
     dy = stream_gradient(p, SITE_ATTENTION, i, l->y);
     add_weight_gradient(p, attn_output(p, i, dy));
     add_input_gradient(p, attn_output(p, i, dy), l->dy, false);
-    phase *attend = add_phase(p, learn_attention_backward, l->n_sequences * (int)l->layout.hp.n_kv_heads);
+    phase *attend = add_phase(p, learn_attention_backward, l->n_sequences * (int)l->layout.hp.n_heads);
     attend->layer = i;
     attend->y = l->dy;
     attend->out = l->dqkv;
+    if (l->dkv != NULL)
+        add_token_phase(p, learn_attention_gather, i)->out = l->dqkv;
     if (l->layout.recipe->position != POSITION_LEARNED)
         add_token_phase(p, learn_rope_backward, i)->out = l->dqkv;
     add_norm(p, learn_norm_again, s->x, s->attn_stats, t->weight[ATTN_NORM], t->bias[ATTN_NORM]);

@@ -20,7 +20,6 @@ typedef struct product {
     const float *a, *b;
     float *c;
     int tile_m, tile_n;
-    bool packed_b;         /* the phase before has packed b for all tiles */
     bool add;              /* to what c holds */
     const float *residual; /* c begins as this, [m][ldc], if not NULL */
     const float *bias;     /* [n], added to each row, if not NULL */
@@ -51,7 +50,7 @@ typedef struct layer_state {
     float *att;    /* [token][q] attention's result */
     float *lse;    /* [token][head] */
     float *middle; /* [token][embd] after attention was added */
-    float *ffn[2]; /* [token][ff]: gate (or the only one) and up, before the activation */
+    float *ffn[2]; /* [token][ffn_stride]: gate (or the only one) and up, before the activation */
     norm_stat *attn_stats, *ffn_stats;
     float *u[LAYER_MATRICES]; /* [token][rank] LoRA: what A makes of the matrix's input, scaled */
 } layer_state;
@@ -86,12 +85,14 @@ struct learner {
     layer_state *layers;
     float *x_end; /* [token][embd] after the last layer */
     norm_stat *end_stats;
+    size_t ffn_stride;                       /* from one token to the next in ffn and dffn, side by side if gated */
     float *y, *h, *dx, *dy, *dqkv, *dffn[2]; /* of the layer at hand */
     float *du;                               /* [token][rank] LoRA: gradient of u of the matrix at hand */
-    float *logits;                           /* [logit_rows][vocabulary] */
-    float *losses;                           /* [token] */
-    uint32_t *packed;                        /* the matrix of the product at hand, packed */
-    float *thread_scratch;                   /* [thread][thread_floats] */
+    float *dkv;            /* [token][head][k, v][head_dim] gradients by query head, if heads share keys and values */
+    float *logits;         /* [logit_rows][vocabulary] */
+    float *losses;         /* [token] */
+    uint32_t *packed;      /* the second operand of the product at hand */
+    float *thread_scratch; /* [thread][thread_floats] */
     size_t thread_floats;
     int logit_rows;
     float scale;     /* of the loss, while backward runs; 0 in forward alone */
@@ -138,20 +139,21 @@ static inline int chunks_of(size_t n, size_t size)
 }
 
 /* learner_work.c: what phases do. */
-enum { TOKEN_CHUNK = 32, COLUMN_CHUNK = 64, LOGIT_CHUNK = 8, PACK_CHUNK = 4 * GEMM_LINES };
+enum { TOKEN_CHUNK = 32, COLUMN_CHUNK = 64, LOGIT_CHUNK = 8 };
 phase_work learn_dropout, learn_product, learn_pack, learn_embed, learn_norm, learn_norm_again, learn_norm_backward,
     learn_norm_columns, learn_column_sums, learn_lora_scale, learn_rope, learn_rope_backward, learn_attention,
-    learn_attention_backward, learn_activate, learn_activate_backward, learn_loss, learn_embed_backward, learn_squares,
-    learn_adamw;
+    learn_attention_backward, learn_attention_gather, learn_activate, learn_activate_backward, learn_loss,
+    learn_embed_backward, learn_squares, learn_adamw;
 
 /* A whole product on one thread, in its scratch. */
 void whole_product(learner *l, const product *p, int thread);
 
-/* The tiles of a product of m x n, by its sizes alone: 16 of them or more, if it is not small. */
+/* The tiles of a product of m x n, and the chunks of the phase that packs b for them, by its sizes alone. */
 void choose_tiles(const learner *l, product *p);
+int pack_chunks(const product *p);
 
-/* The most words that packing needs: of one matrix of the model, and of a thread's tile. */
-size_t packed_words(const learn_layout *layout);
+/* The most words that packing needs: of the second operand of a product, and of a thread's tile. */
+size_t packed_words(const learner *l);
 size_t packed_tile_words(void);
 
 #endif

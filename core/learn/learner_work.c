@@ -4,13 +4,14 @@
 #include "learn/learner_state.h"
 
 enum {
-    TILES = 16,           /* of a product, at least */
-    BLAS_TILE = 2048,     /* the widest tile that OpenBLAS gets, */
-    LEAST_BLAS_TILE = 64, /* and what is not cut further */
-    STRIP_ROWS = 128,     /* a tile where b is packed beforehand: few rows, so that their part of a */
-    STRIP_COLUMNS = 1024, /* and of c stays in a second-level cache */
-    SQUARE = 384,         /* the widest tile where a and b are packed for each */
-    LEAST_TILE = 96,
+    TILES = 8,                   /* of a product, at least */
+    BLAS_TILE = 2048,            /* the widest tile that OpenBLAS gets */
+    STRIP_ROWS = 128,            /* our own kernels get few rows, so that their part of a */
+    STRIP_COLUMNS = 1024,        /* and of c stays in a second-level cache */
+    LEAST_TILE = 64,             /* what is not cut further */
+    WHOLE_COLUMNS = 384,         /* of b are packed together where one thread makes a whole product */
+    PACK_LINES = 4 * GEMM_LINES, /* of a chunk of packing, */
+    PACK_PART = 512,             /* or of their elements, if lines lie across: a multiple of two */
 };
 
 static float *scratch_of(const learner *l, int thread)
@@ -33,21 +34,13 @@ static int half_of(int size)
 
 void choose_tiles(const learner *l, product *p)
 {
-    int most = BLAS_TILE, smallest = LEAST_BLAS_TILE;
-    p->tile_m = p->m;
+    int most = l->gemm != NULL ? STRIP_COLUMNS : BLAS_TILE;
+    p->tile_m = l->gemm != NULL && p->m > STRIP_ROWS ? STRIP_ROWS : p->m;
     p->tile_n = p->n;
-    if (l->gemm != NULL) {
-        most = SQUARE;
-        smallest = LEAST_TILE;
-        if (p->packed_b) {
-            most = STRIP_COLUMNS;
-            p->tile_m = p->m < STRIP_ROWS ? p->m : STRIP_ROWS;
-        }
-    }
     for (;;) {
         int *larger = p->tile_m > p->tile_n ? &p->tile_m : &p->tile_n;
         int tiles = chunks_of((size_t)p->m, (size_t)p->tile_m) * chunks_of((size_t)p->n, (size_t)p->tile_n);
-        if (*larger <= smallest || (tiles >= TILES && *larger <= most))
+        if (*larger <= LEAST_TILE || (tiles >= TILES && *larger <= most))
             return;
         *larger = half_of(*larger);
     }
@@ -58,27 +51,39 @@ static size_t padded(size_t lines)
     return (lines + GEMM_LINES - 1) / GEMM_LINES * GEMM_LINES;
 }
 
-size_t packed_words(const learn_layout *layout)
+/* Words of the larger of two packed matrices, this one in the precision that takes most: whole floats. */
+static size_t larger_packed(size_t words, size_t lines, size_t k)
 {
-    size_t most = 0;
-    for (int i = 0; i < layout->n_tensors; i++) {
-        const learn_tensor *t = &layout->tensors[i];
-        size_t rows = padded(t->rows) * t->k, columns = padded(t->k) * t->rows, words = rows > columns ? rows : columns;
-        if (!t->is_vector && words > most)
-            most = words;
+    size_t these = padded(lines) * k;
+    return these > words ? these : words;
+}
+
+size_t packed_words(const learner *l)
+{
+    const hyperparameters *hp = &l->layout.hp;
+    const size_t joined[] = {hp->dims[DIM_QKV], l->ffn_stride};
+    size_t words = 0, n_tokens = (size_t)l->n_tokens, rank = (size_t)l->layout.lora_rank;
+    for (int i = 0; i < 2; i++)
+        words = larger_packed(larger_packed(words, joined[i], hp->n_embd), hp->n_embd, joined[i]);
+    for (int i = 0; i < l->layout.n_tensors; i++) {
+        const learn_tensor *t = &l->layout.tensors[i];
+        if (!t->is_vector)
+            words = larger_packed(larger_packed(words, t->rows, t->k), t->k, t->rows);
     }
-    return most;
+    /* The inputs of matrices, for their gradients. */
+    words = larger_packed(larger_packed(words, hp->n_embd, n_tokens), hp->dims[DIM_Q], n_tokens);
+    return larger_packed(larger_packed(words, hp->n_ff, n_tokens), rank, n_tokens);
 }
 
 size_t packed_tile_words(void)
 {
-    size_t depth = 0;
+    size_t most = 0;
     for (int precision = 0; precision < GEMM_PRECISIONS; precision++) {
         const gemm_kernels *g = gemm_kernels_best((gemm_precision)precision);
-        size_t words = gemm_words(g, g->depth);
-        depth = words > depth ? words : depth;
+        size_t words = gemm_packed_words(g, STRIP_ROWS, g->depth) + gemm_packed_words(g, WHOLE_COLUMNS, g->depth);
+        most = words > most ? words : most;
     }
-    return depth * 2 * padded(SQUARE);
+    return most;
 }
 
 /* A tile's place in its product. */
@@ -117,37 +122,78 @@ static void blas_tile(const learner *l, const product *p, tile t)
              p->c + (size_t)t.row * (size_t)p->ldc + t.column, p->ldc);
 }
 
-/* Packs `lines` rows of a, or columns of b, from `line` on, elements k to k + part of each. */
-static void pack_part(const learner *l, const product *p, bool side_b, int line, int lines, size_t k, size_t part,
-                      uint32_t *packed)
+/* Packs elements at to at + part of some rows of a, or of some columns of b. */
+static void pack_a(const learner *l, const product *p, size_t row, size_t rows, size_t at, size_t part, uint32_t *to)
 {
-    bool across = side_b ? !p->transpose_b : p->transpose_a;
-    const float *x = side_b ? p->b : p->a;
-    size_t stride = (size_t)(side_b ? p->ldb : p->lda), at = (size_t)line;
-    gemm_pack(l->gemm, across, x + (across ? k * stride + at : at * stride + k), stride, (size_t)lines, part, packed);
+    size_t lda = (size_t)p->lda;
+    gemm_pack(l->gemm, p->transpose_a, p->a + (p->transpose_a ? at * lda + row : row * lda + at), lda, rows, part, to);
 }
 
+static void pack_b(const learner *l, const product *p, size_t column, size_t columns, size_t at, size_t part,
+                   uint32_t *to)
+{
+    size_t ldb = (size_t)p->ldb;
+    gemm_pack(l->gemm, !p->transpose_b, p->b + (p->transpose_b ? column * ldb + at : at * ldb + column), ldb, columns,
+              part, to);
+}
+
+/* Where a tile goes, and what it begins with. */
+static gemm_result result_of(const product *p, size_t row, size_t column)
+{
+    size_t at = row * (size_t)p->ldc + column;
+    const float *from = p->residual != NULL ? p->residual : p->add && p->bias == NULL ? p->c : NULL;
+    return (gemm_result){p->c + at, from != NULL ? from + at : NULL, (size_t)p->ldc,
+                         p->bias != NULL ? p->bias + column : NULL};
+}
+
+/* Packs the tile's part of a, a block of k at a time, and multiplies it by what learn_pack() made of b. */
 static void packed_tile(const learner *l, const product *p, tile t, uint32_t *scratch)
 {
     const gemm_kernels *g = l->gemm;
-    size_t k = (size_t)p->k, at_c = (size_t)t.row * (size_t)p->ldc + (size_t)t.column;
-    const float *from = p->residual != NULL ? p->residual : p->add && p->bias == NULL ? p->c : NULL;
-    gemm_result to = {p->c + at_c, from != NULL ? from + at_c : NULL, (size_t)p->ldc,
-                      p->bias != NULL ? p->bias + t.column : NULL};
+    size_t k = (size_t)p->k, rows = (size_t)t.rows, b_stride = gemm_stride(g, k);
+    const uint32_t *b = l->packed + (size_t)t.column / GEMM_LINES * b_stride;
+    gemm_result to = result_of(p, (size_t)t.row, (size_t)t.column);
     for (size_t at = 0; at < k; at += g->depth) {
-        size_t part = least(g->depth, k - at), words = gemm_words(g, part), b_stride = gemm_stride(g, part);
-        uint32_t *b = scratch + gemm_packed_words(g, (size_t)t.rows, part);
-        pack_part(l, p, false, t.row, t.rows, at, part, scratch);
-        if (p->packed_b) {
-            b_stride = gemm_stride(g, k);
-            b = l->packed + (size_t)t.column / GEMM_LINES * b_stride + gemm_stride(g, at);
-        } else {
-            pack_part(l, p, true, t.column, t.columns, at, part, b);
-        }
-        g->block(scratch, gemm_stride(g, part), b, b_stride, words, (size_t)t.rows, (size_t)t.columns, &to);
+        size_t part = least(g->depth, k - at);
+        pack_a(l, p, (size_t)t.row, rows, at, part, scratch);
+        g->block(scratch, gemm_stride(g, part), b + gemm_stride(g, at), b_stride, gemm_words(g, part), rows,
+                 (size_t)t.columns, &to);
         to.from = to.c;
         to.bias = NULL;
     }
+}
+
+/* Some columns of a product, by one thread. */
+static void whole_columns(const learner *l, const product *p, size_t column, size_t columns, uint32_t *scratch)
+{
+    const gemm_kernels *g = l->gemm;
+    size_t m = (size_t)p->m, k = (size_t)p->k;
+    for (size_t at = 0; at < k; at += g->depth) {
+        size_t part = least(g->depth, k - at), stride = gemm_stride(g, part);
+        uint32_t *b = scratch + gemm_packed_words(g, STRIP_ROWS, part);
+        pack_b(l, p, column, columns, at, part, b);
+        for (size_t row = 0; row < m; row += STRIP_ROWS) {
+            size_t rows = least(STRIP_ROWS, m - row);
+            gemm_result to = result_of(p, row, column);
+            if (at > 0) {
+                to.from = to.c;
+                to.bias = NULL;
+            }
+            pack_a(l, p, row, rows, at, part, scratch);
+            g->block(scratch, stride, b, stride, gemm_words(g, part), rows, columns, &to);
+        }
+    }
+}
+
+void whole_product(learner *l, const product *p, int thread)
+{
+    size_t n = (size_t)p->n;
+    if (l->gemm == NULL) {
+        blas_tile(l, p, (tile){.rows = p->m, .columns = p->n});
+        return;
+    }
+    for (size_t column = 0; column < n; column += WHOLE_COLUMNS)
+        whole_columns(l, p, column, least(WHOLE_COLUMNS, n - column), (uint32_t *)scratch_of(l, thread));
 }
 
 void learn_product(learner *l, const phase *ph, int chunk, int thread)
@@ -159,26 +205,26 @@ void learn_product(learner *l, const phase *ph, int chunk, int thread)
         packed_tile(l, &ph->gemm, t, (uint32_t *)scratch_of(l, thread));
 }
 
-void whole_product(learner *l, const product *p, int thread)
+int pack_chunks(const product *p)
 {
-    phase whole = {.gemm = *p};
-    whole.gemm.packed_b = false;
-    whole.gemm.tile_m = l->gemm != NULL && p->m > SQUARE ? SQUARE : p->m;
-    whole.gemm.tile_n = l->gemm != NULL && p->n > SQUARE ? SQUARE : p->n;
-    int n_chunks =
-        chunks_of((size_t)p->m, (size_t)whole.gemm.tile_m) * chunks_of((size_t)p->n, (size_t)whole.gemm.tile_n);
-    for (int i = 0; i < n_chunks; i++)
-        learn_product(l, &whole, i, thread);
+    return p->transpose_b ? chunks_of((size_t)p->n, PACK_LINES) : chunks_of((size_t)p->k, PACK_PART);
 }
 
-/* Packs some columns of b for the product that follows. */
+/* Packs some columns of b, or some elements of each, for the product that follows. */
 void learn_pack(learner *l, const phase *ph, int chunk, int thread)
 {
     (void)thread;
     const product *p = &ph->gemm;
-    int line = chunk * PACK_CHUNK, lines = p->n - line < PACK_CHUNK ? p->n - line : PACK_CHUNK;
-    pack_part(l, p, true, line, lines, 0, (size_t)p->k,
-              l->packed + gemm_packed_words(l->gemm, (size_t)line, (size_t)p->k));
+    const gemm_kernels *g = l->gemm;
+    size_t n = (size_t)p->n, k = (size_t)p->k, stride = gemm_stride(g, k);
+    if (p->transpose_b) {
+        size_t line = (size_t)chunk * PACK_LINES;
+        pack_b(l, p, line, least(PACK_LINES, n - line), 0, k, l->packed + line / GEMM_LINES * stride);
+    } else {
+        size_t at = (size_t)chunk * PACK_PART;
+        g->pack_across(p->b + at * (size_t)p->ldb, (size_t)p->ldb, n, least(PACK_PART, k - at),
+                       l->packed + gemm_stride(g, at), stride);
+    }
 }
 
 /* ---- rows of tokens ---- */
@@ -324,15 +370,21 @@ void learn_attention(learner *l, const phase *p, int chunk, int thread)
                       s->att + token * hp->dims[DIM_Q], s->lse + token * hp->n_heads, scratch_of(l, thread));
 }
 
-/* A chunk is one key-value head of one sequence. */
 void learn_attention_backward(learner *l, const phase *p, int chunk, int thread)
 {
     const hyperparameters *hp = &l->layout.hp;
     const layer_state *s = &l->layers[p->layer];
-    size_t token = (size_t)chunk / hp->n_kv_heads * hp->n_context;
-    attention_backward(&l->attention, chunk % (int)hp->n_kv_heads, s->qkv + token * hp->dims[DIM_QKV], l->first + token,
+    size_t token = (size_t)chunk / hp->n_heads * hp->n_context;
+    attention_backward(&l->attention, chunk % (int)hp->n_heads, s->qkv + token * hp->dims[DIM_QKV], l->first + token,
                        s->att + token * hp->dims[DIM_Q], s->lse + token * hp->n_heads, p->y + token * hp->dims[DIM_Q],
-                       p->out + token * hp->dims[DIM_QKV], scratch_of(l, thread));
+                       p->out + token * hp->dims[DIM_QKV], l->dkv != NULL ? l->dkv + token * 2 * hp->dims[DIM_Q] : NULL,
+                       scratch_of(l, thread));
+}
+
+void learn_attention_gather(learner *l, const phase *p, int chunk, int thread)
+{
+    (void)thread;
+    attention_gather(&l->attention, (size_t)chunk * TOKEN_CHUNK, token_end(l, chunk), l->dkv, p->out);
 }
 
 /* ---- feed-forward and loss ---- */
@@ -341,22 +393,21 @@ void learn_activate(learner *l, const phase *p, int chunk, int thread)
 {
     (void)thread;
     const layer_state *s = &l->layers[p->layer];
-    size_t n = l->layout.hp.n_ff;
+    size_t n = l->layout.hp.n_ff, stride = l->ffn_stride;
     for (size_t t = (size_t)chunk * TOKEN_CHUNK; t < token_end(l, chunk); t++)
-        math_activate(l->kernels, l->layout.recipe->activation, s->ffn[0] + t * n,
-                      s->ffn[1] != NULL ? s->ffn[1] + t * n : NULL, l->h + t * n, n);
+        math_activate(l->kernels, l->layout.recipe->activation, s->ffn[0] + t * stride,
+                      s->ffn[1] != NULL ? s->ffn[1] + t * stride : NULL, l->h + t * n, n);
 }
 
 void learn_activate_backward(learner *l, const phase *p, int chunk, int thread)
 {
     const layer_state *s = &l->layers[p->layer];
-    size_t n = l->layout.hp.n_ff;
-    for (size_t t = (size_t)chunk * TOKEN_CHUNK; t < token_end(l, chunk); t++) {
-        bool gated = s->ffn[1] != NULL;
-        math_activate_backward(l->kernels, l->layout.recipe->activation, l->h + t * n, s->ffn[0] + t * n,
-                               gated ? s->ffn[1] + t * n : NULL, l->dffn[0] + t * n, gated ? l->dffn[1] + t * n : NULL,
-                               scratch_of(l, thread), n);
-    }
+    size_t n = l->layout.hp.n_ff, stride = l->ffn_stride;
+    bool gated = s->ffn[1] != NULL;
+    for (size_t t = (size_t)chunk * TOKEN_CHUNK; t < token_end(l, chunk); t++)
+        math_activate_backward(l->kernels, l->layout.recipe->activation, l->h + t * n, s->ffn[0] + t * stride,
+                               gated ? s->ffn[1] + t * stride : NULL, l->dffn[0] + t * stride,
+                               gated ? l->dffn[1] + t * stride : NULL, scratch_of(l, thread), n);
 }
 
 /* Losses of gemm.m rows of logits, whose first is token number `stride`; the logits become their gradient. */

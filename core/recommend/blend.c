@@ -18,13 +18,15 @@ static const size_t EVENTS[BLENDS] = {0, 2, 6, 20, SIZE_MAX};
 /* An improvement of the NDCG that counts: less is the noise of a few hundred users. */
 static const double IMPROVEMENT = 0.0004;
 
+/* Weights to begin with. Signals that the users set aside can't tell about (distance, if no user has a place) keep
+ * them, in units of the deviation of what has been learned. */
+static const float START[SIGNALS] = {
+    [SIGNAL_FACTORS] = 1,   [SIGNAL_ITEMS] = 1,         [SIGNAL_WORDS] = 0.5f,  [SIGNAL_LATENT] = 0.5f,
+    [SIGNAL_EMBEDDING] = 1, [SIGNAL_POPULARITY] = 0.3f, [SIGNAL_RECENT] = 0.3f, [SIGNAL_FRESH] = 0.3f,
+    [SIGNAL_PEOPLE] = 0.3f, [SIGNAL_MATCH] = 1.5f,      [SIGNAL_NEAR] = 2};
+
 void blend_defaults(float blend[BLENDS][SIGNALS])
 {
-    static const float START[SIGNALS] = {
-        [SIGNAL_FACTORS] = 1,      [SIGNAL_ITEMS] = 1,         [SIGNAL_WORDS] = 0.3f,  [SIGNAL_LATENT] = 0.3f,
-        [SIGNAL_EMBEDDING] = 0.5f, [SIGNAL_POPULARITY] = 0.1f, [SIGNAL_RECENT] = 0.1f, [SIGNAL_FRESH] = 0.1f,
-        [SIGNAL_PEOPLE] = 0.1f,    [SIGNAL_MATCH] = 0.3f,      [SIGNAL_NEAR] = 0.5f};
-
     for (int b = 0; b < BLENDS; b++)
         memcpy(blend[b], START, sizeof START);
 }
@@ -368,6 +370,28 @@ static bool improve(blender *b, int s)
     return true;
 }
 
+/* Weights of signals that do not occur, so that they count beside those that were learned. */
+static void weigh_others(const blender *b)
+{
+    float *weights = b->fit->blend[b->blend];
+    double sum = 0, square = 0, n = 0;
+
+    for (uint32_t u = 0; u < b->n_users; u++) {
+        const blend_case *c = &b->cases[(size_t)b->blend * b->n_users + u];
+        for (uint32_t i = 0; i < c->n; i++, n++) {
+            double score = 0;
+            for (int s = 0; s < SIGNALS; s++)
+                score += b->scale[b->blend][s] > 0 ? weights[s] * c->value[(size_t)i * SIGNALS + s] : 0;
+            sum += score;
+            square += score * score;
+        }
+    }
+    double variance = n > 0 ? square / n - sum / n * (sum / n) : 0;
+    for (int s = 0; s < SIGNALS; s++)
+        if (b->scale[b->blend][s] == 0)
+            weights[s] = START[s] * (float)(variance > 0 ? sqrt(variance) : 1);
+}
+
 static aigc_status cases_step(blender *b, aigc_error *err)
 {
     cases_job job = {.b = b, .begin = b->next};
@@ -411,6 +435,7 @@ aigc_status blender_step(blender *b, bool *done, aigc_error *err)
             b->signal = 0;
             if (++b->round > ROUNDS) {
                 b->round = 0;
+                weigh_others(b);
                 b->fit->cold[b->blend] = b->fit->blend[b->blend][SIGNAL_ITEMS] * items_for_factors(b);
                 b->blend++;
             }

@@ -165,7 +165,8 @@ static aigc_status grow_arrays(extension *x, aigc_error *err)
     return aigc_fail_memory(err, "a larger model", m->bytes);
 }
 
-/* Direction and, if nobody did anything with it, factors of one item given. work: [n_latent + n_factors]. */
+/* Direction and, if the fit did not see anybody do anything with it, factors of one item given. work: [n_latent +
+ * n_factors]. */
 static void place_item(extension *x, uint32_t i, float *work)
 {
     const model *m = x->old;
@@ -181,7 +182,7 @@ static void place_item(extension *x, uint32_t i, float *work)
     float length = c ? sqrtf(k->dot(work, work, c)) : 0;
     for (size_t j = 0; j < c; j++)
         x->latent[i * c + j] = half_from_float(length > 1e-12f ? work[j] / length : 0);
-    if (c && d && !(x->count[i] > 0))
+    if (c && d && (i >= m->n->n_items || model_is_cold(m, i)))
         factors_from_latent(k, x->latent + i * c, c, m->latent_factors, d, work + c, x->factors + i * d);
 }
 

@@ -119,6 +119,12 @@ aigc_status model_open(const void *image, size_t size, model *m, aigc_error *err
 /* An image from arrays: `m` as for reading, pointing anywhere. *image is malloc'd and aligned. */
 aigc_status model_write(const model *m, void **image, size_t *size, aigc_error *err);
 
+/* Whether an item was not there, or nobody did anything with it, when the factors were fitted. */
+static inline bool model_is_cold(const model *m, uint32_t item)
+{
+    return item >= m->n->n_items - m->n->n_new_items || !(m->count[item] > 0);
+}
+
 uint32_t model_find(const model_keys *keys, const char *data, size_t len);
 /* False if the image has it wrong. */
 bool model_key(const model_keys *keys, uint32_t i, aigc_string *key);

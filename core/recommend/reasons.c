@@ -143,7 +143,7 @@ static void item_parts(parts *out, const profile *p, uint32_t item, const float 
 {
     const model *m = p->m;
     const float *blend = m->n->blend[p->blend];
-    float factors = blend[SIGNAL_FACTORS] + (m->count[item] > 0 ? 0 : m->n->cold[p->blend]);
+    float factors = blend[SIGNAL_FACTORS] + (model_is_cold(m, item) ? m->n->cold[p->blend] : 0);
 
     if (p->user)
         add(out, AIGC_REASON_PEOPLE, -1,

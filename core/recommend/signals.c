@@ -243,7 +243,7 @@ static void add_cold(const profile *p, float weight, float *out)
     size_t d = p->m->n->n_factors;
 
     for (uint32_t i = 0; i < p->m->n->n_items && p->user && weight != 0; i++)
-        if (!(p->m->count[i] > 0))
+        if (model_is_cold(p->m, i))
             out[i] += weight * p->k->dot_half(p->m->factors + i * d, p->user, d);
 }
 

@@ -1,9 +1,12 @@
 /* tune.c: see tune.h. */
 #include "recommend/tune.h"
 
+#include <math.h>
+
 void climb_begin(climb *c, double start, double factor, double low, double high)
 {
-    *c = (climb){.best = start, .tried = start, .factor = factor, .low = low, .high = high, .up = true, .score = -1};
+    *c = (climb){
+        .best = start, .tried = start, .factor = factor, .low = low, .high = high, .up = true, .score = -INFINITY};
 }
 
 bool climb_next(climb *c)

@@ -35,12 +35,13 @@ void gemm_pack(const gemm_kernels *g, bool across, const float *source, size_t s
                uint32_t *packed)
 {
     size_t panel_words = gemm_stride(g, k);
+    if (across) {
+        g->pack_across(source, stride, n_lines, k, packed, panel_words);
+        return;
+    }
     for (size_t line = 0; line < n_lines; line += GEMM_LINES) {
         size_t n = n_lines - line < GEMM_LINES ? n_lines - line : GEMM_LINES;
-        if (across)
-            g->pack_across(source + line, stride, n, k, packed);
-        else
-            g->pack_lines(source + line * stride, stride, n, k, packed);
+        g->pack_lines(source + line * stride, stride, n, k, packed);
         packed += panel_words;
     }
 }

@@ -37,10 +37,12 @@ typedef struct gemm_kernels {
     size_t depth; /* elements of k in a block, a multiple of 32 */
     bool pairs;   /* a word holds two elements */
 
-    /* One panel of at most 16 lines; missing lines and the missing half of the last pair become zeros. Element (line,
-     * i) is source[line * stride + i] in pack_lines, source[i * stride + line] in pack_across. */
+    /* Missing lines of a panel and the missing half of the last pair become zeros. One panel of at most 16 lines:
+     * element (line, i) is source[line * stride + i]. */
     void (*pack_lines)(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel);
-    void (*pack_across)(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel);
+    /* Any number of lines, in panels panel_stride words apart: element (line, i) is source[i * stride + line]. */
+    void (*pack_across)(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panels,
+                        size_t panel_stride);
 
     /* One block of k, of `words` words: m x n of C. Panels stand a_stride and b_stride words apart. */
     void (*block)(const uint32_t *a, size_t a_stride, const uint32_t *b, size_t b_stride, size_t words, size_t m,

@@ -32,10 +32,11 @@ static void pack_lines_rounded(const float *source, size_t stride, size_t n_line
     gemm_round(panel, GEMM_LINES * k);
 }
 
-static void pack_across_rounded(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel)
+static void pack_across_rounded(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panels,
+                                size_t panel_stride)
 {
-    pack_across(source, stride, n_lines, k, panel);
-    gemm_round(panel, GEMM_LINES * k);
+    pack_across(source, stride, n_lines, k, panels, panel_stride);
+    gemm_round_panels(panels, panel_stride, n_lines, k);
 }
 
 const gemm_kernels gemm_avx512[GEMM_PRECISIONS] = {

@@ -35,12 +35,16 @@ void gemm_pack_lines_float(const float *source, size_t stride, size_t n_lines, s
         memset(panel + i * GEMM_LINES + n_lines, 0, (GEMM_LINES - n_lines) * sizeof *panel);
 }
 
-void gemm_pack_across_float(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel)
+void gemm_pack_across_float(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panels,
+                            size_t panel_stride)
 {
-    for (size_t i = 0; i < k; i++) {
-        memcpy(panel + i * GEMM_LINES, source + i * stride, n_lines * sizeof *panel);
-        memset(panel + i * GEMM_LINES + n_lines, 0, (GEMM_LINES - n_lines) * sizeof *panel);
-    }
+    for (size_t i = 0; i < k; i++)
+        for (size_t line = 0; line < n_lines; line += GEMM_LINES) {
+            uint32_t *words = panels + line / GEMM_LINES * panel_stride + i * GEMM_LINES;
+            size_t n = n_lines - line < GEMM_LINES ? n_lines - line : GEMM_LINES;
+            memcpy(words, source + i * stride + line, n * sizeof *words);
+            memset(words + n, 0, (GEMM_LINES - n) * sizeof *words);
+        }
 }
 
 void gemm_pack_lines_rounded(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel)
@@ -49,10 +53,17 @@ void gemm_pack_lines_rounded(const float *source, size_t stride, size_t n_lines,
     gemm_round(panel, GEMM_LINES * k);
 }
 
-void gemm_pack_across_rounded(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel)
+void gemm_round_panels(uint32_t *panels, size_t panel_stride, size_t n_lines, size_t k)
 {
-    gemm_pack_across_float(source, stride, n_lines, k, panel);
-    gemm_round(panel, GEMM_LINES * k);
+    for (size_t line = 0; line < n_lines; line += GEMM_LINES, panels += panel_stride)
+        gemm_round(panels, GEMM_LINES * k);
+}
+
+void gemm_pack_across_rounded(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panels,
+                              size_t panel_stride)
+{
+    gemm_pack_across_float(source, stride, n_lines, k, panels, panel_stride);
+    gemm_round_panels(panels, panel_stride, n_lines, k);
 }
 
 /* One row of C against one panel of B. */

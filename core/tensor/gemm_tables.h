@@ -4,14 +4,17 @@
 
 #include "tensor/gemm.h"
 
-/* Elements of k in a block: a 48-column strip of B then stays in a first-level cache of 32 KiB and more. */
-enum { GEMM_DEPTH_F32 = 128, GEMM_DEPTH_BF16 = 256 };
+/* Elements of k in a block: 48 columns of B, 36 KiB, then stay in a first-level cache of 48 KiB. */
+enum { GEMM_DEPTH_F32 = 192, GEMM_DEPTH_BF16 = 384 };
 
 /* Plain C, for every level without its own: the floats as they are, and rounded to bfloat16 but kept as floats. */
 void gemm_pack_lines_float(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel);
-void gemm_pack_across_float(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel);
+void gemm_pack_across_float(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panels,
+                            size_t panel_stride);
 void gemm_pack_lines_rounded(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel);
-void gemm_pack_across_rounded(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel);
+void gemm_pack_across_rounded(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panels,
+                              size_t panel_stride);
+void gemm_round_panels(uint32_t *panels, size_t panel_stride, size_t n_lines, size_t k);
 
 /* Rounds the floats of n words to bfloat16 and leaves them floats. */
 void gemm_round(uint32_t *words, size_t n);

@@ -8,7 +8,7 @@
 
 #include "tensor/gemm_tables.h"
 
-enum { ROWS = 8, VECTORS = 3 };
+enum { ROWS = 8, VECTORS = 3, ACROSS = 4 };
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -140,12 +140,27 @@ static void pack_lines(const float *source, size_t stride, size_t n_lines, size_
     }
 }
 
-static void pack_across(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel)
+/* Up to ACROSS panels together: of each row of the source as much as the prefetchers like. */
+static void pack_group(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panels,
+                       size_t panel_stride)
 {
-    __mmask16 mask = (__mmask16)((1u << n_lines) - 1);
-    size_t each = LINE_ELEMENTS / GEMM_LINES, i = 0;
-    for (; i + each <= k; i += each, panel += GEMM_LINES)
-        _mm512_storeu_si512(panel, across_words(source + i * stride, stride, mask));
-    if (i < k)
-        _mm512_storeu_si512(panel, across_words(source + i * stride, 0, mask));
+    size_t each = LINE_ELEMENTS / GEMM_LINES, whole = n_lines / GEMM_LINES;
+    __mmask16 rest = (__mmask16)((1u << n_lines % GEMM_LINES) - 1);
+    for (size_t i = 0; i < k; i += each, panels += GEMM_LINES) {
+        const float *row = source + i * stride;
+        size_t step_down = i + each <= k ? stride : 0, p = 0;
+        for (; p < whole; p++)
+            _mm512_storeu_si512(panels + p * panel_stride, across_words(row + p * GEMM_LINES, step_down, 0xffff));
+        if (rest)
+            _mm512_storeu_si512(panels + p * panel_stride, across_words(row + p * GEMM_LINES, step_down, rest));
+    }
+}
+
+static void pack_across(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panels,
+                        size_t panel_stride)
+{
+    for (size_t line = 0; line < n_lines; line += ACROSS * GEMM_LINES) {
+        size_t n = n_lines - line < ACROSS * GEMM_LINES ? n_lines - line : ACROSS * GEMM_LINES;
+        pack_group(source + line, stride, n, k, panels + line / GEMM_LINES * panel_stride, panel_stride);
+    }
 }

@@ -14,7 +14,8 @@
 enum { TOKENS = 2 * ATTENTION_KEYS + 71, HEADS = 4, KV_HEADS = 2, DIM = 20, ROW = (HEADS + 2 * KV_HEADS) * DIM };
 enum { WIDTH = HEADS * DIM };
 
-static float qkv[TOKENS][ROW], out[TOKENS][WIDTH], dout[TOKENS][WIDTH], dqkv[TOKENS][ROW], lse[TOKENS][HEADS];
+static float qkv[TOKENS][ROW], out[TOKENS][WIDTH], dout[TOKENS][WIDTH], dqkv[TOKENS][ROW], dkv[TOKENS][2 * WIDTH],
+    lse[TOKENS][HEADS];
 static double want[TOKENS][WIDTH], want_d[TOKENS][ROW];
 static int first[TOKENS];
 
@@ -100,11 +101,14 @@ static void check(const gemm_kernels *g, gemm_precision precision)
 
     assert_non_null(scratch);
     memset(dqkv, 0xff, sizeof dqkv); /* NaN: all is written, nothing read */
+    memset(dkv, 0xff, sizeof dkv);
     memset(out, 0xff, sizeof out);
     for (int h = 0; h < HEADS; h++)
         attention_forward(&a, h, qkv[0], first, out[0], lse[0], scratch);
-    for (int h = 0; h < KV_HEADS; h++)
-        attention_backward(&a, h, qkv[0], first, out[0], lse[0], dout[0], dqkv[0], scratch);
+    for (int h = 0; h < HEADS; h++)
+        attention_backward(&a, h, qkv[0], first, out[0], lse[0], dout[0], dqkv[0], dkv[0], scratch);
+    attention_gather(&a, 0, TOKENS / 2, dkv[0], dqkv[0]);
+    attention_gather(&a, TOKENS / 2, TOKENS, dkv[0], dqkv[0]);
     free(scratch);
     double forward = difference(out[0], want[0], TOKENS * WIDTH);
     double backward = difference(dqkv[0], want_d[0], TOKENS * ROW);
