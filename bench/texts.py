@@ -27,6 +27,7 @@ def shortened(documents_, limit):
 
 
 WORD = re.compile(r"\S+")
+SPACED = re.compile(rb"\s+\S+")  # a word and the white space before it
 MARKS = re.compile(r"^(?:[!-/:-@\[-`{-~]|[\u2010-\u203f])+|(?:[!-/:-@\[-`{-~]|[\u2010-\u203f])+$")
 
 
