@@ -86,6 +86,8 @@ SELECT train_model('fox', 'COPY fox TO STDOUT', '{"steps": 1}');
 SELECT train_model('fox', 'SELECT 1/0 || body FROM fox', '{"steps": 1}');
 CREATE FUNCTION shoot(text) RETURNS text LANGUAGE sql AS $$ DELETE FROM fox RETURNING body $$;
 SELECT train_model('fox', 'SELECT shoot(body) FROM fox', '{"steps": 1}');
+SELECT train_model('fox', $$SELECT set_config('transaction_read_only', 'off', true) || shoot(body) FROM fox$$,
+    '{"steps": 1}');
 SELECT train_model('fox', $$SELECT train_model('vixen', 'TABLE fox_body', '{"steps": 1}')::text$$, '{"steps": 1}');
 BEGIN TRANSACTION READ ONLY;
 SELECT train_model('fox', 'TABLE fox_body', '{"steps": 1}');
