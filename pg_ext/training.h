@@ -62,8 +62,7 @@ typedef struct TextSpool {
     TupleTableSlot *slot;
     MemoryContext row; /* what text_spool_next() gives */
     int64 n_rows;      /* kept */
-    int64 n_skipped;   /* with a NULL or without text */
-    int64 n_bytes;
+    int64 n_skipped;   /* with a NULL or nothing to learn */
 } TextSpool;
 
 /* Runs the query as the calling user, read-only, and keeps its texts; only TEXT_PLAIN if plain. An error if there are

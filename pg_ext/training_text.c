@@ -121,28 +121,29 @@ static void open_store(TextSpool *spool)
     spool->row = AllocSetContextCreate(CurrentMemoryContext, "aigc text", ALLOCSET_DEFAULT_SIZES);
 }
 
-/* Keeps one row. A NULL, or nothing in the last column, which is always one to learn from, is no text. */
+/* Whether there may be nothing in this column: a prompt may be empty, what is to be learned may not. */
+static bool may_be_empty(const TextSpool *spool, int column)
+{
+    return spool->form != TEXT_PLAIN && column == 0;
+}
+
+/* Keeps one row, or skips it: one that has a NULL, or nothing to learn. */
 static void keep_row(Reader *reader, HeapTuple tuple, TupleDesc desc)
 {
     TextSpool *spool = reader->spool;
     Datum values[3];
     bool nulls[3] = {false};
-    size_t len = 0;
 
     for (int i = 0; i < (int)spool->form; i++) {
         bool is_null;
+        size_t len = 0;
         Datum value = SPI_getbinval(tuple, desc, reader->column[i], &is_null);
-        if (is_null) {
+        const char *utf8 = is_null ? NULL : text_to_utf8(DatumGetTextPP(value), &len);
+        if (is_null || (len == 0 && !may_be_empty(spool, i))) {
             spool->n_skipped++;
             return;
         }
-        const char *utf8 = text_to_utf8(DatumGetTextPP(value), &len);
         values[i] = PointerGetDatum(cstring_to_text_with_len(utf8, (int)len));
-        spool->n_bytes += len;
-    }
-    if (len == 0) {
-        spool->n_skipped++;
-        return;
     }
     tuplestore_putvalues(spool->store, spool->desc, values, nulls);
     spool->n_rows++;

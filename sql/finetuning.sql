@@ -4,7 +4,8 @@ INSERT INTO lesson SELECT i, format('What does the %s say?', a[1]), format('It s
     format('I do not know what the %s says.', a[1])
 FROM generate_series(1, 300) AS i, LATERAL (SELECT (ARRAY['cow', 'dog', 'cat', 'owl'])[1 + i % 4],
     (ARRAY['moo', 'woof', 'meow', 'hoot'])[1 + i % 4]) AS b(x, y), LATERAL (SELECT ARRAY[x, y]) AS c(a);
-INSERT INTO lesson VALUES (301, NULL, 'It says nothing.', ''), (302, 'What?', NULL, NULL);
+INSERT INTO lesson VALUES (301, NULL, 'It says nothing.', ''), (302, 'What?', NULL, NULL), (303, '', 'It sleeps.', ''),
+    (304, 'Why?', '', 'It sleeps.');
 
 -- Plain texts, into an adapter's weights that are merged, and into all weights.
 SELECT model, texts, skipped, cut, trained_parameters, steps, tokens, bits_per_byte < bits_per_byte_before * 0.5 AS better,
