@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "recommend/half.h"
 #include "recommend/keys.h"
 #include "recommend/words.h"
 
@@ -268,6 +269,22 @@ bool model_key(const model_keys *keys, uint32_t i, aigc_string *key)
         return false;
     *key = (aigc_string){keys->bytes + begin, end - begin};
     return true;
+}
+
+float model_weight(const model_rows *rows, uint32_t row, uint32_t wanted)
+{
+    const uint32_t *index;
+    const uint16_t *weight;
+    uint64_t n = model_row(rows, row, &index, &weight), low = 0, high = n;
+
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (index[middle] < wanted)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < n && index[low] == wanted ? half_to_float(weight[low]) : 0;
 }
 
 static const model_attribute *find_attribute(const model *m, aigc_string name)

@@ -114,6 +114,9 @@ static inline uint64_t model_row(const model_rows *rows, uint32_t i, const uint3
     return end - begin;
 }
 
+/* The weight of an index in a row whose indices should rise; 0 if it is not there. */
+float model_weight(const model_rows *rows, uint32_t row, uint32_t index);
+
 aigc_status model_open(const void *image, size_t size, model *m, aigc_error *err);
 
 /* An image from arrays: `m` as for reading, pointing anywhere. *image is malloc'd and aligned. */

@@ -245,20 +245,23 @@ static aigc_status history_terms(profile *p, aigc_error *err)
     return AIGC_OK;
 }
 
-/* ---- attributes ---------------------------------------------------------------------------------------------- */
+/* ---- attributes and interests
+ * ---------------------------------------------------------------------------------------------- */
 
-static aigc_status find_attributes(profile *p, aigc_error *err)
+static aigc_status read_query(profile *p, aigc_error *err)
 {
     const aigc_query *q = p->q;
     char term[TERM_MAX_BYTES + 8];
 
     p->values = aigc_calloc(q->n_attributes, sizeof *p->values);
     p->matches = aigc_calloc(q->n_attributes, sizeof *p->matches);
-    p->understood = aigc_calloc(q->n_interests, sizeof *p->understood);
+    p->wanted = aigc_calloc(q->n_interests, sizeof *p->wanted);
     p->scratch =
-        aigc_calloc(2 * ((size_t)p->m->n->n_factors + p->m->n->n_latent + p->m->n->n_embedding), sizeof *p->scratch);
-    if (p->values == NULL || p->matches == NULL || p->understood == NULL || p->scratch == NULL)
-        return aigc_fail_memory(err, "attributes", q->n_attributes * sizeof *p->values);
+        aigc_calloc(3 * ((size_t)p->m->n->n_factors + p->m->n->n_latent + p->m->n->n_embedding), sizeof *p->scratch);
+    if (p->values == NULL || p->matches == NULL || p->wanted == NULL || p->scratch == NULL)
+        return aigc_fail_memory(err, "attributes and interests", q->n_interests * sizeof *p->wanted);
+    for (size_t i = 0; i < q->n_interests; i++)
+        read_interest(p->m, &q->interests[i], &p->wanted[i]);
     for (size_t i = 0; i < q->n_attributes; i++) {
         const aigc_attribute *a = &q->attributes[i];
         bool text = a->kind == AIGC_VALUE_TEXT && word_is_text(a->name) && word_is_text(a->text);
@@ -282,7 +285,7 @@ aigc_status profile_open(const model *m, const aigc_query *q, profile *p, aigc_e
     if (status == AIGC_OK)
         status = history_terms(p, err);
     if (status == AIGC_OK)
-        status = find_attributes(p, err);
+        status = read_query(p, err);
     p->blend = blend_of(p->n_liked);
     if (status != AIGC_OK)
         profile_close(p);
@@ -298,7 +301,7 @@ void profile_close(profile *p)
     free(p->terms);
     free(p->values);
     free(p->matches);
-    free(p->understood);
+    free(p->wanted);
     free(p->scratch);
     *p = (profile){0};
 }

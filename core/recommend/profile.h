@@ -27,6 +27,18 @@ typedef struct term_weight {
     float weight;
 } term_weight;
 
+enum { INTEREST_WORDS = 32 };
+
+/* The words of an interest that the model knows. */
+typedef struct interest_words {
+    uint32_t tag; /* UINT32_MAX: no item has it as a tag */
+    uint32_t words[INTEREST_WORDS];
+    int n;
+    float weight;
+    double idf; /* of the words together */
+    bool understood;
+} interest_words;
+
 typedef struct profile {
     const model *m;
     const aigc_query *q;
@@ -40,10 +52,10 @@ typedef struct profile {
     float *embedding; /* [n_embedding] */
     term_weight *terms;
     size_t n_terms;
-    uint32_t *values;  /* [n_attributes] of the query in the model's tables of people, KEY_NONE if not there */
-    uint32_t *matches; /* [n_attributes] terms that items with the same value have */
-    bool *understood;  /* [n_interests] */
-    float *scratch;    /* room for two vectors of each kind */
+    uint32_t *values;       /* [n_attributes] of the query in the model's tables of people, KEY_NONE if not there */
+    uint32_t *matches;      /* [n_attributes] terms that items with the same value have */
+    interest_words *wanted; /* [n_interests] */
+    float *scratch;         /* room for three vectors of any kind */
 } profile;
 
 /* Errors: AIGC_E_MEMORY. */
@@ -52,11 +64,11 @@ void profile_close(profile *p);
 
 /* out[i] += weight * signal of item i, for all items. */
 void profile_signal(const profile *p, score_signal s, float weight, float *out);
-/* The same for the interests of the query: not a signal of the blend, as no data tells what people who state an
- * interest do. Only interest number `only`, or all if that is -1. */
-void profile_interests(const profile *p, int only, float weight, float *out);
-/* The same for the query's embedding. */
-void profile_embedding(const profile *p, float weight, float *out);
+/* What an interest, and the query's embedding, add to the score of one item. Interests are no signal of the blend, as
+ * no data tells what people who state an interest do. */
+double interest_part(const profile *p, size_t interest, uint32_t item);
+double embedding_part(const profile *p, uint32_t item);
+void read_interest(const model *m, const aigc_interest *interest, interest_words *w);
 /* 1 at the place itself (latitude, longitude), falling with the distance; 0 if the place is not known. */
 float nearness(double latitude, double longitude, const float place[2]);
 

@@ -386,7 +386,7 @@ size_t aigc_ranking_results(const aigc_ranking *r, const aigc_recommendation **r
 
 bool aigc_ranking_understood(const aigc_ranking *r, size_t interest)
 {
-    return interest < r->q.n_interests && r->p.understood[interest];
+    return interest < r->q.n_interests && r->p.wanted[interest].understood;
 }
 
 aigc_status aigc_recommend(const aigc_recommender *recommender, const aigc_query *query, aigc_ranking **out,

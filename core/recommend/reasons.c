@@ -17,7 +17,7 @@ static const double LEAST_SHARE = 0.01;
 
 /* Parts of one item's score, before they become shares. */
 typedef struct parts {
-    aigc_reason *list;
+    aigc_reason *list; /* the history's parts first, in its order; then the others, each kind and index once */
     size_t n;
 } parts;
 
@@ -25,30 +25,7 @@ static void add(parts *p, aigc_reason_kind kind, int32_t index, double part)
 {
     if (!isfinite(part) || part == 0)
         return;
-    for (size_t i = 0; i < p->n; i++)
-        if (p->list[i].kind == kind && p->list[i].index == index) {
-            p->list[i].share += part;
-            return;
-        }
     p->list[p->n++] = (aigc_reason){kind, index, part};
-}
-
-/* The weight of `item` in a row whose indices should rise; 0 if it is not there. */
-static float weight_in(const model_rows *rows, uint32_t row, uint32_t item)
-{
-    const uint32_t *index;
-    const uint16_t *weight;
-    uint64_t n = model_row(rows, row, &index, &weight), low = 0;
-
-    while (n > low) {
-        uint64_t middle = low + (n - low) / 2;
-        if (index[middle] < item)
-            low = middle + 1;
-        else
-            n = middle;
-    }
-    uint64_t all = model_row(rows, row, &index, &weight);
-    return low < all && index[low] == item ? half_to_float(weight[low]) : 0;
 }
 
 static double dot_rows(const profile *p, const uint16_t *rows, size_t d, uint32_t a, uint32_t b)
@@ -80,7 +57,7 @@ static double shared_terms(const model *m, uint32_t a, uint32_t b)
 }
 
 /* Shares `part` among the history by `near` (which may be of either sign, as dislikes are). */
-static void share_out(parts *out, const profile *p, const double *near, size_t n, double part)
+static void share_out(parts *out, const double *near, size_t n, double part)
 {
     double sum = 0;
 
@@ -89,7 +66,8 @@ static void share_out(parts *out, const profile *p, const double *near, size_t n
     if (!(sum > 1e-9))
         return;
     for (size_t i = 0; i < n; i++)
-        add(out, p->history[i].kind, p->history[i].index, part * near[i] / sum);
+        if (isfinite(part * near[i]))
+            out->list[i].share += part * near[i] / sum;
 }
 
 static void content_parts(parts *out, const profile *p, uint32_t item, double *near)
@@ -102,21 +80,21 @@ static void content_parts(parts *out, const profile *p, uint32_t item, double *n
         size_t d = m->n->n_latent;
         for (size_t i = 0; i < n; i++)
             near[i] = (p->history[i].liked ? 1 : -0.5) * dot_rows(p, m->latent, d, p->history[i].item, item);
-        share_out(out, p, near, n, blend[SIGNAL_LATENT] * p->k->dot_half(m->latent + item * d, p->latent, d));
+        share_out(out, near, n, blend[SIGNAL_LATENT] * p->k->dot_half(m->latent + item * d, p->latent, d));
     }
     if (p->embedding && blend[SIGNAL_EMBEDDING] != 0) {
         size_t d = m->n->n_embedding;
         for (size_t i = 0; i < n; i++)
             near[i] = (p->history[i].liked ? 1 : -0.5) * dot_rows(p, m->embedding, d, p->history[i].item, item);
-        share_out(out, p, near, n, blend[SIGNAL_EMBEDDING] * p->k->dot_half(m->embedding + item * d, p->embedding, d));
+        share_out(out, near, n, blend[SIGNAL_EMBEDDING] * p->k->dot_half(m->embedding + item * d, p->embedding, d));
     }
     if (p->n_terms && blend[SIGNAL_WORDS] != 0) {
         double sum = 0;
         for (size_t i = 0; i < n; i++)
             near[i] = (p->history[i].liked ? 1 : -0.5) * shared_terms(m, p->history[i].item, item);
         for (size_t i = 0; i < p->n_terms; i++)
-            sum += p->terms[i].weight * weight_in(&m->docs, item, p->terms[i].term);
-        share_out(out, p, near, n, blend[SIGNAL_WORDS] * sum);
+            sum += p->terms[i].weight * model_weight(&m->docs, item, p->terms[i].term);
+        share_out(out, near, n, blend[SIGNAL_WORDS] * sum);
     }
 }
 
@@ -130,8 +108,8 @@ static void attribute_parts(parts *out, const profile *p, uint32_t item)
         double match = 0;
         if (p->values[i] != UINT32_MAX)
             add(out, AIGC_REASON_ATTRIBUTE, (int32_t)i,
-                blend[SIGNAL_PEOPLE] * weight_in(&m->people, p->values[i], item));
-        if (p->matches[i] != UINT32_MAX && weight_in(&m->docs, item, p->matches[i]) > 0)
+                blend[SIGNAL_PEOPLE] * model_weight(&m->people, p->values[i], item));
+        if (p->matches[i] != UINT32_MAX && model_weight(&m->docs, item, p->matches[i]) > 0)
             match = blend[SIGNAL_MATCH];
         if (a->kind == AIGC_VALUE_POINT && place_is_valid(a->latitude, a->longitude))
             match = blend[SIGNAL_NEAR] * nearness(a->latitude, a->longitude, m->place + 2 * (size_t)item);
@@ -139,25 +117,28 @@ static void attribute_parts(parts *out, const profile *p, uint32_t item)
     }
 }
 
-static void item_parts(parts *out, const profile *p, uint32_t item, const float *interests, double *near)
+static void item_parts(parts *out, const profile *p, uint32_t item, double *near)
 {
     const model *m = p->m;
     const float *blend = m->n->blend[p->blend];
     float factors = blend[SIGNAL_FACTORS] + (model_is_cold(m, item) ? m->n->cold[p->blend] : 0);
 
+    for (size_t i = 0; i < p->n_history; i++)
+        out->list[out->n++] = (aigc_reason){p->history[i].kind, p->history[i].index, 0};
+    for (size_t i = 0; i < p->n_history && blend[SIGNAL_ITEMS] != 0; i++)
+        out->list[i].share =
+            blend[SIGNAL_ITEMS] * (p->history[i].liked ? 1 : -0.5) * model_weight(&m->ease, p->history[i].item, item);
     if (p->user)
         add(out, AIGC_REASON_PEOPLE, -1,
             factors * p->k->dot_half(m->factors + item * (size_t)m->n->n_factors, p->user, m->n->n_factors));
-    for (size_t i = 0; i < p->n_history && blend[SIGNAL_ITEMS] != 0; i++)
-        add(out, p->history[i].kind, p->history[i].index,
-            blend[SIGNAL_ITEMS] * (p->history[i].liked ? 1 : -0.5) * weight_in(&m->ease, p->history[i].item, item));
     content_parts(out, p, item, near);
     attribute_parts(out, p, item);
     add(out, AIGC_REASON_POPULARITY, -1,
         blend[SIGNAL_POPULARITY] * m->popularity[item] + blend[SIGNAL_RECENT] * m->recent[item]);
     add(out, AIGC_REASON_FRESHNESS, -1, blend[SIGNAL_FRESH] * m->fresh[item]);
-    for (size_t i = 0; i <= p->q->n_interests; i++)
-        add(out, AIGC_REASON_INTEREST, i < p->q->n_interests ? (int32_t)i : -1, interests[i]);
+    for (size_t i = 0; i < p->q->n_interests; i++)
+        add(out, AIGC_REASON_INTEREST, (int32_t)i, interest_part(p, i, item));
+    add(out, AIGC_REASON_INTEREST, -1, embedding_part(p, item));
 }
 
 static int by_share(const void *a, const void *b)
@@ -173,11 +154,16 @@ static int by_share(const void *a, const void *b)
 static size_t to_shares(parts *p, aigc_reason *out)
 {
     double sum = 0;
-    size_t n = 0;
+    size_t n = 0, some = 0;
 
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->list[i].share == 0)
+            continue;
         if (p->list[i].share > 0)
             sum += p->list[i].share;
+        p->list[some++] = p->list[i];
+    }
+    p->n = some;
     qsort(p->list, p->n, sizeof *p->list, by_share);
     for (size_t i = 0; i < p->n && n < REASONS_MOST && sum > 0; i++) {
         aigc_reason *r = &p->list[i];
@@ -188,54 +174,26 @@ static size_t to_shares(parts *p, aigc_reason *out)
     return n;
 }
 
-/* What each interest adds to each result, [n_results][n_interests + 1]; the last is the embedding's. One pass over the
- * catalogue for each interest: there are few. */
-static aigc_status interest_parts(aigc_ranking *r, float *out, float *scores, aigc_error *err)
-{
-    const profile *p = &r->p;
-    size_t n = p->q->n_interests;
-    float weight = p->m->n->interest_weight;
-
-    for (size_t i = 0; i <= n; i++) {
-        if (r->q.interrupt && *r->q.interrupt)
-            return aigc_fail(err, AIGC_INTERRUPTED, "ranking was interrupted");
-        if (i == n && p->q->embedding == NULL)
-            continue;
-        memset(scores, 0, p->m->n->n_items * sizeof *scores);
-        if (i < n)
-            profile_interests(p, (int)i, weight, scores);
-        else
-            profile_embedding(p, weight, scores);
-        for (size_t j = 0; j < r->n_results; j++)
-            out[j * (n + 1) + i] = scores[r->results[j].item];
-    }
-    return AIGC_OK;
-}
-
 aigc_status ranking_reasons(aigc_ranking *r, aigc_error *err)
 {
     const profile *p = &r->p;
-    size_t n = p->q->n_interests + 1, most = p->n_history + 2 * p->q->n_attributes + n + 8;
-    float *interests = aigc_calloc(r->n_results * n, sizeof *interests);
-    float *scores = aigc_calloc(p->m->n->n_items, sizeof *scores);
+    size_t most = p->n_history + 2 * p->q->n_attributes + p->q->n_interests + 8;
     double *near = aigc_calloc(CONTENT_MOST, sizeof *near);
     parts list = {.list = aigc_calloc(most, sizeof *list.list)};
     aigc_status status = AIGC_OK;
 
     free(r->reasons);
     r->reasons = aigc_calloc(r->n_results * REASONS_MOST, sizeof *r->reasons);
-    if (!interests || !scores || !near || !list.list || !r->reasons)
-        status = aigc_fail_memory(err, "reasons", p->m->n->n_items * sizeof *scores);
-    if (status == AIGC_OK)
-        status = interest_parts(r, interests, scores, err);
+    if (!near || !list.list || !r->reasons)
+        status = aigc_fail_memory(err, "reasons", r->n_results * REASONS_MOST * sizeof *r->reasons);
     for (size_t i = 0; i < r->n_results && status == AIGC_OK; i++) {
         list.n = 0;
-        item_parts(&list, p, r->results[i].item, interests + i * n, near);
+        item_parts(&list, p, r->results[i].item, near);
         r->results[i].reasons = r->reasons + i * REASONS_MOST;
         r->results[i].n_reasons = to_shares(&list, r->reasons + i * REASONS_MOST);
+        if (r->q.interrupt && *r->q.interrupt)
+            status = aigc_fail(err, AIGC_INTERRUPTED, "ranking was interrupted");
     }
-    free(interests);
-    free(scores);
     free(near);
     free(list.list);
     return status;

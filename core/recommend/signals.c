@@ -155,87 +155,105 @@ void profile_signal(const profile *p, score_signal s, float weight, float *out)
 
 /* ---- interests ----------------------------------------------------------------------------------------------- */
 
-/* The words of an interest that the model knows. */
-typedef struct interest_words {
-    uint32_t tag; /* KEY_NONE: no item has it */
-    uint32_t words[32];
-    int n;
-    double idf; /* of the words together */
-} interest_words;
-
-static void read_interest(const model *m, aigc_string text, interest_words *w)
+void read_interest(const model *m, const aigc_interest *interest, interest_words *w)
 {
     char term[TERM_MAX_BYTES + 8];
+    aigc_string text = interest->text;
     word_reader r = {.text = text.data, .len = text.len};
     size_t len = word_is_text(text) ? word_tag(text, term) : 0;
 
     *w = (interest_words){.tag = len ? model_find(&m->terms, term, len) : KEY_NONE};
-    if (len == 0)
+    if (len == 0 || !isfinite(interest->weight))
         return;
-    while (word_next(&r) && w->n < 32) {
+    w->weight = (float)fmax(-10, fmin(10, interest->weight));
+    while (w->n < INTEREST_WORDS && word_next(&r)) {
         uint32_t word = model_find(&m->terms, r.term, r.term_len);
         if (word == KEY_NONE || !(m->idf[word] > 0))
             continue;
         w->words[w->n++] = word;
         w->idf += m->idf[word];
     }
+    w->understood = w->n > 0 || w->tag != KEY_NONE;
 }
 
-/* A vector besides the one that add_scan() uses. */
-static float *second_vector(const profile *p, size_t d)
-{
-    const model_numbers *n = p->m->n;
-    float *x = p->scratch + n->n_factors + n->n_latent + n->n_embedding;
-
-    memset(x, 0, d * sizeof *x);
-    return x;
-}
-
+/* The direction of an interest, of length `weight`, added to out [n_latent]. */
 static void add_direction(const profile *p, const interest_words *w, float weight, float *out)
 {
     size_t d = p->m->n->n_latent;
-    float *x = second_vector(p, d);
+    float *x = p->scratch;
 
+    if (d == 0 || !w->understood)
+        return;
+    memset(x, 0, d * sizeof *x);
     for (int i = 0; i < w->n; i++)
         p->k->axpy_half(p->m->idf[w->words[i]], p->m->term_latent + w->words[i] * d, x, d);
     if (w->tag != KEY_NONE)
         p->k->axpy_half(p->m->idf[w->tag], p->m->term_latent + w->tag * d, x, d);
     float length = sqrtf(p->k->dot(x, x, d));
     if (length > 1e-12f && isfinite(length))
-        add_scan(p, p->m->latent, x, d, weight * DIRECTION / length, out);
+        p->k->axpy(weight * DIRECTION / length, x, out, d);
 }
 
-void profile_embedding(const profile *p, float weight, float *out)
+/* The query's own embedding, of length `weight`, added to out [n_embedding]. */
+static void add_embedding(const profile *p, float weight, float *out)
 {
-    if (p->q->embedding == NULL || p->m->n->n_embedding == 0)
-        return;
     size_t d = p->m->n->n_embedding;
-    float *x = second_vector(p, d);
+    float *x = p->scratch;
 
+    if (d == 0 || p->q->embedding == NULL)
+        return;
+    memset(x, 0, d * sizeof *x);
     memcpy(x, p->q->embedding, p->m->n->true_embedding * sizeof *x);
     float length = sqrtf(p->k->dot(x, x, d));
     if (length > 0 && isfinite(length))
-        add_scan(p, p->m->embedding, x, d, weight / length, out);
+        p->k->axpy(weight / length, x, out, d);
 }
 
-void profile_interests(const profile *p, int only, float weight, float *out)
+/* Items that have the words of the interests. */
+static void add_interests(const profile *p, float weight, float *out)
 {
     for (size_t i = 0; i < p->q->n_interests; i++) {
-        const aigc_interest *interest = &p->q->interests[i];
-        interest_words w;
-        if ((only >= 0 && (size_t)only != i) || !isfinite(interest->weight) || interest->weight == 0)
-            continue;
-        float scale = weight * (float)fmax(-10, fmin(10, interest->weight));
-        read_interest(p->m, interest->text, &w);
-        p->understood[i] = w.n > 0 || w.tag != KEY_NONE;
-        if (w.tag != KEY_NONE)
-            add_row(p->m, &p->m->postings, w.tag, scale * DEGREE, scale * TAG_MATCH, out);
-        for (int j = 0; j < w.n; j++)
-            add_row(p->m, &p->m->postings, w.words[j], scale * DEGREE,
-                    (float)(scale * WORDS_MATCH * p->m->idf[w.words[j]] / w.idf), out);
-        add_direction(p, &w, scale, out);
+        const interest_words *w = &p->wanted[i];
+        float scale = weight * w->weight;
+        if (w->tag != KEY_NONE && scale != 0)
+            add_row(p->m, &p->m->postings, w->tag, scale * DEGREE, scale * TAG_MATCH, out);
+        for (int j = 0; j < w->n; j++)
+            add_row(p->m, &p->m->postings, w->words[j], scale * DEGREE,
+                    (float)(scale * WORDS_MATCH * p->m->idf[w->words[j]] / w->idf), out);
     }
 }
+
+double interest_part(const profile *p, size_t interest, uint32_t item)
+{
+    const interest_words *w = &p->wanted[interest];
+    const model *m = p->m;
+    size_t d = m->n->n_latent;
+    float scale = m->n->interest_weight * w->weight, *x = p->scratch + d;
+    double sum = 0, degree = w->tag != KEY_NONE ? model_weight(&m->docs, item, w->tag) : 0;
+
+    if (degree > 0)
+        sum += scale * (TAG_MATCH + DEGREE * degree);
+    for (int j = 0; j < w->n; j++)
+        if ((degree = model_weight(&m->docs, item, w->words[j])) > 0)
+            sum += scale * (WORDS_MATCH * m->idf[w->words[j]] / w->idf + DEGREE * degree);
+    memset(x, 0, d * sizeof *x);
+    add_direction(p, w, scale, x);
+    return sum + (d ? p->k->dot_half(m->latent + item * d, x, d) : 0);
+}
+
+double embedding_part(const profile *p, uint32_t item)
+{
+    size_t d = p->m->n->n_embedding;
+    float *x = p->scratch + d;
+
+    if (d == 0 || p->q->embedding == NULL)
+        return 0;
+    memset(x, 0, d * sizeof *x);
+    add_embedding(p, p->m->n->interest_weight, x);
+    return p->k->dot_half(p->m->embedding + item * d, x, d);
+}
+
+/* ---- all together -------------------------------------------------------------------------------------------- */
 
 /* Items without events have no item-to-item weights: their factors, made from their content, count for both. */
 static void add_cold(const profile *p, float weight, float *out)
@@ -247,15 +265,36 @@ static void add_cold(const profile *p, float weight, float *out)
             out[i] += weight * p->k->dot_half(p->m->factors + i * d, p->user, d);
 }
 
+/* Directions of history and interests are added up first, so that the items' are read once. */
+static void add_directions(const profile *p, const float *blend, float interests, float *out)
+{
+    size_t d = p->m->n->n_latent, e = p->m->n->n_embedding;
+    float *x = p->scratch + (d > e ? d : e);
+
+    memset(x, 0, d * sizeof *x);
+    if (p->latent)
+        p->k->axpy(blend[SIGNAL_LATENT], p->latent, x, d);
+    for (size_t i = 0; i < p->q->n_interests; i++)
+        add_direction(p, &p->wanted[i], interests * p->wanted[i].weight, x);
+    if (d && p->k->dot(x, x, d) > 0)
+        p->k->scan_half(p->m->latent, p->m->n->n_items, d, x, out);
+    memset(x, 0, e * sizeof *x);
+    if (p->embedding)
+        p->k->axpy(blend[SIGNAL_EMBEDDING], p->embedding, x, e);
+    add_embedding(p, interests, x);
+    if (e && p->k->dot(x, x, e) > 0)
+        p->k->scan_half(p->m->embedding, p->m->n->n_items, e, x, out);
+}
+
 void profile_scores(const profile *p, float *out)
 {
     const float *blend = p->m->n->blend[p->blend];
 
     memset(out, 0, p->m->n->n_items * sizeof *out);
     for (int s = 0; s < SIGNALS; s++)
-        if (blend[s] != 0)
+        if (blend[s] != 0 && s != SIGNAL_LATENT && s != SIGNAL_EMBEDDING)
             profile_signal(p, (score_signal)s, blend[s], out);
     add_cold(p, p->m->n->cold[p->blend], out);
-    profile_interests(p, -1, p->m->n->interest_weight, out);
-    profile_embedding(p, p->m->n->interest_weight, out);
+    add_directions(p, blend, p->m->n->interest_weight, out);
+    add_interests(p, p->m->n->interest_weight, out);
 }
