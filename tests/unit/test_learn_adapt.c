@@ -215,7 +215,7 @@ static void read_golden(const char *wanted, golden_step steps[GOLDEN_STEPS])
 /* example() of make_adapt_golden.py */
 static void feed_examples(aigc_trainer *t, aigc_train_text kind, bool preferences)
 {
-    char prompt[16], chosen[16], rejected[16];
+    char prompt[32], chosen[32], rejected[32];
     aigc_error err;
 
     for (int i = 0; i < EXAMPLES; i++) {
@@ -320,7 +320,7 @@ static void test_preferences(void **state)
 /* Each prompt with the response that belongs to another: the same words, to be learned anew. */
 static void feed_shifted(aigc_trainer *t, aigc_train_text kind, int shift)
 {
-    char prompt[16], response[16];
+    char prompt[32], response[32];
     aigc_error err;
 
     for (int i = 0; i < EXAMPLES; i++) {
