@@ -335,9 +335,9 @@ static int iterate_command(int argc, char **argv)
     aigc_fit_options o = read_options(argc - 1, argv + 1);
     FILE *f = open_file(argv[0]);
     catalogue c;
-    pairs by_user, by_item;
-    event_counts counts;
-    double median;
+    pairs_maker maker = {0};
+    pairs by_item;
+    bool done = false;
     aigc_error err;
     thread_pool *pool;
     factors x;
@@ -351,13 +351,14 @@ static int iterate_command(int argc, char **argv)
         check(catalogue_add_events(&c, &e, 1, &err), &err);
     }
     double begin = now();
-    check(catalogue_pairs(&c, AIGC_WEIGHTS_BINARY, &by_user, &counts, &median, &err), &err);
-    if (!pairs_transpose(&by_user, &by_item))
+    while (!done)
+        check(pairs_maker_step(&c, &maker, AIGC_WEIGHTS_BINARY, &done, &err), &err);
+    if (!pairs_transpose(&maker.p, &by_item))
         return 1;
     fprintf(stderr, "pairs in %.3f s\n", now() - begin);
     check(thread_pool_create(o.n_threads ? o.n_threads : 2, &pool, &err), &err);
     factor_options fo = {o.n_factors ? o.n_factors : 64, 0.005, 0.1, o.solver, 0};
-    if (!factors_create(&x, &fo, &by_user, &by_item, pool))
+    if (!factors_create(&x, &fo, &maker.p, &by_item, pool))
         return 1;
     for (int i = 0; i < (o.n_iterations ? o.n_iterations : 5); i++) {
         double cpu = (double)clock();

@@ -93,9 +93,20 @@ typedef struct event_counts {
     uint64_t n_zero, n_not_finite, n_negative;
 } event_counts;
 
-/* The events as pairs by user, weights added up and then scaled; frees the events. *median gets the median weight. */
-aigc_status catalogue_pairs(catalogue *c, aigc_fit_weights weights, pairs *out, event_counts *counts, double *median,
-                            aigc_error *err);
+/* Pairs by user being made of the events: weights of the same pair add up and are then scaled. */
+typedef struct pairs_maker {
+    int stage; /* counting, filling rows, sorting them, scaling */
+    uint64_t next, begin, to;
+    pairs p;
+    event_counts counts;
+    double median; /* of the weights */
+    void *row;
+    size_t row_capacity;
+} pairs_maker;
+
+/* A piece of it, from all zeros; *done when p is ready. Events are freed as they are read. */
+aigc_status pairs_maker_step(catalogue *c, pairs_maker *m, aigc_fit_weights weights, bool *done, aigc_error *err);
+void pairs_maker_free(pairs_maker *m);
 
 /* What a sum of weights > 0 counts. */
 float event_weight(aigc_fit_weights how, double weight, double median);

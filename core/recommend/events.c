@@ -57,25 +57,36 @@ static const stored_event *event_at(const catalogue *c, uint64_t i)
     return &c->chunks[i / EVENT_CHUNK][i % EVENT_CHUNK];
 }
 
-/* Events into their user's row, in the order in which they came. */
-static bool by_user(catalogue *c, pairs *p, event_counts *n)
+/* ---- pairs, in steps ----------------------------------------------------------------------------------------- */
+
+/* How many of each kind there are, and where rows begin. */
+static bool count_rows(catalogue *c, pairs_maker *m)
 {
     uint64_t kept = 0;
 
     for (uint64_t i = 0; i < c->n_events; i++) {
         const stored_event *e = event_at(c, i);
-        n->n_zero += e->weight == 0;
-        n->n_not_finite += !isfinite(e->weight);
+        m->counts.n_zero += e->weight == 0;
+        m->counts.n_not_finite += !isfinite(e->weight);
         kept += counts(e);
     }
-    if (!pairs_alloc(p, c->user_keys.n, c->item_keys.n, kept, c->has_times))
+    if (!pairs_alloc(&m->p, c->user_keys.n, c->item_keys.n, kept, c->has_times))
         return false;
     for (uint64_t i = 0; i < c->n_events; i++)
         if (counts(event_at(c, i)))
-            p->start[event_at(c, i)->user + 1]++;
-    for (uint32_t u = 0; u < p->n_rows; u++)
-        p->start[u + 1] += p->start[u];
-    for (uint64_t i = 0; i < c->n_events; i++) {
+            m->p.start[event_at(c, i)->user + 1]++;
+    for (uint32_t u = 0; u < m->p.n_rows; u++)
+        m->p.start[u + 1] += m->p.start[u];
+    return true;
+}
+
+/* One chunk of events into their users' rows, in the order in which they came; start becomes the rows' ends. */
+static void fill_rows(catalogue *c, pairs_maker *m)
+{
+    pairs *p = &m->p;
+    uint64_t begin = m->next * EVENT_CHUNK, end = begin + EVENT_CHUNK < c->n_events ? begin + EVENT_CHUNK : c->n_events;
+
+    for (uint64_t i = begin; i < end; i++) {
         const stored_event *e = event_at(c, i);
         if (!counts(e))
             continue;
@@ -84,14 +95,9 @@ static bool by_user(catalogue *c, pairs *p, event_counts *n)
         p->weight[at] = e->weight;
         if (p->time)
             p->time[at] = e->time;
-        if ((i + 1) % EVENT_CHUNK == 0) { /* this chunk has been read for the last time */
-            free(c->chunks[i / EVENT_CHUNK]);
-            c->chunks[i / EVENT_CHUNK] = NULL;
-        }
     }
-    memmove(p->start + 1, p->start, p->n_rows * sizeof *p->start);
-    p->start[0] = 0;
-    return true;
+    free(c->chunks[m->next]);
+    c->chunks[m->next++] = NULL;
 }
 
 typedef struct entry {
@@ -136,22 +142,20 @@ static uint64_t merge_row(pairs *p, uint64_t begin, uint64_t end, uint64_t to, e
     return m;
 }
 
-static bool merge_rows(pairs *p, event_counts *n)
+/* Some rows sorted; false if memory is out. */
+static bool merge_rows(pairs_maker *m)
 {
-    uint64_t longest = 0, to = 0, begin = 0;
+    pairs *p = &m->p;
+    uint64_t from = m->begin;
 
-    for (uint32_t u = 0; u < p->n_rows; u++)
-        longest = p->start[u + 1] - p->start[u] > longest ? p->start[u + 1] - p->start[u] : longest;
-    entry *row = aigc_realloc_array(NULL, longest, sizeof *row);
-    if (row == NULL)
-        return false;
-    for (uint32_t u = 0; u < p->n_rows; u++) {
-        uint64_t end = p->start[u + 1];
-        to += merge_row(p, begin, end, to, row, n);
-        p->start[u + 1] = to;
-        begin = end;
+    for (; m->next < p->n_rows && m->begin - from < EVENT_CHUNK; m->next++) {
+        uint64_t end = p->start[m->next + 1], n = end - m->begin;
+        if (!array_reserve(&m->row, n, &m->row_capacity, sizeof(entry)))
+            return false;
+        m->to += merge_row(p, m->begin, end, m->to, m->row, &m->counts);
+        p->start[m->next + 1] = m->to;
+        m->begin = end;
     }
-    free(row);
     return true;
 }
 
@@ -188,18 +192,49 @@ float event_weight(aigc_fit_weights how, double weight, double middle)
     return (float)(weight < MOST ? weight : MOST);
 }
 
-aigc_status catalogue_pairs(catalogue *c, aigc_fit_weights weights, pairs *out, event_counts *n, double *middle,
-                            aigc_error *err)
+void pairs_maker_free(pairs_maker *m)
 {
-    *n = (event_counts){0};
-    bool ok = by_user(c, out, n);
+    pairs_free(&m->p);
+    free(m->row);
+    *m = (pairs_maker){0};
+}
 
-    catalogue_free_events(c);
-    if (ok && merge_rows(out, n) && (*middle = median(out)) > 0) {
-        for (uint64_t i = 0; i < pairs_n(out); i++)
-            out->weight[i] = event_weight(weights, out->weight[i], *middle);
-        return AIGC_OK;
+static bool make_some(catalogue *c, pairs_maker *m, aigc_fit_weights weights)
+{
+    pairs *p = &m->p;
+
+    switch (m->stage) {
+    case 0:
+        m->stage = 1;
+        return count_rows(c, m);
+    case 1:
+        if (m->next < c->n_chunks) {
+            fill_rows(c, m);
+            return true;
+        }
+        memmove(p->start + 1, p->start, p->n_rows * sizeof *p->start);
+        p->start[0] = 0;
+        catalogue_free_events(c);
+        m->next = 0;
+        m->stage = 2;
+        return true;
+    case 2:
+        if (m->next < p->n_rows)
+            return merge_rows(m);
+        m->next = 0;
+        m->stage = 3;
+        return (m->median = median(p)) > 0;
+    default:
+        for (uint64_t n = 0; n < EVENT_CHUNK && m->next < pairs_n(p); n++, m->next++)
+            p->weight[m->next] = event_weight(weights, p->weight[m->next], m->median);
+        return true;
     }
-    pairs_free(out);
-    return aigc_fail_memory(err, "events", c->n_events * 12);
+}
+
+aigc_status pairs_maker_step(catalogue *c, pairs_maker *m, aigc_fit_weights weights, bool *done, aigc_error *err)
+{
+    if (!make_some(c, m, weights))
+        return aigc_fail_memory(err, "events", c->n_events * 12);
+    *done = m->stage == 3 && m->next == pairs_n(&m->p);
+    return AIGC_OK;
 }

@@ -44,6 +44,7 @@ struct aigc_fit {
     aigc_fit_options o;
     catalogue c;
     thread_pool *pool;
+    pairs_maker maker;
     pairs pairs;
     event_counts counts;
     double median_weight, half_life;
@@ -80,6 +81,7 @@ struct aigc_fit {
 
 /* Pieces of a training; each true or AIGC_OK when done. */
 aigc_status training_begin(aigc_fit *fit, training *t, const uint32_t *users, uint32_t n, aigc_error *err);
+aigc_status training_context(aigc_fit *fit, training *t, aigc_error *err);
 aigc_status training_item_weights(aigc_fit *fit, training *t, aigc_error *err); /* of ease, inverted */
 aigc_status training_factors(aigc_fit *fit, training *t, aigc_error *err);      /* of factors, as they are */
 /* Factors that an item's directions let expect: map is [c][d], work [d]. */

@@ -77,10 +77,19 @@ static aigc_status read_users(aigc_fit *fit, aigc_error *err)
 
 static aigc_status events_step(aigc_fit *fit, bool *done, aigc_error *err)
 {
-    aigc_status status = catalogue_pairs(&fit->c, fit->o.weights, &fit->pairs, &fit->counts, &fit->median_weight, err);
+    bool made = false;
+    aigc_status status = pairs_maker_step(&fit->c, &fit->maker, fit->o.weights, &made, err);
 
-    if (status == AIGC_OK)
-        status = read_users(fit, err);
+    fit->n_steps = 4;
+    fit->step = (uint64_t)fit->maker.stage;
+    if (status != AIGC_OK || !made)
+        return status;
+    fit->pairs = fit->maker.p;
+    fit->counts = fit->maker.counts;
+    fit->median_weight = fit->maker.median;
+    fit->maker.p = (pairs){0};
+    pairs_maker_free(&fit->maker);
+    status = read_users(fit, err);
     fit->half_life = choose_half_life(fit);
     choose_sizes(fit);
     *done = true;
@@ -622,6 +631,7 @@ void phases_progress(const aigc_fit *fit, aigc_fit_progress *p)
 
 void phases_free(aigc_fit *fit)
 {
+    pairs_maker_free(&fit->maker);
     pairs_free(&fit->pairs);
     bands_free(&fit->bands);
     content_free(&fit->content);

@@ -30,6 +30,11 @@ aigc_status training_begin(aigc_fit *fit, training *t, const uint32_t *users, ui
         return aigc_fail_memory(err, "pairs of users and items", pairs_bytes(&fit->pairs) * 2);
     }
     memcpy(t->users, users, n * sizeof *users);
+    return AIGC_OK;
+}
+
+aigc_status training_context(aigc_fit *fit, training *t, aigc_error *err)
+{
     return context_make(&t->context, &fit->c, &fit->bands, &t->by_user, t->users, fit->half_life, err);
 }
 
