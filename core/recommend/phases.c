@@ -199,6 +199,8 @@ static aigc_status split_step(aigc_fit *fit, bool *done, aigc_error *err)
             rest[i] = rest[(uint64_t)i * n_rest / m];
         qsort(rest, m, sizeof *rest, by_number);
         status = training_begin(fit, &fit->trial, rest, m, err);
+        if (status == AIGC_OK)
+            status = training_context(fit, &fit->trial, err);
     }
     free(rest);
     *done = true;
@@ -465,6 +467,12 @@ static aigc_status open_step(aigc_fit *fit, bool *done, aigc_error *err)
     return training_begin(fit, &fit->whole, fit->learners, fit->n_learners, err);
 }
 
+static aigc_status people_step(aigc_fit *fit, bool *done, aigc_error *err)
+{
+    *done = true;
+    return training_context(fit, &fit->whole, err);
+}
+
 static aigc_status ease_final_step(aigc_fit *fit, bool *done, aigc_error *err)
 {
     *done = fit->o.ease_items == 0 || pairs_n(&fit->whole.by_user) == 0;
@@ -583,7 +591,8 @@ static const phase PHASES[] = {
     {"trial of item weights", trial_weights_step, 0.04},
     {"trial of factors", trial_factors_step, 0.22},
     {"blend", blend_step, 0.12},
-    {"people", open_step, 0.03},
+    {"pairs", open_step, 0.02},
+    {"people", people_step, 0.02},
     {"item weights", ease_final_step, 0.1},
     {"factors", factors_final_step, 0.14},
     {"image", image_step, 0.01},
