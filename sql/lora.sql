@@ -18,11 +18,13 @@ SELECT string_agg(g, '' ORDER BY n) AS streamed FROM generate_stream('What does 
 SELECT rank, text FROM generate_alternatives('What does number 50 say?', 1, temperature => 0, max_tokens => 20,
     stop => '{.}', lora => 'regress_lora.gguf');
 
--- Beside the model or merged into it, it is the same but for rounding.
+-- Beside the model or merged into it, it is the same but for rounding, which halves as keys and values would add to.
+SET aigc.kv_type = 'f32';
 SELECT abs(a.logprob - m.logprob) < 0.001 AS same, abs(a.logprob - b.logprob) > 1 AS adapted
 FROM score_text('What does number 7 say?It says moo.', lora => 'regress_lora') AS a,
     score_text('What does number 7 say?It says moo.', 'regress_merged') AS m,
     score_text('What does number 7 say?It says moo.') AS b;
+RESET aigc.kv_type;
 SELECT name, loaded FROM aigc_models() WHERE name IN ('regress_lora', 'regress_merged');
 
 -- Refusals
