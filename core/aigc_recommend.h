@@ -282,6 +282,7 @@ typedef struct aigc_query {
     double diversity; /* 0 to 1: how much the results shall differ from each other (maximal marginal relevance) */
     uint64_t seed;    /* orders equal scores: 0 by item number, else at random */
     bool reasons;
+    bool likeness; /* only what the person did, likes and wants counts: not popularity and freshness */
     const volatile sig_atomic_t *interrupt; /* ends the ranking with AIGC_INTERRUPTED; may be NULL */
 } aigc_query;
 
@@ -349,7 +350,8 @@ size_t aigc_ranking_results(const aigc_ranking *ranking, const aigc_recommendati
 bool aigc_ranking_understood(const aigc_ranking *ranking, size_t interest);
 void aigc_ranking_free(aigc_ranking *ranking); /* NULL is allowed */
 
-/* Items like this one: a query of one like. among, exclude, k, diversity, seed, at and interrupt of the query count. */
+/* Items like this one: a query of one like, by likeness. among, exclude, k, diversity, seed, at and interrupt of the
+ * query count. */
 aigc_status aigc_similar(const aigc_recommender *model, uint32_t item, const aigc_query *query, aigc_ranking **out,
                          aigc_error *err);
 

@@ -246,6 +246,7 @@ Datum sql_similar_items(PG_FUNCTION_ARGS)
     uint32_t item = named_item(ask, text_arg(fcinfo, 0));
     ask->query.likes = &item;
     ask->query.n_likes = 1;
+    ask->query.likeness = true;
     ask->query.keep_seen = false;
     ask->query.reasons = false;
     rank_items(ask, results_wanted(fcinfo, 2, -1));

@@ -68,6 +68,8 @@ static void run_steps(aigc_fit *fit, Progress *progress)
         if (!phase || strcmp(phase, state.phase) != 0) {
             phase = state.phase;
             progress_phase(progress, phase, (int64)state.n_steps);
+        } else if (progress->report.total != (int64)state.n_steps) {
+            progress_total(progress, (int64)state.n_steps);
         }
         progress_update(progress, (int64)state.step, NAN, 0);
     }

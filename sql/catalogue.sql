@@ -103,9 +103,9 @@ INSERT INTO articles (id, tags, city, published, title, body) VALUES
 (48, '{city life,nature}', 'San Francisco', '2026-03-20', 'Counting parrots from a kitchen window',
  'They escaped decades ago and made a town of their own on Telegraph Hill. A neighbour keeps the census.');
 
--- Ninety readers. Each likes two subjects, a little more the articles about their own city.
+-- Six hundred readers. Each likes two subjects, a little more the articles about their own city.
 INSERT INTO people SELECT i, 18 + i * 7 % 50, ('{New York,London,Tokyo,Berlin,Paris,San Francisco}'::text[])[1 + i % 6]
-FROM generate_series(1, 90) AS i;
+FROM generate_series(1, 600) AS i;
 
 INSERT INTO reads
 SELECT p.id, a.id, 20 + (p.id * 37 + a.id * 53) % 240, a.published + (p.id % 5 + 1) * interval '7 hours'
@@ -115,6 +115,6 @@ WHERE (p.id * 13 + a.id * 29) % 100 < 6
     + CASE WHEN a.tags && ARRAY[s.subjects[1 + p.id % 8], s.subjects[1 + (p.id / 8 + p.id) % 8]] THEN 54 ELSE 0 END
     + CASE WHEN a.city = p.city THEN 14 ELSE 0 END;
 
-SELECT (SELECT count(*) FROM articles) AS articles, (SELECT count(*) FROM people) AS people, count(*) > 800 AS many,
+SELECT (SELECT count(*) FROM articles) AS articles, (SELECT count(*) FROM people) AS people, count(*) > 6000 AS many,
     count(DISTINCT user_id) AS readers, count(DISTINCT article_id) AS read
 FROM reads;

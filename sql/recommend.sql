@@ -60,9 +60,9 @@ SELECT (SELECT array_agg(r) FROM recommend('{"user": 7, "seed": 3, "diversity": 
 
 -- A read counts at once, and so does an article; deleted ones are gone at once.
 BEGIN;
-INSERT INTO reads VALUES (500, 15, 200, '2026-03-20'), (500, 20, 180, '2026-03-20'), (500, 19, 90, '2026-03-20');
+INSERT INTO reads VALUES (1500, 15, 200, '2026-03-20'), (1500, 20, 180, '2026-03-20'), (1500, 19, 90, '2026-03-20');
 SELECT count(*) FILTER (WHERE a.tags && '{music}') >= 2 AS music, bool_or(a.id IN (15, 19, 20)) AS again
-FROM recommend('{"user": 500}', k => 4) AS r JOIN articles AS a ON a.id = r.item::bigint;
+FROM recommend('{"user": 1500}', k => 4) AS r JOIN articles AS a ON a.id = r.item::bigint;
 INSERT INTO articles VALUES (49, 'The cello in the subway at Union Square', 'A cellist, forty trains and one encore.',
     '{music,city life}', 'New York', '2026-03-21');
 SELECT rank <= 3 AS near_the_top FROM recommend('{"interests": ["cello in the subway"]}') WHERE item = '49';
@@ -78,7 +78,7 @@ FROM explain_recommendation('{"likes": [15], "at": "2026-03-21"}', '20');
 SELECT * FROM explain_recommendation('{}', '999');
 
 -- Items like one.
-SELECT count(*), bool_or(item = '15') AS itself, count(*) FILTER (WHERE a.tags && '{music}') >= 3 AS music
+SELECT count(*), bool_or(item = '15') AS itself, bool_and(a.tags && '{music}') FILTER (WHERE rank <= 2) AS music
 FROM similar_items('15', k => 5) AS s JOIN articles AS a ON a.id = s.item::bigint;
 SELECT * FROM similar_items('999');
 

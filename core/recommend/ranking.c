@@ -419,6 +419,7 @@ aigc_status aigc_similar(const aigc_recommender *recommender, uint32_t item, con
                          recommender->m.n->n_items);
     q.likes = &item;
     q.n_likes = 1;
+    q.likeness = true;
     q.among = query->among;
     q.n_among = query->n_among;
     q.exclude = query->exclude;

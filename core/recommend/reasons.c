@@ -133,9 +133,11 @@ static void item_parts(parts *out, const profile *p, uint32_t item, double *near
             factors * p->k->dot_half(m->factors + item * (size_t)m->n->n_factors, p->user, m->n->n_factors));
     content_parts(out, p, item, near);
     attribute_parts(out, p, item);
-    add(out, AIGC_REASON_POPULARITY, -1,
-        blend[SIGNAL_POPULARITY] * m->popularity[item] + blend[SIGNAL_RECENT] * m->recent[item]);
-    add(out, AIGC_REASON_FRESHNESS, -1, blend[SIGNAL_FRESH] * m->fresh[item]);
+    if (!p->q->likeness) {
+        add(out, AIGC_REASON_POPULARITY, -1,
+            blend[SIGNAL_POPULARITY] * m->popularity[item] + blend[SIGNAL_RECENT] * m->recent[item]);
+        add(out, AIGC_REASON_FRESHNESS, -1, blend[SIGNAL_FRESH] * m->fresh[item]);
+    }
     for (size_t i = 0; i < p->q->n_interests; i++)
         add(out, AIGC_REASON_INTEREST, (int32_t)i, interest_part(p, i, item));
     add(out, AIGC_REASON_INTEREST, -1, embedding_part(p, item));

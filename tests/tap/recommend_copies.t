@@ -28,11 +28,11 @@ $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->start;
 is($standby->safe_psql('postgres', $query), $expected, 'a read-only replica recommends the same');
 ask($main, q{INSERT INTO articles VALUES (60, 'Zeppelins over the Spree', 'An airship visits.', '{travel}', 'Berlin', '2026-03-21');
-    INSERT INTO reads VALUES (900, 15, 100, '2026-03-21'), (900, 20, 100, '2026-03-21')});
+    INSERT INTO reads VALUES (1900, 15, 100, '2026-03-21'), (1900, 20, 100, '2026-03-21')});
 $primary->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', q{SELECT item FROM recommend('{"interests": ["zeppelins"]}', k => 1)}), 60,
     'new items on the replica');
-is($standby->safe_psql('postgres', q{SELECT bool_or(item IN ('15', '20')) FROM recommend('{"user": 900}', k => 100)}), 'f',
+is($standby->safe_psql('postgres', q{SELECT bool_or(item IN ('15', '20')) FROM recommend('{"user": 1900}', k => 100)}), 'f',
     'and new events');
 ask($main, q{SELECT refresh_recommender('articles', true)});
 $primary->wait_for_catchup($standby);

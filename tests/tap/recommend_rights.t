@@ -63,9 +63,9 @@ for my $query (q{similar_items('16')}, q{explain_recommendation('{}', '16')}, q{
 like(ask($editor, $items), qr/\b16\b.*\b29\b|\b29\b.*\b16\b/, 'the owner still gets them');
 
 # Somebody who read hidden articles: neither as a reason nor by their effect.
-ask($editor, q{INSERT INTO reads VALUES (700, 16, 100, '2026-03-20'), (700, 29, 100, '2026-03-20')});
-is(ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"user": 700, "at": "2026-03-21"}')}),
-    ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"user": 701, "at": "2026-03-21"}')}),
+ask($editor, q{INSERT INTO reads VALUES (1700, 16, 100, '2026-03-20'), (1700, 29, 100, '2026-03-20')});
+is(ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"user": 1700, "at": "2026-03-21"}')}),
+    ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"user": 1701, "at": "2026-03-21"}')}),
     'events on hidden items do not count');
 
 # ---- row security on events and users ----
