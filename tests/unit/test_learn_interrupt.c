@@ -78,6 +78,9 @@ static aigc_trainer *open_trainer(const char *vocabulary, const char *text, size
         fail_msg("%s", err.message);
     assert_int_equal(aigc_trainer_feed(t, AIGC_TEXT_TRAIN, text, len, &err), AIGC_OK);
     assert_int_equal(aigc_trainer_feed(t, AIGC_TEXT_VALID, text, len / 4, &err), AIGC_OK);
+    flag = 1;
+    assert_int_equal(aigc_trainer_start(t, STEPS, &err), interrupted ? AIGC_INTERRUPTED : AIGC_OK);
+    flag = 0;
     assert_int_equal(aigc_trainer_start(t, STEPS, &err), AIGC_OK);
     return t;
 }
