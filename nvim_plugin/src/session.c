@@ -476,6 +476,10 @@ aigc_status session_order(session *s, order *o, aigc_error *err)
         order_free(o);
         return fail(err, AIGC_E_ARGUMENT, "the model was opened without a personal layer");
     }
+    if (s->entered) {
+        order_free(o);
+        return fail(err, AIGC_E_LIMIT, "the model is busy: a callback of its own generate() cannot teach it");
+    }
     if (!s->has_worker) {
         aigc_status status = start_worker(s, err);
         if (status != AIGC_OK) {

@@ -9,7 +9,7 @@ log=build/logs/valgrind-lua.log
 mkdir -p build/logs
 AIGC_TEST_THREADS=1 AIGC_TEST_RACES=6 LUA_CPATH='build/lua54/?.so' valgrind -q --fair-sched=try --leak-check=full --show-leak-kinds=definite,indirect,possible \
     --errors-for-leak-kinds=definite,indirect --error-exitcode=99 --log-file="$log" \
-    lua5.4 tests/lua/all.lua arguments text generate async lifetime >build/logs/valgrind-lua.out 2>&1
+    lua5.4 tests/lua/all.lua arguments text generate memory async lifetime >build/logs/valgrind-lua.out 2>&1
 status=$?
 grep '^not ok' build/logs/valgrind-lua.out | sed 's/^/# /'
 if [ "$status" -eq 0 ]; then

@@ -38,6 +38,15 @@ return function(t)
   t.ok(say(model):find('^ Quillfeather'), 'and used', say(model))
   t.is(model:generate(prompt, { max_tokens = 10, temperature = 0 }), without, 'by those who ask for it')
 
+  local taught, why
+  model:generate(prompt, {
+    max_tokens = 2,
+    on_piece = function()
+      taught, why = model:learn(phrase)
+    end,
+  })
+  t.ok(taught == nil and why:find('a callback of its own'), 'not while the engine runs on this thread', why)
+
   -- on the worker, with feedback
   local id = assert(model:submit({ prompt = prompt, fit = true, max_tokens = 10, temperature = 0, personal = true }))
   local done
