@@ -11,7 +11,8 @@
 #include "text/tokenizer.h"
 
 enum {
-    CLOCK_SHIFT = 6,  /* n-grams learned within 64 tokens have one age */
+    CLOCK_SHIFT = 6, /* n-grams learned within 64 tokens have one age */
+    MOST_TYPES = 200,
     MOST_ASKED = 4000 /* then old experience counts half: what one writes changes */
 };
 
@@ -20,34 +21,34 @@ static const double GUESS_WORTH = 40;
 
 /* ---- weights ---- */
 
-static int class_of_total(int order, uint32_t total)
+/* Whether a context takes part: not the empty one, and none that nearly anything may follow. They would cost the most
+ * time, and novels show that they say the least (bench/personal: a thousandth of a bit). */
+static bool takes_part(int order, const ngram_context *c)
 {
-    static const uint32_t longer[PERSONAL_TOTALS - 1] = {1, 2, 3, 5, 9, 19};
-    static const uint32_t empty[PERSONAL_TOTALS - 1] = {64, 256, 1024, 4096, 16384, 65536};
-    const uint32_t *limits = order == 0 ? empty : longer;
-    int i = 0;
-    while (i < PERSONAL_TOTALS - 1 && total > limits[i])
-        i++;
-    return i;
+    return order > 0 && c->total > 0 && c->types <= MOST_TYPES;
 }
 
 static int class_of(int order, const ngram_context *c)
 {
+    static const uint32_t limits[PERSONAL_TOTALS - 1] = {1, 2, 3, 5, 9, 19};
     int kind = c->types == 1 ? 0 : (uint64_t)c->types * 2 <= c->total ? 1 : 2;
-    return (order * PERSONAL_TOTALS + class_of_total(order, c->total)) * PERSONAL_KINDS + kind;
+    int total = 0;
+    while (total < PERSONAL_TOTALS - 1 && c->total > limits[total])
+        total++;
+    return ((order - 1) * PERSONAL_TOTALS + total) * PERSONAL_KINDS + kind;
 }
 
 /* What the weights came to on novels (bench/personal). A context with one successor is believed the more, the longer it
  * is and the oftener it was met; one whose successors vary, hardly. */
 static double first_guess(int order, const ngram_context *c)
 {
-    static const double one[NGRAM_ORDER][3] = {
-        {0.01, 0.02, 0.02}, {0.05, 0.25, 0.30}, {0.12, 0.50, 0.65}, {0.10, 0.53, 0.67}, {0.16, 0.50, 0.80}};
-    static const double few[NGRAM_ORDER] = {0.015, 0.30, 0.45, 0.40, 0.50};
-    static const double many[NGRAM_ORDER] = {0.015, 0.065, 0.065, 0.08, 0.12};
+    static const double one[NGRAM_ORDER - 1][3] = {
+        {0.05, 0.25, 0.30}, {0.12, 0.50, 0.65}, {0.10, 0.53, 0.67}, {0.16, 0.50, 0.80}};
+    static const double few[NGRAM_ORDER - 1] = {0.30, 0.45, 0.40, 0.50};
+    static const double many[NGRAM_ORDER - 1] = {0.065, 0.065, 0.08, 0.12};
     if (c->types == 1)
-        return one[order][c->total < 3 ? c->total - 1 : 2];
-    return (uint64_t)c->types * 2 <= c->total ? few[order] : many[order];
+        return one[order - 1][c->total < 3 ? c->total - 1 : 2];
+    return (uint64_t)c->types * 2 <= c->total ? few[order - 1] : many[order - 1];
 }
 
 static double weight_of(const aigc_personal *p, int order, const ngram_context *c)
@@ -89,7 +90,7 @@ static double add_parts(const aigc_personal *p, personal_scratch *s, const int32
     double left = 1;
     *n_touched = 0;
     for (int k = depth - 1; k >= 0; k--) {
-        if (contexts[k]->total == 0)
+        if (!takes_part(k, contexts[k]))
             continue;
         double weight = weight_of(p, k, contexts[k]);
         for (uint32_t i = contexts[k]->first; i != NGRAM_NONE; i = p->table.ngrams[i].next) {
@@ -125,17 +126,18 @@ void personal_mix(const aigc_personal *p, personal_scratch *s, const aigc_kernel
     }
 }
 
-/* The parts of one token: of contexts 0 to *depth - 1 their weights and q_k (0 where a context is empty). */
+/* The parts of one token: of each known context its weight and q_k (0 where it does not take part). Returns how many.
+ */
 static int parts_of_token(const aigc_personal *p, const int32_t *history, size_t n, int32_t id, double *weights,
                           double *q, int *classes)
 {
     const ngram_context *contexts[NGRAM_ORDER];
     int depth = ngram_match(&p->table, history, n, contexts);
     for (int k = 0; k < depth; k++) {
-        bool empty = contexts[k]->total == 0;
-        weights[k] = empty ? 0 : weight_of(p, k, contexts[k]);
-        q[k] = empty ? 0 : part_of(contexts[k], ngram_count(&p->table, contexts[k], id));
-        classes[k] = empty ? -1 : class_of(k, contexts[k]);
+        bool takes = takes_part(k, contexts[k]);
+        weights[k] = takes ? weight_of(p, k, contexts[k]) : 0;
+        q[k] = takes ? part_of(contexts[k], ngram_count(&p->table, contexts[k], id)) : 0;
+        classes[k] = takes ? class_of(k, contexts[k]) : -1;
     }
     return depth;
 }

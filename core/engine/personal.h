@@ -1,13 +1,14 @@
 /*
  * personal.h: what a user's own text says of the next token, mixed into what the model says. Used by the engine.
  *
- * Let q_k be the personal layer's distribution after the last k tokens (k = 0 ... NGRAM_ORDER - 1, as far as they are
- * known), counts c discounted by a half: q_k(w) = (c_k(w) - 1/2) / (C_k - T_k / 2) with C_k the sum of the counts and
- * T_k the number of different tokens. Starting from the model, p_{-1}, each longer context takes its part:
+ * Let q_k be the personal layer's distribution after the last k tokens (k = 1 ... NGRAM_ORDER - 1, as far as they are
+ * known and no more than 200 different tokens have followed them), counts c discounted by a half: q_k(w) = (c_k(w) -
+ * 1/2) / (C_k - T_k / 2) with C_k the sum of the counts and T_k the number of different tokens. Starting from the
+ * model, p_0, each longer context takes its part:
  *
  *     p_k(w) = (1 - l_k) p_{k-1}(w) + l_k q_k(w)        (Jelinek and Mercer, 1980)
  *
- * so that p = (1 - l) p_model + l p_personal with l = 1 - (1 - l_0)(1 - l_1) ... The weights l_k depend on k, C_k and
+ * so that p = (1 - l) p_model + l p_personal with l = 1 - (1 - l_1)(1 - l_2) ... The weights l_k depend on k, C_k and
  * T_k: how much there is, and how certain it is. They begin as a guess and are learned: personal_adapt() adds up, for
  * each class of context, how often it was asked and how often its word was right (the expectation step of EM for the
  * mixture, one token at a time).
@@ -24,7 +25,7 @@
 enum {
     PERSONAL_TOTALS = 7, /* classes of C_k */
     PERSONAL_KINDS = 3,  /* classes of T_k beside C_k */
-    PERSONAL_CLASSES = NGRAM_ORDER * PERSONAL_TOTALS * PERSONAL_KINDS,
+    PERSONAL_CLASSES = (NGRAM_ORDER - 1) * PERSONAL_TOTALS * PERSONAL_KINDS,
 };
 
 typedef struct personal_weight {

@@ -11,9 +11,9 @@ import random
 from collections import Counter
 
 ORDER, EDGE, VOCAB, WORTH = 5, -1, 24, 40.0
-ONE = [[0.01, 0.02, 0.02], [0.05, 0.25, 0.30], [0.12, 0.50, 0.65], [0.10, 0.53, 0.67], [0.16, 0.50, 0.80]]
-FEW, MANY = [0.015, 0.30, 0.45, 0.40, 0.50], [0.015, 0.065, 0.065, 0.08, 0.12]
-LONGER, EMPTY = [1, 2, 3, 5, 9, 19], [64, 256, 1024, 4096, 16384, 65536]
+ONE = [None, [0.05, 0.25, 0.30], [0.12, 0.50, 0.65], [0.10, 0.53, 0.67], [0.16, 0.50, 0.80]]
+FEW, MANY = [None, 0.30, 0.45, 0.40, 0.50], [None, 0.065, 0.065, 0.08, 0.12]
+LIMITS = [1, 2, 3, 5, 9, 19]
 
 model = [1 / (w + 1) for w in range(VOCAB)]
 model = [p / sum(model) for p in model]
@@ -34,7 +34,7 @@ def counts(order):
 
 
 def contexts(history):
-    """(order, {token: count}) for each known context, the empty one first."""
+    """(order, {token: count}) for each known context; the empty one says nothing. (200 successors are out of reach here.)"""
     found = []
     for order in range(ORDER):
         if order > len(history):
@@ -44,15 +44,14 @@ def contexts(history):
         known = any(g[ORDER - 1 - order:ORDER - 1] == context for g, c in whole.items() if c)
         if order > 0 and not known:
             break
-        found.append((order, {g[-1]: c for g, c in counts(order).items() if g[:-1] == context}))
+        found.append((order, {} if order == 0 else {g[-1]: c for g, c in counts(order).items() if g[:-1] == context}))
     return found
 
 
 def class_of(order, successors):
     total, types = sum(successors.values()), len(successors)
-    limits = EMPTY if order == 0 else LONGER
     kind = 0 if types == 1 else 1 if 2 * types <= total else 2
-    return order, sum(total > limit for limit in limits), kind
+    return order, sum(total > limit for limit in LIMITS), kind
 
 
 def weight(order, successors):
