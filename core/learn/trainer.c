@@ -1,4 +1,5 @@
-/* trainer.c: the training interface of aigc.h over learner.h, corpus.h and schedule.h. */
+/* trainer.c: the training interface of aigc.h over learner.h, corpus.h and schedule.h; feed.c and evaluate.c are parts of
+ * it. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -296,54 +297,6 @@ void aigc_trainer_describe(const aigc_trainer *t, aigc_trainer_info *info)
     };
 }
 
-enum { FEED_TEXT, FEED_PAIR, FEED_PREFERENCE };
-
-/* Whether data of one more kind may come now. */
-static aigc_status check_feed(const aigc_trainer *t, aigc_train_text kind, int what, aigc_error *err)
-{
-    if (t->started && (kind == AIGC_TEXT_TRAIN || what == FEED_PREFERENCE))
-        return aigc_fail(err, AIGC_E_ARGUMENT, "text to train on can't be added once training has started");
-    if (what == FEED_PREFERENCE && t->options.base == NULL)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "preferences need a base model to compare with");
-    if (what == FEED_PREFERENCE && t->options.dropout > 0)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "preferences are compared without dropout");
-    for (int i = 0; i < 2; i++) {
-        const dataset *d = &t->examples[i];
-        if ((what == FEED_TEXT ? d->n_examples : t->text[i].n) > 0 ||
-            (d->n_examples > 0 && d->preferences != (what == FEED_PREFERENCE)))
-            return aigc_fail(err, AIGC_E_ARGUMENT, "plain text, pairs and preferences can't be mixed");
-    }
-    return AIGC_OK;
-}
-
-aigc_status aigc_trainer_weigh(aigc_trainer *t, double weight, aigc_error *err)
-{
-    return corpus_weigh(&t->text[AIGC_TEXT_TRAIN], weight, err);
-}
-
-aigc_status aigc_trainer_feed(aigc_trainer *t, aigc_train_text kind, const char *text, size_t len, aigc_error *err)
-{
-    aigc_status status = check_feed(t, kind, FEED_TEXT, err);
-    return status == AIGC_OK ? corpus_add(&t->text[kind], text, len, err) : status;
-}
-
-aigc_status aigc_trainer_feed_pair(aigc_trainer *t, aigc_train_text kind, const char *prompt, size_t prompt_len,
-                                   const char *response, size_t response_len, aigc_error *err)
-{
-    const dataset_text given = {prompt, prompt_len}, learned = {response, response_len};
-    aigc_status status = check_feed(t, kind, FEED_PAIR, err);
-    return status == AIGC_OK ? dataset_add_pair(&t->examples[kind], given, learned, err) : status;
-}
-
-aigc_status aigc_trainer_feed_preference(aigc_trainer *t, aigc_train_text kind, const char *prompt, size_t prompt_len,
-                                         const char *chosen, size_t chosen_len, const char *rejected,
-                                         size_t rejected_len, aigc_error *err)
-{
-    const dataset_text given = {prompt, prompt_len}, good = {chosen, chosen_len}, bad = {rejected, rejected_len};
-    aigc_status status = check_feed(t, kind, FEED_PREFERENCE, err);
-    return status == AIGC_OK ? dataset_add_preference(&t->examples[kind], given, good, bad, err) : status;
-}
-
 /* ---- a run's beginning ---- */
 
 static learn_schedule make_schedule(const aigc_train_options *o, uint64_t n_steps, int64_t warmup)
@@ -488,72 +441,6 @@ aigc_status aigc_trainer_step(aigc_trainer *t, aigc_train_progress *progress, ai
                          p.step, p.loss, p.gradient_norm, o->rate);
     t->step++;
     *progress = p;
-    return AIGC_OK;
-}
-
-/* ---- evaluation ---- */
-
-/* Bytes that the targets of the batch in hand stand for. */
-static uint64_t count_bytes(const aigc_trainer *t)
-{
-    char piece[TOKEN_MAX_BYTES];
-    uint64_t bytes = 0;
-    size_t n = (size_t)t->options.n_sequences * (size_t)t->options.n_context;
-    for (size_t i = 0; i < n; i++)
-        if (t->targets[i] >= 0) {
-            int len = tokenizer_piece(t->tokens, t->targets[i], false, AIGC_TEXT_PLAIN, piece);
-            bytes += len > 0 ? (uint64_t)len : 0;
-        }
-    return bytes;
-}
-
-/* Windows of the text to evaluate on. */
-static size_t valid_windows(const aigc_trainer *t)
-{
-    size_t n = t->text[AIGC_TEXT_VALID].n, n_context = (size_t)t->options.n_context;
-    return n > 0 ? (n - 1 + n_context - 1) / n_context : t->examples[AIGC_TEXT_VALID].n_windows;
-}
-
-/* Adds the losses of the batch in hand to *total. */
-static aigc_status score_batch(aigc_trainer *t, aigc_train_score *score, double *total, aigc_error *err)
-{
-    learn_batch batch = trainer_batch(t, 0);
-    double part;
-    aigc_status status = learner_loss(t->core, &batch, &part, err);
-    if (status != AIGC_OK)
-        return status;
-    if (t->examples[AIGC_TEXT_VALID].preferences) {
-        preference_score(t, score, total);
-        return AIGC_OK;
-    }
-    *total += part;
-    score->n_bytes += count_bytes(t);
-    return AIGC_OK;
-}
-
-aigc_status aigc_trainer_evaluate(aigc_trainer *t, aigc_train_score *score, aigc_error *err)
-{
-    bool plain = t->examples[AIGC_TEXT_VALID].n_windows == 0;
-    size_t n_context = (size_t)t->options.n_context, n_sequences = (size_t)t->options.n_sequences;
-    if (plain && t->text[AIGC_TEXT_VALID].n < 2)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "there is no text to evaluate on");
-    size_t n_windows = valid_windows(t), n_used = t->options.valid_tokens / n_context;
-    n_used = n_used < 1 ? 1 : n_used < n_windows ? n_used : n_windows;
-    double total = 0;
-    *score = (aigc_train_score){0};
-    for (size_t done = 0; done < n_used; done += n_sequences) {
-        for (size_t s = 0; s < n_sequences; s++) {
-            size_t window = done + s < n_used ? (done + s) * n_windows / n_used : n_windows; /* behind the end: empty */
-            score->n_tokens += trainer_fill(t, AIGC_TEXT_VALID, s, plain ? window * n_context : window);
-        }
-        aigc_status status = score_batch(t, score, &total, err);
-        if (status != AIGC_OK)
-            return status;
-    }
-    uint64_t n = score->n_preferences > 0 ? score->n_preferences : score->n_tokens;
-    score->loss = n > 0 ? total / (double)n : 0;
-    score->accuracy = score->n_preferences > 0 ? score->accuracy / (double)score->n_preferences : 0;
-    score->bits_per_byte = score->n_bytes > 0 ? total / M_LN2 / (double)score->n_bytes : 0;
     return AIGC_OK;
 }
 

@@ -1,4 +1,5 @@
-/* trainer.h: inside of an aigc_trainer, shared by trainer.c and checkpoint.c. */
+/* trainer.h: inside of an aigc_trainer, shared by trainer.c, feed.c, evaluate.c, adapt.c, preference.c and
+ * checkpoint.c. */
 #ifndef AIGC_LEARN_TRAINER_H
 #define AIGC_LEARN_TRAINER_H
 
