@@ -106,6 +106,12 @@ pg: core
 	$(QUIET_MAKE) -C pg_ext PG_CONFIG=$(PG_CONFIG)
 	$(call say,pg,pg_ext/aigc.so)
 
+ifneq ($(filter nvim install-nvim,$(MAKECMDGOALS)),)
+ifeq ($(shell command -v $(firstword $(CC))),)
+$(error there is no C compiler '$(firstword $(CC))': install one (Debian: apt-get install gcc), or name yours: make nvim CC=clang)
+endif
+endif
+
 nvim: core
 	$(QUIET_MAKE) -C nvim_plugin
 	$(call say,lua,nvim_plugin/lua/aigc/core.so)

@@ -15,5 +15,5 @@ build = {
   type = 'make',
   build_target = 'nvim',
   install_target = 'install-nvim',
-  install_variables = { NVIM_SITE = '$(PREFIX)' },
+  install_variables = { NVIM_SITE = '$(PREFIX)', CORE_SITE = '$(LIBDIR)' },
 }

@@ -9,5 +9,6 @@ for name in vim.env.AIGC_SPECS:gmatch('%S+') do
   if not ok then
     tap.ok(false, 'runs to its end', message)
   end
+  require('child').stop_all()
 end
 tap.finish()

@@ -8,6 +8,9 @@ child.__index = child
 
 local COLUMNS, LINES = 40, 12
 
+-- Those that have not been stopped: Neovim does not leave while there are any.
+local live = {}
+
 -- The fake engine: what aigc.core does, with text that the test chooses. Runs in the child.
 local FAKE = [[
 local uv = vim.loop
@@ -114,6 +117,7 @@ function child.start(options)
   local columns, lines = options.columns or COLUMNS, options.lines or LINES
   local self = setmetatable({ shown = screen.new(columns, lines), replies = {}, next_id = 0 }, child)
   self:spawn(options.env)
+  live[self] = true
   self:request('nvim_ui_attach', columns, lines, { ext_linegrid = true, rgb = true })
   if options.fake ~= false then
     self:lua(FAKE)
@@ -255,6 +259,7 @@ function child:visible()
 end
 
 function child:stop()
+  live[self] = nil
   if self.code == nil then
     self.process:kill('sigkill')
     vim.wait(2000, function()
@@ -264,6 +269,13 @@ function child:stop()
   self.stdin:close()
   self.stdout:close()
   self.process:close()
+end
+
+-- After a spec that did not come to its end.
+function child.stop_all()
+  for c in pairs(live) do
+    c:stop()
+  end
 end
 
 return child

@@ -201,4 +201,5 @@ for i, engine in ipairs(engines) do
     tap.ok(kilobytes < 16384, 'Lua memory in the end', kilobytes .. ' KiB')
   end
 end
+child.stop_all()
 tap.finish()

@@ -211,4 +211,9 @@ return function(t, child)
   t.ok(message:find('aigc needs Neovim 0.7.2 or later', 1, true), 'an old Neovim', message)
   c:stop()
   vim.fn.delete(folder, 'rf')
+
+  -- no compiler
+  local said = vim.fn.system('make nvim CC=no-such-compiler BUILD=' .. vim.fn.tempname())
+  t.ok(said:find("there is no C compiler 'no-such-compiler': install one", 1, true), 'a missing compiler', said)
+  t.is(select(2, said:gsub('\n', '')), 1, 'is told in one line')
 end

@@ -66,7 +66,7 @@ on({ 'BufLeave', 'WinLeave' }, function()
   suggestion.finish('rejected')
 end)
 
-on('BufEnter', trigger.forget)
+on({ 'BufEnter', 'InsertEnter', 'FileType' }, trigger.forget)
 on({ 'VimResized', 'WinScrolled' }, suggestion.redraw)
 
 --- What was typed while the modules were being loaded counts as typed now.
