@@ -52,9 +52,32 @@ class KneserNey:
             names = np.zeros(len(tokens), dtype=np.int64)
             names[n:] = shorter[:-1]
         self.levels[order] = Level(*raw[-1], self.bits)
+        self._unigrams()
+
+    def _unigrams(self):
         base = self.levels[1]
-        self.unigram = np.full(n_vocab, base.left[0] / n_vocab)
+        self.unigram = np.full(self.n_vocab, base.left[0] / self.n_vocab)
         self.unigram[base.keys] += (base.counts - base.discounts[np.minimum(base.counts, 3)]) / base.total[0]
+
+    def save(self, path):
+        with open(path, "wb") as file:
+            np.savez(file, n_vocab=self.n_vocab, order=self.order,
+                     **{f"keys{n}": level.keys for n, level in enumerate(self.levels) if level},
+                     **{f"counts{n}": level.counts for n, level in enumerate(self.levels) if level})
+
+    @classmethod
+    def load(cls, path):
+        self = cls.__new__(cls)
+        with np.load(path) as data:
+            self.n_vocab, self.order = int(data["n_vocab"]), int(data["order"])
+            self.bits = max(1, (self.n_vocab - 1).bit_length())
+            self.levels = [None]
+            n_parents = 1
+            for n in range(1, self.order + 1):
+                self.levels.append(Level(data[f"keys{n}"], data[f"counts{n}"], n_parents, self.bits))
+                n_parents = len(self.levels[n].keys)
+        self._unigrams()
+        return self
 
     def log_probabilities(self, tokens):
         """Natural logarithms of each token's probability after those before it."""
