@@ -125,22 +125,23 @@ function M.changes(buf)
   return attached[buf]
 end
 
---- Rows of the paragraph around a row, from 0, the last one not included; nil on an empty line.
+--- Rows of the paragraph around a row, from 0, the last one not included; nil on an empty line. Of
+--- a very long one a part.
 local function paragraph_around(buf, row)
-  local function empty(r)
-    return not vim.api.nvim_buf_get_lines(buf, r, r + 1, true)[1]:find('%S')
-  end
-  if empty(row) then
+  local from = math.max(0, row - MAX_LINES)
+  local lines = vim.api.nvim_buf_get_lines(buf, from, row + MAX_LINES, false)
+  local at = row - from + 1
+  if not lines[at]:find('%S') then
     return nil
   end
-  local first, last, n = row, row + 1, vim.api.nvim_buf_line_count(buf)
-  while first > 0 and row - first < MAX_LINES and not empty(first - 1) do
+  local first, last = at, at
+  while first > 1 and lines[first - 1]:find('%S') do
     first = first - 1
   end
-  while last < n and last - row < MAX_LINES and not empty(last) do
+  while last < #lines and lines[last + 1]:find('%S') do
     last = last + 1
   end
-  return first, last
+  return from + first - 1, from + last
 end
 
 --- Takes back what was learned of rows [first, last).
