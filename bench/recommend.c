@@ -7,7 +7,8 @@
  *     bench-recommend serve MODEL QUERIES K ROUNDS                     seconds of each query, one a line
  *     bench-recommend iterate EVENTS [name=value ...]                  wall and CPU seconds of each iteration
  *
- * EVENTS: user, item and optionally weight and time on a line, apart by tabs. ITEMS: key, title and tags apart by "|".
+ * EVENTS: user, item and optionally weight and time on a line, apart by tabs; a file named *.u32 holds pairs of
+ * 32-bit numbers instead. ITEMS: key, title and tags apart by "|".
  * USERS: key and attributes name=value; a value that is a number is one. "-" stands for no file. QUERIES: fields apart
  * by tabs: e:KEY an event, i:TEXT an interest, a:NAME=VALUE an attribute, m:KEY a candidate, k: keep what was seen.
  */
@@ -21,6 +22,7 @@
 #include "base/file.h"
 #include "recommend/catalogue.h"
 #include "recommend/factors.h"
+#include "recommend/fit.h"
 
 enum { FIELDS_MOST = 20000, LINE_MOST = 1 << 20 };
 
@@ -72,12 +74,29 @@ static int fields(FILE *f, char *line, char **field)
 
 static char line[LINE_MOST], *field[FIELDS_MOST];
 
+/* Pairs of numbers as they lie in memory: files too large to be text. */
+static void read_numbers(FILE *f, catalogue *c)
+{
+    uint32_t pair[2];
+    aigc_error err;
+
+    while (fread(pair, sizeof pair, 1, f) == 1) {
+        aigc_event e = {.weight = 1, .time = NAN};
+        aigc_string user = {(char *)&pair[0], sizeof pair[0]}, item = {(char *)&pair[1], sizeof pair[1]};
+        check(catalogue_user_number(c, user, &e.user, &err), &err);
+        check(catalogue_item_number(c, item, &e.item, &err), &err);
+        check(catalogue_add_events(c, &e, 1, &err), &err);
+    }
+}
+
 static void read_events(const char *path, aigc_fit *fit)
 {
     FILE *f = open_file(path);
     aigc_error err;
     int n;
 
+    if (strstr(path, ".u32"))
+        read_numbers(f, &fit->c);
     while ((n = fields(f, line, field)) >= 2) {
         aigc_event e = {.weight = n > 2 ? strtof(field[2], NULL) : 1, .time = n > 3 ? strtod(field[3], NULL) : NAN};
         check(aigc_fit_user(fit, string(field[0]), &e.user, &err), &err);
@@ -266,7 +285,7 @@ typedef struct question {
     uint32_t among[FIELDS_MOST];
 } question;
 
-static void read_query(const aigc_recommender *model, int n, size_t k, question *x)
+static void read_query(const aigc_recommender *recommender, int n, size_t k, question *x)
 {
     x->q = aigc_query_defaults();
     x->q.k = k;
@@ -277,7 +296,7 @@ static void read_query(const aigc_recommender *model, int n, size_t k, question 
         char *s = field[i] + 2;
         uint32_t item = AIGC_NO_ITEM;
         if (field[i][0] == 'e' || field[i][0] == 'm')
-            item = aigc_recommender_find(model, string(s));
+            item = aigc_recommender_find(recommender, string(s));
         if (field[i][0] == 'e' && item != AIGC_NO_ITEM)
             x->events[x->q.n_events++] = (aigc_event){.item = item, .weight = 1, .time = NAN};
         else if (field[i][0] == 'm' && item != AIGC_NO_ITEM)
@@ -294,28 +313,28 @@ static void read_query(const aigc_recommender *model, int n, size_t k, question 
 static int ask_command(char **argv, int rounds)
 {
     static question x;
-    aigc_recommender *model;
+    aigc_recommender *recommender;
     aigc_error err;
     file_map map;
     FILE *f = open_file(argv[1]);
     int n;
 
     check(file_map_open(argv[0], &map, &err), &err);
-    check(aigc_recommender_open(map.data, map.size, &model, &err), &err);
+    check(aigc_recommender_open(map.data, map.size, &recommender, &err), &err);
     while ((n = fields(f, line, field)) >= 0) {
         for (int r = 0; r < (rounds ? rounds : 1); r++) {
             const aigc_recommendation *results;
             aigc_ranking *ranking;
             double begin = now();
-            read_query(model, n, (size_t)atoi(argv[2]), &x);
+            read_query(recommender, n, (size_t)atoi(argv[2]), &x);
             x.q.reasons = rounds > 0;
-            check(aigc_recommend(model, &x.q, &ranking, &err), &err);
+            check(aigc_recommend(recommender, &x.q, &ranking, &err), &err);
             size_t m = aigc_ranking_results(ranking, &results);
             if (rounds)
                 printf("%.6f\n", now() - begin);
             for (size_t i = 0; i < m && !rounds; i++) {
                 aigc_string key;
-                if (aigc_recommender_key(model, results[i].item, &key))
+                if (aigc_recommender_key(recommender, results[i].item, &key))
                     printf("%s%.*s", i ? "\t" : "", (int)key.len, key.data);
             }
             if (!rounds)
@@ -323,7 +342,7 @@ static int ask_command(char **argv, int rounds)
             aigc_ranking_free(ranking);
         }
     }
-    aigc_recommender_close(model);
+    aigc_recommender_close(recommender);
     file_map_close(&map);
     return 0;
 }
@@ -344,6 +363,8 @@ static int iterate_command(int argc, char **argv)
     int n;
 
     catalogue_init(&c, 0);
+    if (strstr(argv[0], ".u32"))
+        read_numbers(f, &c);
     while ((n = fields(f, line, field)) >= 2) {
         aigc_event e = {.weight = 1, .time = NAN};
         check(catalogue_user_number(&c, string(field[0]), &e.user, &err), &err);

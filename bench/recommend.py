@@ -258,7 +258,7 @@ def cold_items(events, items_file, seed):
     return chance, recall
 
 
-def made_up(path, n_users=138493, n_items=26744, n_events=20000000, seed=0):
+def made_up(path, n_users=138493, n_items=26744, n_events=24500000, seed=0):
     """Events with the marginals of ML-20M: both sides log-normal, nobody below 20 events."""
     rng = np.random.default_rng(seed)
     users = rng.lognormal(0, 1.05, n_users)
@@ -268,13 +268,13 @@ def made_up(path, n_users=138493, n_items=26744, n_events=20000000, seed=0):
     item = np.searchsorted(cumulative, rng.random(users.sum())).clip(0, n_items - 1)
     user = np.repeat(np.arange(n_users), users)
     pairs = np.unique(user * n_items + item)
-    with open(path, "wb") as f:
-        for part in np.array_split(pairs, 100):
-            np.savetxt(f, np.stack([part // n_items, part % n_items], 1), fmt="%d", delimiter="\t")
-    return len(pairs)
+    np.stack([pairs // n_items, pairs % n_items], 1).astype(np.uint32).tofile(path)
 
 
 def read_matrix(path):
+    if path.endswith(".u32"):
+        rows, columns = np.fromfile(path, np.uint32).reshape(-1, 2).T
+        return sp.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)))
     data = np.loadtxt(path, dtype=str, delimiter="\t", usecols=(0, 1))
     users, rows = np.unique(data[:, 0], return_inverse=True)
     items, columns = np.unique(data[:, 1], return_inverse=True)
@@ -285,7 +285,7 @@ def speed(arguments):
     from implicit.als import AlternatingLeastSquares
 
     with tempfile.TemporaryDirectory() as scratch:
-        path = arguments.events or os.path.join(scratch, "made-up")
+        path = arguments.events or os.path.join(scratch, "made-up.u32")
         if not arguments.events:
             made_up(path)
         matrix = read_matrix(path)

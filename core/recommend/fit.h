@@ -91,10 +91,10 @@ void training_numbers(aigc_fit *fit, training *t); /* numbers and m from what is
 void training_close(training *t);
 size_t training_bytes(const training *t);
 
-/* Sets aside n of the users listed, at random; those left stay in users[0 .. *n_users). Users of fewer than `least`
- * pairs stay. */
+/* Sets aside n of the users listed, at random, each `repeats` times with another fifth hidden; those left stay in
+ * users[0 .. *n_users). Users of fewer than `least` pairs stay. */
 aigc_status holdout_make(aigc_fit *fit, holdout *h, uint32_t *users, uint32_t *n_users, uint32_t n, uint32_t least,
-                         uint64_t stream, aigc_error *err);
+                         uint32_t repeats, uint64_t stream, aigc_error *err);
 void holdout_free(holdout *h);
 
 #endif

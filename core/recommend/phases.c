@@ -12,24 +12,27 @@
 #include "recommend/tune.h"
 
 enum {
+    TRIAL_ITEMS = 4000,      /* with item-to-item weights while lambda is sought */
     TRIAL_USERS = 20000,     /* that hyperparameters and blend are learned from, at most */
     VALIDATION_USERS = 1000, /* on whom they are tried, at most; one in six if there are few */
     BLEND_USERS = 400,
+    REPEATS_MOST = 4,     /* of few users set aside, with other events hidden each time */
     LEAST_PAIRS = 5,      /* of a user set aside */
     LEAST_USERS = 30,     /* with so many pairs, or nothing is chosen on them */
     FIRST_ITERATIONS = 8, /* of the factorisation before hyperparameters are compared */
-    NEXT_ITERATIONS = 3   /* with each that is tried */
+    NEXT_ITERATIONS = 3,  /* with each that is tried */
+    CLIMBS = 3            /* of the factorisation's hyperparameters */
 };
 
 /* Where nothing is chosen. */
-static const double LAMBDA = 200, REGULARIZATION = 0.005, UNOBSERVED = 0.1;
+static const double LAMBDA = 200, REGULARIZATION = 0.008, UNOBSERVED = 0.4;
 
 /* The search for hyperparameters. */
 struct tuner {
     evaluator evaluator;
     bool evaluating;
     climb climb;
-    int which; /* hyperparameter of the factorisation: 0 unobserved, 1 regularization */
+    int which; /* climbs of the factorisation that are over: regularization, unobserved, regularization again */
     int left;  /* iterations before the next evaluation */
     bool begun;
 };
@@ -179,7 +182,7 @@ static aigc_status split_step(aigc_fit *fit, bool *done, aigc_error *err)
         return status;
     if (fit->o.evaluate_users > 0) {
         uint32_t most = (uint32_t)fit->o.evaluate_users < n / 2 ? (uint32_t)fit->o.evaluate_users : n / 2;
-        status = holdout_make(fit, &fit->evaluation, users, &n, most, LEAST_PAIRS, 100, err);
+        status = holdout_make(fit, &fit->evaluation, users, &n, most, LEAST_PAIRS, 1, 100, err);
         qsort(users, n, sizeof *users, by_number);
     }
     fit->learners = users;
@@ -191,9 +194,11 @@ static aigc_status split_step(aigc_fit *fit, bool *done, aigc_error *err)
         memcpy(rest, users, n * sizeof *rest);
     uint32_t aside = fit->o.holdout_users > 0 ? (uint32_t)fit->o.holdout_users : n / 6;
     aside = fit->o.holdout_users < 0 ? 0 : aside < VALIDATION_USERS ? aside : VALIDATION_USERS;
+    uint32_t repeats = aside && fit->o.holdout == AIGC_HOLDOUT_RANDOM ? BLEND_USERS / aside : 1;
+    repeats = repeats < 1 ? 1 : repeats < REPEATS_MOST ? repeats : REPEATS_MOST;
     if (status == AIGC_OK)
-        status = holdout_make(fit, &fit->validation, rest, &n_rest, aside, LEAST_PAIRS, 200, err);
-    if (status == AIGC_OK && fit->validation.n >= LEAST_USERS) {
+        status = holdout_make(fit, &fit->validation, rest, &n_rest, aside, LEAST_PAIRS, repeats, 200, err);
+    if (status == AIGC_OK && fit->validation.n >= LEAST_USERS * repeats) {
         uint32_t m = n_rest < TRIAL_USERS ? n_rest : TRIAL_USERS;
         for (uint32_t i = 0; i < m; i++)
             rest[i] = rest[(uint64_t)i * n_rest / m];
@@ -247,18 +252,16 @@ static aigc_status need_tuner(aigc_fit *fit, aigc_error *err)
 
 /* ---- item weights -------------------------------------------------------------------------------------------- */
 
-static uint32_t ease_items(const aigc_fit *fit)
-{
-    return (uint32_t)fit->o.ease_items;
-}
-
 static aigc_status open_ease(aigc_fit *fit, training *t, bool keep, aigc_error *err)
 {
     if (t->ease.items)
         return AIGC_OK;
-    if (ease_create(&t->ease, &t->by_user, &t->by_item, ease_items(fit), keep, fit->pool))
+    uint32_t most = (uint32_t)fit->o.ease_items;
+    if (t == &fit->trial && most > TRIAL_ITEMS)
+        most = TRIAL_ITEMS;
+    if (ease_create(&t->ease, &t->by_user, &t->by_item, most, keep, fit->pool))
         return AIGC_OK;
-    return aigc_fail_memory(err, "item-to-item weights", (size_t)ease_items(fit) * ease_items(fit) * 4);
+    return aigc_fail_memory(err, "item-to-item weights", (size_t)most * most * 4);
 }
 
 /* The trial: for each lambda that is tried, invert and evaluate. A failed inverse counts as a bad lambda. */
@@ -360,10 +363,10 @@ static aigc_status open_factors(aigc_fit *fit, training *t, aigc_error *err)
 static void begin_climb(aigc_fit *fit)
 {
     struct tuner *t = fit->tuner;
-    bool fixed = t->which == 0 ? fit->o.unobserved > 0 : fit->o.regularization > 0;
-    double start = t->which == 0 ? fit->unobserved : fit->regularization;
+    bool unobserved = t->which == 1, fixed = unobserved ? fit->o.unobserved > 0 : fit->o.regularization > 0;
+    double start = unobserved ? fit->unobserved : fit->regularization;
 
-    climb_begin(&t->climb, start, t->which == 0 ? 2 : 1.8, fixed ? start : 1e-4, fixed ? start : 10);
+    climb_begin(&t->climb, start, unobserved ? 2 : t->which == 0 ? 1.6 : 1.3, fixed ? start : 1e-4, fixed ? start : 10);
 }
 
 /* The trial: hyperparameters one after the other, each value from where the last one left the factors. */
@@ -385,7 +388,7 @@ static aigc_status trial_factors_step(aigc_fit *fit, bool *done, aigc_error *err
         tuner->left = FIRST_ITERATIONS;
         begin_climb(fit);
     }
-    fit->n_steps = 2 * CLIMB_MOST;
+    fit->n_steps = CLIMBS * CLIMB_MOST;
     fit->step = (uint64_t)(tuner->which * CLIMB_MOST + tuner->climb.n_tried);
     if (tuner->left > 0) {
         tuner->left -= factors_step(&t->factors);
@@ -400,18 +403,18 @@ static aigc_status trial_factors_step(aigc_fit *fit, bool *done, aigc_error *err
         tuner->begun = false;
     }
     bool more = climb_next(&tuner->climb);
-    *(tuner->which == 0 ? &t->factors.o.unobserved : &t->factors.o.regularization) =
+    *(tuner->which == 1 ? &t->factors.o.unobserved : &t->factors.o.regularization) =
         more ? tuner->climb.tried : tuner->climb.best;
     if (more) {
         tuner->left = NEXT_ITERATIONS;
         tuner->begun = true;
         return AIGC_OK;
     }
-    *(tuner->which == 0 ? &fit->unobserved : &fit->regularization) = tuner->climb.best;
+    *(tuner->which == 1 ? &fit->unobserved : &fit->regularization) = tuner->climb.best;
     tuner->left = NEXT_ITERATIONS;
-    if (++tuner->which == 1)
+    *done = ++tuner->which == CLIMBS;
+    if (!*done)
         begin_climb(fit);
-    *done = tuner->which == 2;
     return AIGC_OK;
 }
 

@@ -248,7 +248,7 @@ static void put(pairs *to, uint32_t row, const pairs *from, uint64_t at)
 }
 
 /* The last fifth of the user's pairs (one at least) in a random order, or in that of time, is hidden. */
-static bool split(const aigc_fit *fit, holdout *h, uint32_t row, uint64_t stream)
+static bool split(const aigc_fit *fit, holdout *h, uint32_t row, uint64_t repeat, uint64_t stream)
 {
     const pairs *p = &fit->pairs;
     uint64_t from = p->start[h->users[row]], n = p->start[h->users[row] + 1] - from, hidden = n / 5 ? n / 5 : 1;
@@ -261,7 +261,7 @@ static bool split(const aigc_fit *fit, holdout *h, uint32_t row, uint64_t stream
         free(is_hidden);
         return false;
     }
-    random_seed(&r, fit->o.seed + stream, 1000 + h->users[row]);
+    random_seed(&r, fit->o.seed + stream + repeat, 1000 + h->users[row]);
     for (uint64_t i = 0; i < n; i++) {
         bool timed = fit->o.holdout == AIGC_HOLDOUT_TIME && p->time && p->time[from + i] == p->time[from + i];
         places[i] = (place){i, random_u64(&r), timed ? p->time[from + i] : 0};
@@ -303,21 +303,23 @@ static uint32_t draw(const aigc_fit *fit, uint32_t *users, uint32_t n_users, uin
 }
 
 aigc_status holdout_make(aigc_fit *fit, holdout *h, uint32_t *users, uint32_t *n_users, uint32_t n, uint32_t least,
-                         uint64_t stream, aigc_error *err)
+                         uint32_t repeats, uint64_t stream, aigc_error *err)
 {
     uint64_t most = 0;
 
-    h->n = n = draw(fit, users, *n_users, n, least, stream);
-    h->users = aigc_realloc_array(NULL, n, sizeof *h->users);
+    n = draw(fit, users, *n_users, n, least, stream);
+    h->n = n * repeats;
+    h->users = aigc_realloc_array(NULL, h->n, sizeof *h->users);
     for (uint32_t i = 0; i < n; i++)
         most += fit->pairs.start[users[i] + 1] - fit->pairs.start[users[i]];
     bool timed = fit->pairs.time != NULL, ok = h->users != NULL;
-    ok = ok && pairs_alloc(&h->shown, n, fit->pairs.n_columns, most, timed);
-    ok = ok && pairs_alloc(&h->hidden, n, fit->pairs.n_columns, most, timed);
-    if (ok)
-        memcpy(h->users, users, n * sizeof *users);
-    for (uint32_t i = 0; i < n && ok; i++)
-        ok = split(fit, h, i, stream);
+    most *= repeats;
+    ok = ok && pairs_alloc(&h->shown, h->n, fit->pairs.n_columns, most, timed);
+    ok = ok && pairs_alloc(&h->hidden, h->n, fit->pairs.n_columns, most, timed);
+    for (uint32_t i = 0; i < h->n && ok; i++) {
+        h->users[i] = users[i % n];
+        ok = split(fit, h, i, i / n, stream);
+    }
     if (!ok) {
         holdout_free(h);
         return aigc_fail_memory(err, "users set aside", most * 24);
