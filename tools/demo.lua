@@ -1,81 +1,87 @@
--- The editor's part of tools/demo, run by a headless nvim. It starts a second one and types into it over RPC, as a
--- person would: some text, the key for a completion, the key that accepts it.
+-- The editor's part of tools/demo, run by a headless nvim from the repository's root. It starts a second one with a
+-- screen of its own (tests/nvim/child.lua) and types into it as a person would; what a terminal would show is printed,
+-- and the moment with a suggestion is kept as a picture.
+package.path = 'tests/nvim/?.lua;tools/?.lua;' .. package.path
 
-local indent = (' '):rep(24)
+local child, to_svg = require('child'), require('screen_svg')
 
-local function say(label, ...)
-  local text = string.format(...):gsub('\n', '\n' .. indent)
-  io.stdout:write(('%-24s%s\n'):format(label, text))
+local PICTURE = 'build/demo/neovim.svg'
+local COLUMNS, LINES = 78, 12
+local TYPED = 'One day, a little girl named Lily'
+
+local function say(text)
+  io.stdout:write(text, '\n')
+  io.stdout:flush()
 end
 
--- Runs in the second editor: the suggestion as it stands on the screen, and whether it is complete.
-local look = [[
+-- The rows of the window, the suggestion dim.
+local function show(c, label)
+  c:request('nvim_command', 'redraw')
+  say(('-- %s'):format(label))
+  local screen = c.shown
+  local ghost = c:lua("return vim.api.nvim_get_hl_by_name('AigcSuggestion', true).foreground") or -1
   local rows = {}
-  local marks = vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace('aigc'), 0, -1, { details = true })
-  for _, mark in ipairs(marks) do
-    local details = mark[4]
-    rows[#rows + 1] = details.virt_text and details.virt_text[1][1] or ''
-    for _, line in ipairs(details.virt_lines or {}) do
-      rows[#rows + 1] = line[1] and line[1][1] or ''
+  for r = 1, screen.lines - 2 do
+    local row, dim = '', false
+    for _, cell in ipairs(screen.rows[r]) do
+      local a = screen.highlights[cell.highlight] or {}
+      local is_ghost = a.foreground == ghost and cell.text ~= ' '
+      if is_ghost ~= dim and cell.text ~= ' ' then
+        row = row .. (is_ghost and '\27[2m' or '\27[0m')
+        dim = is_ghost
+      end
+      row = row .. cell.text
     end
+    rows[r] = (row .. (dim and '\27[0m' or '')):gsub('%s+$', '')
   end
-  return {
-    ghost = table.concat(rows, '\n'),
-    done = vim.g.demo_done,
-    lines = vim.api.nvim_buf_get_lines(0, 0, -1, true),
-  }
-]]
+  while #rows > 0 and (rows[#rows]:gsub('\27%[%dm', '') == '~' or rows[#rows] == '') do
+    rows[#rows] = nil
+  end
+  say('   ' .. table.concat(rows, '\n   ') .. '\n')
+end
+
+local function wait_for(c, what, code)
+  local done = vim.wait(30000, function()
+    return c:lua(code)
+  end, 5)
+  assert(done, what .. ' did not come')
+end
 
 local function main()
-  local command = { vim.v.progpath, '--clean', '--embed', '--headless', '--cmd', 'set rtp^=nvim_plugin' }
-  local editor = vim.fn.jobstart(command, { rpc = true })
-  assert(editor > 0, 'the second editor does not start')
-  local function ask(method, ...)
-    return vim.fn.rpcrequest(editor, method, ...)
+  local c = child.start({
+    fake = false,
+    columns = COLUMNS,
+    lines = LINES,
+    aigc = { min_logprob = -3 },
+    env = { AIGC_MODEL = os.getenv('AIGC_MODEL') or '' },
+  })
+  c:request('nvim_command', 'set termguicolors background=dark linebreak')
+  c:request('nvim_command', 'highlight Normal guifg=#d4d4d4 guibg=#1b1f24 | highlight Comment guifg=#7a8794 gui=italic')
+  c:request('nvim_command', "autocmd User AigcDone let g:demo_done = v:true")
+  for letter in ('i' .. TYPED):gmatch('.') do
+    c:request('nvim_input', letter == ' ' and '<Space>' or letter)
+    vim.wait(15)
   end
-  -- Waits until `ready` is true of what is seen, and returns that.
-  local function wait_for(what, ready)
-    local seen
-    local done = vim.wait(30000, function()
-      seen = ask('nvim_exec_lua', look, {})
-      return ready(seen)
-    end, 5)
-    assert(done, what .. ' did not come')
-    return seen
-  end
-
-  ask('nvim_command', 'imap <C-g> <Plug>(aigc-complete)')
-  ask('nvim_command', 'imap <C-y> <Plug>(aigc-accept)')
-  ask('nvim_command', 'autocmd User AigcDone let g:demo_done = v:true')
-  local text = 'One day, a little girl named Lily'
-  ask('nvim_input', 'i' .. text)
-  say('typed:', '%s', text)
-  local begun = vim.loop.hrtime()
-  ask('nvim_input', '<C-g>')
-  wait_for('the first text', function(seen)
-    return seen.ghost ~= ''
-  end)
-  local first = (vim.loop.hrtime() - begun) / 1e6
-  local shown = wait_for('the completion', function(seen)
-    return seen.done
-  end)
-  say('<Plug>(aigc-complete):', '%s\27[2m%s\27[0m', text, shown.ghost)
-  say('', '(first text after %.0f ms, the opening of the model included)', first)
-  ask('nvim_input', '<C-y><Esc>')
-  local accepted = wait_for('the accepted text', function(seen)
-    return seen.ghost == '' and seen.lines[1] ~= text
-  end)
-  say('<Plug>(aigc-accept):', '%s', table.concat(accepted.lines, '\n'))
-  ask('nvim_input', 'u')
-  wait_for('the undo', function(seen)
-    return seen.lines[1] == text
-  end)
-  say('u:', '%s', text)
-  vim.fn.rpcnotify(editor, 'nvim_command', 'qall!')
-  vim.fn.jobwait({ editor }, 1000)
+  wait_for(c, 'a suggestion', "return vim.g.demo_done and require('aigc').visible()")
+  c:settle()
+  show(c, 'typed, and after a pause there is a suggestion:')
+  vim.fn.mkdir(vim.fn.fnamemodify(PICTURE, ':h'), 'p')
+  local file = assert(io.open(PICTURE, 'w'))
+  assert(file:write(to_svg(c.shown, 'Neovim with a suggestion behind the cursor')))
+  file:close()
+  c:keys('<C-g>w<C-g>w')
+  show(c, 'two words of it accepted, <Plug>(aigc-accept-word):')
+  c:keys('<C-j>')
+  show(c, 'all of it, <Plug>(aigc-accept); the next one was computed meanwhile:')
+  c:keys('<Esc>u')
+  show(c, 'u takes back what was accepted last:')
+  say('   ' .. c:request('nvim_exec', 'Aigc status', true):gsub('\n', '\n   '))
+  say('   the picture: ' .. PICTURE)
+  c:stop()
 end
 
 local ok, message = pcall(main)
+child.stop_all()
 if not ok then
   io.stderr:write('demo: ', tostring(message), '\n')
   vim.cmd('cquit')
