@@ -39,7 +39,8 @@ TESTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(filter tests/unit/test_%.c,
 FUZZ_SRC = $(sort $(wildcard tests/fuzz/*.c)) tests/models/synthetic.c tests/models/vocabulary.c
 FUZZ_OBJ = $(FUZZ_SRC:%.c=$(BUILD)/%.o)
 
-ALL_OBJ = $(CORE_OBJ) $(TOOL_OBJ) $(FUZZ_OBJ) $(TEST_SRC:%.c=$(BUILD)/%.o) $(BUILD)/bench/bandwidth.o $(BUILD)/bench/recommend.o
+ALL_OBJ = $(CORE_OBJ) $(TOOL_OBJ) $(FUZZ_OBJ) $(TEST_SRC:%.c=$(BUILD)/%.o) $(BUILD)/bench/bandwidth.o $(BUILD)/bench/flops.o \
+	$(BUILD)/bench/recommend.o
 ASAN = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 # A line for each file; V=1 shows whole commands.
@@ -85,7 +86,7 @@ tool: $(BUILD)/aigc
 unit: $(TESTS)
 	@rm -f $(filter-out $(TESTS),$(wildcard $(BUILD)/tests/test_*))
 
-bench-programs: tool $(BUILD)/make-model $(BUILD)/bandwidth $(BUILD)/bench-recommend
+bench-programs: tool $(BUILD)/make-model $(BUILD)/bandwidth $(BUILD)/flops $(BUILD)/bench-recommend
 
 asan:
 	+@$(MAKE) --no-print-directory unit tool $(BUILD)/asan/fuzz_gguf BUILD=$(BUILD)/asan CFLAGS="$(ASAN)" LDFLAGS="$(ASAN)"
@@ -174,6 +175,9 @@ $(BUILD)/make-model: $(MODEL_OBJ) $(LIB)
 	$(link)
 
 $(BUILD)/bandwidth: $(BUILD)/bench/bandwidth.o $(LIB)
+	$(link)
+
+$(BUILD)/flops: $(BUILD)/bench/flops.o $(LIB)
 	$(link)
 
 $(BUILD)/bench-recommend: $(BUILD)/bench/recommend.o $(LIB)

@@ -107,6 +107,38 @@ def memory(r):
         ["process"] + r.engines, rows)
 
 
+def best_rate(samples):
+    """Median of all steps, and the best of them."""
+    rates = [rate for s in samples for rate in s.get("rates", [])]
+    return (median(rates), max(rates)) if rates else (None, None)
+
+
+def training(t):
+    """The part that bench/train writes."""
+    rows = []
+    for shape in dict.fromkeys(s["shape"] for s in t["samples"]):
+        mine = [s for s in t["samples"] if s["shape"] == shape]
+        rates = {}
+        for engine in dict.fromkeys(s["engine"] for s in mine):
+            samples = [s for s in mine if s["engine"] == engine]
+            rates[engine] = best_rate(samples)
+        for engine, (middle, best) in rates.items():
+            if middle is None:
+                rows.append([shape, engine, "fails", "-", "-", "-"])
+                continue
+            shares = [100 * median(s["rates"]) * t["flops"][shape] / 1e9 / s["peak"] for s in mine
+                      if s["engine"] == engine and "rates" in s and s["peak"] > 0]
+            ratios = [f"{rates[ours][0] / middle:.2f}" if rates.get(ours, (None,))[0] and not engine.startswith("aigc")
+                      else "-" for ours in ("aigc f32", "aigc bf16")]
+            rows.append([shape, engine, f"{middle:.0f} / {best:.0f}", f"{median(shares):.0f} %" if shares else "-"] + ratios)
+    versions = dict.fromkeys(f"{s['engine']} {s['version']}" for s in t["samples"] if "version" in s)
+    about = (f"By `{t['command']}` on {t['date']}, {t['threads']} threads: tokens/s {t.get('clock', '')} in a step, median / best; the part of "
+             + "the peak that build/flops reached just before, of float32 or bfloat16. " + "; ".join(versions) + ".")
+    failures = dict.fromkeys(f"- {s['engine']}, {s['shape']}: {s['failure']}" for s in t["samples"] if "failure" in s)
+    head = ["shape", "engine", "tokens/s", "part of the peak", "aigc f32 / it", "aigc bf16 / it"]
+    return f"## Training\n\n{about}\n\n" + table(head, rows) + ("\n" + "\n".join(failures) + "\n" if failures else "")
+
+
 def markdown(results):
     r = Results(results)
     m = r.machine
@@ -120,6 +152,8 @@ def markdown(results):
     for section, write in (("batching", batching), ("contention", contention), ("start", start), ("memory", memory)):
         if section in present:
             parts.append(write(r))
+    if "training" in results:
+        parts.append(training(results["training"]))
     failures = dict.fromkeys(f"{s['engine']}, {s['case']}: {s['failure']}" for s in r.samples if "failure" in s)
     if failures:
         parts.append("## What failed\n\n" + "\n".join(f"- {f}" for f in failures) + "\n")

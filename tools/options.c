@@ -146,7 +146,7 @@ static const option_spec specs[] = {
     {"batch", 0, KIND_INT, FOR_TRAIN, AT(train.n_sequences), 1, 1 << 20, "N", "sequences computed together [16]"},
     {"accumulate", 0, KIND_INT, WITH_STEPS, AT(train.n_accumulate), 1, 1 << 16, "N", "batches in a step [1]"},
     {"precision", 0, KIND_PRECISION, WITH_STEPS, AT(train.precision), 0, 0, "f32|bf16",
-     "of the numbers that go into matrix products: bf16 is faster where the processor has AVX512_BF16 [f32]"},
+     "of what is multiplied; bf16 is faster with AVX512_BF16 [f32]"},
     {"steps", 0, KIND_INT, WITH_STEPS, AT(steps), ANY_INT, "N", "length of the run; 0 writes the first weights"},
     {"minutes", 0, KIND_REAL, WITH_STEPS, AT(minutes), 0.01, 1e6, "M",
      "instead: as many steps as fit, by the speed of the first"},
