@@ -241,7 +241,7 @@ static void place_thread(const forward *f, arena *a, thread_scratch *s, size_t m
     size_t rows = max_size(ATTN_TILE_ROWS, hp->n_heads / hp->n_kv_heads);
     s->row = arena_take(a, widest(hp), sizeof(float));
     s->matmul = arena_take(a, matmul_bytes, 1);
-    s->thin = arena_take(a, f->n_adapters > 0 ? widest_thin(f) : 0, sizeof(float));
+    s->thin = arena_take(a, f->thin_floats, sizeof(float));
     s->q = arena_take(a, rows * hp->head_dim, sizeof(float));
     for (int i = 0; i < 3; i++) {
         s->m[i] = arena_take(a, rows, sizeof(float));
@@ -306,6 +306,7 @@ aigc_status forward_create(const aigc_model *model, const aigc_adapter_use *adap
     };
     for (int i = 0; i < n_adapters; i++)
         f->adapters[f->n_adapters++] = adapters[i];
+    f->thin_floats = n_adapters > 0 ? widest_thin(f) : 0;
     size_t matmul_bytes = matmul_scratch_of(f);
     arena sizes = {0};
     place(f, &sizes, matmul_bytes);

@@ -30,7 +30,7 @@ typedef struct matmul_job {
 typedef struct thread_scratch {
     float *row;         /* [max of n_embd, n_ff] */
     void *matmul;       /* matmul_scratch_bytes() */
-    float *thin;        /* [max of all widths and ranks] with adapters: results of a thin matrix */
+    float *thin;        /* [thin_floats] results of an adapter's thin matrix */
     float *q;           /* [ATTN_TILE_ROWS or group][head_dim] */
     float *m[3], *l[3]; /* [rows]: of a block, a chunk of blocks, and all */
     float *o[3];        /* [rows][head_dim] */
@@ -41,6 +41,7 @@ struct forward {
     const aigc_model *model;
     aigc_adapter_use adapters[FORWARD_MAX_ADAPTERS];
     int n_adapters;
+    size_t thin_floats; /* at least the largest of all widths and ranks */
     const aigc_kernels *kernels;
     kv_cache *kv;
     thread_pool *pool;
@@ -113,10 +114,14 @@ void work_head_norm(forward *f, int chunk, int thread);
 int begin_head(forward *f);
 
 /* forward_adapter.c */
-/* What adapters need of a token's x [n], the input of these matrices of the layer. */
-void adapt_input(forward *f, int t, const float *x, size_t n, const layer_role *roles, int n_roles, int thread);
-/* Adds what they say to rows begin to end of the token's result; out is where row `begin` is. */
-void adapt_output(forward *f, layer_role role, int t, int begin, int end, float *out, int thread);
+/* Keeps a token's x [n], the input of matrices of the layer, for adapt_input(). */
+void adapt_prepare(forward *f, int t, const float *x, size_t n);
+/* What adapters make of the x of tokens first to end - 1, for these matrices. */
+void adapt_input(forward *f, int first, int end, const layer_role *roles, int n_roles, int thread);
+/* Adds what they say to rows begin to end of the first n_tokens tokens' results; out is where the first one's row
+ * `begin` is. */
+void adapt_output(forward *f, layer_role role, int n_tokens, int begin, int end, float *out, size_t out_stride,
+                  int thread);
 
 /* forward_attention.c */
 void prepare_angles(forward *f, int t); /* cosines and sines of one token */

@@ -86,8 +86,9 @@ static void norm_tokens(forward *f, int chunk, int thread, layer_role norm, cons
     for (int t = chunk * f->tokens_per_chunk; t < last_token(f, chunk, f->n_tokens); t++) {
         norm_row(f, f->x + (size_t)t * n_embd, l->norms[norm], l->biases[norm], y);
         prepare_row(f, t, y, n_embd, matrices, n_next);
-        adapt_input(f, t, y, n_embd, next, n_next, thread);
+        adapt_prepare(f, t, y, n_embd);
     }
+    adapt_input(f, chunk * f->tokens_per_chunk, last_token(f, chunk, f->n_tokens), next, n_next, thread);
 }
 
 void work_attn_norm(forward *f, int chunk, int thread)
@@ -158,11 +159,11 @@ static void run_job_chunk(forward *f, const matmul_job *job, int chunk, int thre
     float *out = job->accumulate ? f->product : job->out;
     f->kernels->matmul(w->type, w->data, w->row_bytes, w->k, begin, end, f->acts[act_type_for(w->type)], n_tokens,
                        out + begin, job->out_stride, f->threads[thread].matmul);
+    if (f->n_adapters > 0 && job->role < LAYER_ROLES)
+        adapt_output(f, job->role, n_tokens, begin, end, out + begin, job->out_stride, thread);
     for (int t = 0; t < n_tokens; t++) {
         float *row = out + (size_t)t * job->out_stride;
         size_t n = (size_t)(end - begin);
-        if (job->role < LAYER_ROLES)
-            adapt_output(f, job->role, t, begin, end, row + begin, thread);
         if (job->bias != NULL)
             f->kernels->add(row + begin, job->bias + begin, n);
         if (job->accumulate)
@@ -231,8 +232,9 @@ void work_ffn_activate(forward *f, int chunk, int thread)
         else
             f->kernels->gelu_tanh(h, n_ff);
         prepare_row(f, t, h, n_ff, &next, 1);
-        adapt_input(f, t, h, n_ff, &role, 1, thread);
+        adapt_prepare(f, t, h, n_ff);
     }
+    adapt_input(f, chunk * f->tokens_per_chunk, last_token(f, chunk, f->n_tokens), &role, 1, thread);
 }
 
 int begin_ffn_down(forward *f)
@@ -250,8 +252,9 @@ void work_attn_prepare(forward *f, int chunk, int thread)
     for (int t = chunk * f->tokens_per_chunk; t < last_token(f, chunk, f->n_tokens); t++) {
         const float *x = f->attn + (size_t)t * q;
         prepare_row(f, t, x, q, &next, 1);
-        adapt_input(f, t, x, q, &role, 1, thread);
+        adapt_prepare(f, t, x, q);
     }
+    adapt_input(f, chunk * f->tokens_per_chunk, last_token(f, chunk, f->n_tokens), &role, 1, thread);
 }
 
 /* ---- logits ---- */
