@@ -265,6 +265,13 @@ typedef struct aigc_request_options {
 /* temperature 1, top_p 1, n 1, max_tokens 256, seed 0, no penalties, add and parse special tokens. */
 aigc_request_options aigc_request_defaults(void);
 
+/* Makers of models say how their model is best sampled, in general.sampling.temp, top_k, top_p, min_p and
+ * penalty_repeat. Hosts whose users left those options out put NaN there (top_k: -1; seed 0, no bias), which
+ * aigc_sampling_unset() has in all five, and fill them in: with the file's value if it has one in range, else with that
+ * of aigc_request_defaults(). */
+aigc_sampling aigc_sampling_unset(void);
+void aigc_sampling_fill(aigc_sampling *sampling, const aigc_model *model);
+
 /* Puts a request in line. Nothing is computed yet. Errors: AIGC_E_ARGUMENT (names the option and its value),
  * AIGC_E_TEXT, AIGC_E_LIMIT (the prompt has as many tokens as the context or more), AIGC_E_MEMORY; AIGC_INTERRUPTED
  * only with aigc_model_set_interrupt(). An empty prompt is the model's BOS alone. */
@@ -593,8 +600,8 @@ typedef struct aigc_train_score {
 aigc_status aigc_trainer_evaluate(aigc_trainer *t, aigc_train_score *score, aigc_error *err);
 
 /* Metadata for aigc_trainer_write(): "tokenizer.chat_template", "general.description", "general.license" or another
- * general.*. The value is copied; a later one for the same key counts. Errors: AIGC_E_ARGUMENT for another key,
- * AIGC_E_TEXT.
+ * general.*, among them the numbers of aigc_sampling_unset(). The value is copied; a later one for the same key counts.
+ * Errors: AIGC_E_ARGUMENT for another key or a number that is none, AIGC_E_TEXT.
  */
 aigc_status aigc_trainer_annotate(aigc_trainer *t, const char *key, const char *value, aigc_error *err);
 

@@ -3,8 +3,9 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION aigc" to load this file. \quit
 
--- Generation. The options stand in the same order in all three functions; NULL means an option's default, and for
--- model, max_tokens and seed the default is the setting of that name. What is drawn is random, so the functions are
+-- Generation. The options stand in the same order in all three functions; NULL means an option's default: for model,
+-- max_tokens and seed the setting of that name; for temperature, top_p, top_k, min_p and repetition_penalty what the
+-- model's file recommends, or else 1, 1, 0, 0 and 1. What is drawn is random, so the functions are
 -- VOLATILE; they keep a model, its keys and values and its threads in the session, so a parallel worker would have to
 -- take all that again: PARALLEL RESTRICTED. Costs are in operator calls, of which a token takes many.
 
@@ -12,13 +13,13 @@ CREATE FUNCTION generate(
     prompt text,
     model text DEFAULT NULL,
     max_tokens int DEFAULT NULL,
-    temperature float8 DEFAULT 1,
-    top_p float8 DEFAULT 1,
-    top_k int DEFAULT 0,
-    min_p float8 DEFAULT 0,
+    temperature float8 DEFAULT NULL,
+    top_p float8 DEFAULT NULL,
+    top_k int DEFAULT NULL,
+    min_p float8 DEFAULT NULL,
     frequency_penalty float8 DEFAULT 0,
     presence_penalty float8 DEFAULT 0,
-    repetition_penalty float8 DEFAULT 1,
+    repetition_penalty float8 DEFAULT NULL,
     stop text[] DEFAULT '{}',
     seed bigint DEFAULT NULL,
     lora text DEFAULT NULL
@@ -35,13 +36,13 @@ CREATE FUNCTION generate_alternatives(
     n int DEFAULT 3,
     model text DEFAULT NULL,
     max_tokens int DEFAULT NULL,
-    temperature float8 DEFAULT 1,
-    top_p float8 DEFAULT 1,
-    top_k int DEFAULT 0,
-    min_p float8 DEFAULT 0,
+    temperature float8 DEFAULT NULL,
+    top_p float8 DEFAULT NULL,
+    top_k int DEFAULT NULL,
+    min_p float8 DEFAULT NULL,
     frequency_penalty float8 DEFAULT 0,
     presence_penalty float8 DEFAULT 0,
-    repetition_penalty float8 DEFAULT 1,
+    repetition_penalty float8 DEFAULT NULL,
     stop text[] DEFAULT '{}',
     seed bigint DEFAULT NULL,
     lora text DEFAULT NULL
@@ -57,13 +58,13 @@ CREATE FUNCTION generate_stream(
     prompt text,
     model text DEFAULT NULL,
     max_tokens int DEFAULT NULL,
-    temperature float8 DEFAULT 1,
-    top_p float8 DEFAULT 1,
-    top_k int DEFAULT 0,
-    min_p float8 DEFAULT 0,
+    temperature float8 DEFAULT NULL,
+    top_p float8 DEFAULT NULL,
+    top_k int DEFAULT NULL,
+    min_p float8 DEFAULT NULL,
     frequency_penalty float8 DEFAULT 0,
     presence_penalty float8 DEFAULT 0,
-    repetition_penalty float8 DEFAULT 1,
+    repetition_penalty float8 DEFAULT NULL,
     stop text[] DEFAULT '{}',
     seed bigint DEFAULT NULL,
     lora text DEFAULT NULL

@@ -105,15 +105,18 @@ static void read_stop(ArrayType *array, aigc_request_options *options)
 /* Submits what the arguments ask for: the prompt is argument 0, the options begin at first. */
 static Request *submit(FunctionCallInfo fcinfo, int first, int n)
 {
+    SessionModel *model = session_engine(text_option(fcinfo, first), text_option(fcinfo, first + ARG_LORA));
     aigc_request_options options = aigc_request_defaults();
 
+    options.sampling = aigc_sampling_unset();
+    aigc_sampling_fill(&options.sampling, model->model);
     options.prompt = text_to_utf8(PG_GETARG_TEXT_PP(0), &options.prompt_len);
     options.max_tokens = int_option(fcinfo, first + ARG_MAX_TOKENS, setting_max_tokens);
     options.n = n;
     read_sampling(fcinfo, first, &options.sampling);
     if (!PG_ARGISNULL(first + ARG_STOP))
         read_stop(PG_GETARG_ARRAYTYPE_P(first + ARG_STOP), &options);
-    return request_begin(session_engine(text_option(fcinfo, first), text_option(fcinfo, first + ARG_LORA)), &options);
+    return request_begin(model, &options);
 }
 
 SQL_FUNCTION(sql_generate);

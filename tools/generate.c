@@ -198,6 +198,7 @@ static int begin(generation *g)
     request.n_stop = g->s->stop.n;
     request.sampling.bias = g->s->bias.items;
     request.sampling.n_bias = g->s->bias.n;
+    aigc_sampling_fill(&request.sampling, g->model);
     request.top_logprobs = g->s->logprobs > 0 ? g->s->logprobs : 0;
     if (g->s->no_special)
         request.text_flags = AIGC_TEXT_PLAIN;

@@ -131,6 +131,7 @@ static int submit(quiz *q, place *p, int k, int32_t first, bool ask_top)
     o.tokens = p->tokens;
     o.n_tokens = p->n_tokens + (k > 0);
     o.max_tokens = ANSWER_TOKENS - (k > 0);
+    o.sampling = aigc_request_defaults().sampling; /* the model's own ranking, whatever its file recommends */
     o.sampling.temperature = 0;
     o.top_logprobs = ask_top ? ANSWERS : 0;
     if (aigc_submit(q->engine, &o, &p->answers[k].request, &err) != AIGC_OK)

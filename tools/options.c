@@ -55,14 +55,14 @@ static const option_spec specs[] = {
      "an adapter beside the model, X times as strong [1]; repeatable"},
 
     {"max-tokens", 0, KIND_INT, FOR_GENERATE, AT(request.max_tokens), ANY_INT, "N", "most tokens to generate [256]"},
-    {"temperature", 0, SAMPLING_REAL, AT(request.sampling.temperature), 0, 1e6, "T", "0 is greedy [1]"},
-    {"top-p", 0, SAMPLING_REAL, AT(request.sampling.top_p), 1e-9, 1, "P", "nucleus of probability P; 1 is off [1]"},
+    {"temperature", 0, SAMPLING_REAL, AT(request.sampling.temperature), 0, 1e6, "T", "0 is greedy [the model's, or 1]"},
+    {"top-p", 0, SAMPLING_REAL, AT(request.sampling.top_p), 1e-9, 1, "P", "nucleus of probability P; 1 is off [the model's, or 1]"},
     {"top-k", 0, KIND_INT, FOR_GENERATE, AT(request.sampling.top_k), ANY_INT, "K",
-     "only the K most probable tokens; 0 is off [0]"},
+     "only the K most probable tokens; 0 is off [the model's, or 0]"},
     {"min-p", 0, SAMPLING_REAL, AT(request.sampling.min_p), 0, 1, "P",
-     "drop tokens below P times the best; 0 is off [0]"},
+     "drop tokens below P times the best; 0 is off [the model's, or 0]"},
     {"repetition-penalty", 0, SAMPLING_REAL, AT(request.sampling.repetition_penalty), 1e-6, 1e6, "X",
-     "divide the logits of tokens seen by X; 1 is off [1]"},
+     "divide the logits of tokens seen by X; 1 is off [the model's, or 1]"},
     {"frequency-penalty", 0, SAMPLING_REAL, AT(request.sampling.frequency_penalty), -2, 2, "X",
      "subtract X for each time a token was generated [0]"},
     {"presence-penalty", 0, SAMPLING_REAL, AT(request.sampling.presence_penalty), -2, 2, "X",
@@ -171,6 +171,8 @@ static const option_spec specs[] = {
      "of the matrices in the model: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K [F32]"},
     {"description", 0, KIND_TEXT, FOR_TRAIN, AT(description), 0, 0, "TEXT", "what the model is, for its metadata"},
     {"license", 0, KIND_TEXT, FOR_TRAIN, AT(license), 0, 0, "TEXT", "its license, by SPDX name"},
+    {"sampling", 0, KIND_TEXT, FOR_TRAIN, AT(sampling_advice), 0, 0, "LIST",
+     "how the model is best sampled when its users don't say: temp=0.8,top_k=40,top_p=0.95,min_p=0.05,penalty_repeat=1.1"},
     {"chat-template", 0, KIND_TEXT, FOR_TRAIN, AT(chat_template), 0, 0, "TEXT",
      "how a chat is put to it: Jinja, or a file with that (then TEXT has no '{')"},
     {"name", 0, KIND_TEXT, WITH_STEPS | FOR_MERGE, AT(name), 0, 0, "TEXT", "the model's name [that of the file]"},
@@ -502,6 +504,7 @@ static void set_defaults(const command *c, settings *s)
         .epochs = 3,
         .scale = 1,
     };
+    s->request.sampling = aigc_sampling_unset();
     if (c->bit & FOR_FINETUNE) {
         s->train = aigc_finetune_defaults();
         s->train.lora_alpha = 0; /* follows the rank */

@@ -74,7 +74,7 @@ typedef struct settings {
     aigc_train_options train;
     const char *tokenizer, *valid, *log, *checkpoint, *resume_from, *plot, *type, *name;
     real_list weights; /* of the texts */
-    const char *description, *license, *chat_template;
+    const char *description, *license, *chat_template, *sampling_advice;
     int steps, more, save_every, valid_every; /* steps -1: not given */
     double minutes;
     bool resume;

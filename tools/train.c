@@ -77,11 +77,30 @@ static int annotate_template(const training *tr)
     return status;
 }
 
+/* name=value,name=value */
+static int annotate_sampling(const training *tr)
+{
+    int status = EXIT_OK;
+    for (const char *at = tr->s->sampling_advice; status == EXIT_OK && at != NULL && *at != '\0';) {
+        char key[64], value[64];
+        size_t len = strcspn(at, ","), name = strcspn(at, "=,");
+        if (name == len || name > 32 || len - name > 32)
+            return complain("--sampling: '%.*s' is not NAME=NUMBER", (int)len, at);
+        snprintf(key, sizeof(key), "general.sampling.%.*s", (int)name, at);
+        snprintf(value, sizeof(value), "%.*s", (int)(len - name - 1), at + name + 1);
+        status = annotate(tr, key, value);
+        at += at[len] == ',' ? len + 1 : len;
+    }
+    return status;
+}
+
 static int annotate_all(const training *tr)
 {
     int status = annotate(tr, "general.description", tr->s->description);
     if (status == EXIT_OK)
         status = annotate(tr, "general.license", tr->s->license);
+    if (status == EXIT_OK)
+        status = annotate_sampling(tr);
     return status == EXIT_OK ? annotate_template(tr) : status;
 }
 

@@ -331,13 +331,23 @@ static void set_f32(gguf_writer *w, const learn_layout *l, const char *suffix, f
     gguf_writer_set_f32(w, key, value);
 }
 
+static void set_note(gguf_writer *w, const char *key, const char *value)
+{
+    if (strcmp(key, NOTE_TOP_K) == 0)
+        gguf_writer_set_i32(w, key, (int32_t)strtol(value, NULL, 10));
+    else if (strncmp(key, NOTE_SAMPLING, strlen(NOTE_SAMPLING)) == 0)
+        gguf_writer_set_f32(w, key, strtof(value, NULL));
+    else
+        gguf_writer_set_string(w, key, value, strlen(value));
+}
+
 static void set_metadata(gguf_writer *w, const learn_layout *l, const model_metadata *m)
 {
     const hyperparameters *hp = &l->hp;
     gguf_writer_set_string(w, "general.architecture", l->recipe->name, strlen(l->recipe->name));
     gguf_writer_set_string(w, "general.name", m->name, strlen(m->name));
     for (size_t i = 0; i < m->n_notes; i++)
-        gguf_writer_set_string(w, m->notes[i].key, m->notes[i].value, strlen(m->notes[i].value));
+        set_note(w, m->notes[i].key, m->notes[i].value);
     set_u32(w, l, "block_count", hp->n_layers);
     set_u32(w, l, "context_length", l->n_positions);
     set_u32(w, l, "embedding_length", hp->n_embd);

@@ -79,6 +79,10 @@ static inline size_t layout_trained_floats(const learn_layout *layout)
 bool layout_start(const learn_layout *layout, uint64_t seed, const volatile sig_atomic_t *interrupt, float *weights);
 
 /* A pair of metadata whose value is text. */
+#define NOTE_SAMPLING "general.sampling."
+#define NOTE_TOP_K    NOTE_SAMPLING "top_k"
+
+/* A key under general.sampling. has a number as its value, which notes.c has checked. */
 typedef struct model_note {
     char *key, *value;
 } model_note;

@@ -1,4 +1,5 @@
 /* notes.c: what a trained model's file says of the model besides its shape: description, licence, chat template. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,30 @@ static bool may_be_set(const char *key)
            strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789._-") == strlen(key);
 }
 
+/* Advice on sampling is numbers, in these ranges. */
+static aigc_status check_sampling(const char *key, const char *value, aigc_error *err)
+{
+    static const struct {
+        const char *name;
+        double low, high;
+    } known[] = {
+        {"temp", 0, 1e6}, {"top_p", 1e-9, 1}, {"min_p", 0, 1}, {"penalty_repeat", 1e-6, 1e6}, {"top_k", 0, INT32_MAX}};
+    const char *name = key + strlen(NOTE_SAMPLING);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        char *end;
+        double number = strtod(value, &end);
+        if (strcmp(name, known[i].name) != 0)
+            continue;
+        if (end == value || *end != '\0' || !(number >= known[i].low && number <= known[i].high) ||
+            (strcmp(key, NOTE_TOP_K) == 0 && number != floor(number)))
+            return aigc_fail(err, AIGC_E_ARGUMENT, "%s must be a number from %g to %g, not '%s'", key, known[i].low,
+                             known[i].high, value);
+        return AIGC_OK;
+    }
+    return aigc_fail(err, AIGC_E_ARGUMENT,
+                     "there is no sampling option '%s' (temp, top_p, min_p, penalty_repeat and top_k are known)", name);
+}
+
 static aigc_status replace(model_note *note, const char *value, aigc_error *err)
 {
     char *copy = strdup(value);
@@ -39,6 +64,11 @@ aigc_status aigc_trainer_annotate(aigc_trainer *t, const char *key, const char *
         return aigc_fail(err, AIGC_E_ARGUMENT, "an adapted model keeps its base's %s", key);
     if (value[0] == '\0' || utf8_valid(value, strlen(value)) != strlen(value))
         return aigc_fail(err, AIGC_E_TEXT, "%s must be text in UTF-8 and not empty", key);
+    if (strncmp(key, NOTE_SAMPLING, strlen(NOTE_SAMPLING)) == 0) {
+        aigc_status status = check_sampling(key, value, err);
+        if (status != AIGC_OK)
+            return status;
+    }
     for (size_t i = 0; i < t->n_notes; i++)
         if (strcmp(t->notes[i].key, key) == 0)
             return replace(&t->notes[i], value, err);

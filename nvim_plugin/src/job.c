@@ -70,8 +70,10 @@ bool job_add_fresh(job *j, const aigc_piece *piece)
 job *job_new(void)
 {
     job *j = calloc(1, sizeof *j);
-    if (j)
+    if (j) {
         j->spec.options = aigc_request_defaults();
+        j->spec.options.sampling = aigc_sampling_unset();
+    }
     return j;
 }
 
@@ -277,6 +279,7 @@ static aigc_status prepare_infill(job *j, aigc_model *model, aigc_engine *engine
 aigc_status job_run(job *j, aigc_model *model, aigc_engine *engine, const volatile sig_atomic_t *interrupt,
                     job_sink sink, void *context)
 {
+    aigc_sampling_fill(&j->spec.options.sampling, model);
     aigc_status status = j->spec.suffix ? prepare_infill(j, model, engine) : AIGC_OK;
     if (status == AIGC_OK && j->spec.fit)
         status = fit_prompt(j, model, engine);
