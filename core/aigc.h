@@ -599,6 +599,9 @@ typedef struct aigc_train_score {
 /* How well the model does on the AIGC_TEXT_VALID text: windows of a context, spread evenly over the text. */
 aigc_status aigc_trainer_evaluate(aigc_trainer *t, aigc_train_score *score, aigc_error *err);
 
+/* Writes the tokens of all plain text as a GGUF file, for a trainer elsewhere (tools/pretrain.py). */
+aigc_status aigc_trainer_write_tokens(const aigc_trainer *t, const char *path, aigc_error *err);
+
 /* Metadata for aigc_trainer_write(): "tokenizer.chat_template", "general.description", "general.license" or another
  * general.*, among them the numbers of aigc_sampling_unset(). The value is copied; a later one for the same key counts.
  * Errors: AIGC_E_ARGUMENT for another key or a number that is none, AIGC_E_TEXT.

@@ -179,6 +179,8 @@ static const option_spec specs[] = {
     {"log", 0, KIND_TEXT, WITH_STEPS, AT(log), 0, 0, "FILE", "append a line of CSV for each step"},
     {"plot", 0, KIND_TEXT, WITH_STEPS, AT(plot), 0, 0, "FILE",
      "draw the loss as an SVG picture at each checkpoint; with --log, of all sittings"},
+    {"tokens-to", 0, KIND_TEXT, FOR_TRAIN, AT(tokens_to), 0, 0, "FILE",
+     "write the texts' tokens too, for tools/pretrain.py"},
     {"checkpoint", 0, KIND_TEXT, WITH_STEPS, AT(checkpoint), 0, 0, "FILE",
      "where the run's state is kept [the output's name and .checkpoint]"},
     {"save-every", 0, KIND_INT, WITH_STEPS, AT(save_every), 1, 2147483647, "N", "steps between checkpoints [200]"},

@@ -72,7 +72,7 @@ typedef struct settings {
     int vocab_size, min_frequency;
     text_list special;
     aigc_train_options train;
-    const char *tokenizer, *valid, *log, *checkpoint, *resume_from, *plot, *type, *name;
+    const char *tokenizer, *valid, *log, *checkpoint, *resume_from, *plot, *tokens_to, *type, *name;
     real_list weights; /* of the texts */
     const char *description, *license, *chat_template, *sampling_advice;
     int steps, more, save_every, valid_every; /* steps -1: not given */

@@ -39,6 +39,14 @@ static int feed_all(const training *tr)
     return status;
 }
 
+static int write_tokens(const training *tr)
+{
+    aigc_error err;
+    if (tr->s->tokens_to == NULL || aigc_trainer_write_tokens(tr->trainer, tr->s->tokens_to, &err) == AIGC_OK)
+        return EXIT_OK;
+    return complain("%s", err.message);
+}
+
 static int write_model(const training *tr)
 {
     const settings *s = tr->s;
@@ -154,6 +162,8 @@ static int run_train(settings *s)
         status = annotate_all(&tr);
     if (status == EXIT_OK)
         status = feed_all(&tr);
+    if (status == EXIT_OK)
+        status = write_tokens(&tr);
     if (status == EXIT_OK)
         status = training_run(&tr);
     if (status == EXIT_OK)
