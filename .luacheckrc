@@ -1,5 +1,5 @@
 -- luacheck nvim_plugin tests/nvim tests/lua tools bench
-std = 'luajit'
+std = 'max' -- the plugin runs in LuaJIT, some of bench/ and tests/lua in Lua 5.4
 cache = false
 max_line_length = 120
 read_globals = { 'vim' }

@@ -129,7 +129,8 @@ end
 row('key to text: the first one, opens the model', first)
 
 -- in a text of 3,500 bytes (some 900 tokens), after ten more
-local keys, per_event, per_event_clock, status = {}, {}, {}, nil
+local keys, per_event, per_event_clock = {}, {}, {}
+local status
 do
   local c = start({ context = 0 })
   fill(c, 3500)

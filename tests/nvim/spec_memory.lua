@@ -39,7 +39,11 @@ return function(t, child)
   local before = last_request(c).prompt
   c:lua("require('aigc.ring').add('Something else that was read in the meantime.', 'yanked')")
   c:keys(' and cold<C-k>')
-  t.ok(vim.startswith(last_request(c).prompt, before), 'while one types the prompt begins as before', last_request(c).prompt)
+  t.ok(
+    vim.startswith(last_request(c).prompt, before),
+    'while one types the prompt begins as before',
+    last_request(c).prompt
+  )
   c:keys('<Esc>')
   c:request('nvim_command', 'edit! ' .. folder .. 'other.txt')
   c:keys('iAnd so<C-k>')
@@ -114,12 +118,20 @@ return function(t, child)
   c:keys(' a time there was a cat.<CR><CR>It slept.<Esc>')
   told()
   c:request('nvim_command', 'write')
-  t.is(told(), 'learn|Once upon a time there was a cat.\n\nlearn|It slept.\n\nsave', 'paragraphs are learned when written')
+  t.is(
+    told(),
+    'learn|Once upon a time there was a cat.\n\nlearn|It slept.\n\nsave',
+    'paragraphs are learned when written'
+  )
   c:request('nvim_command', 'write')
   t.is(told(), '', 'once')
   c:keys('A A lot.<Esc>')
   c:request('nvim_command', 'write')
-  t.is(told(), 'unlearn|It slept.\n\nlearn|It slept. A lot.\n\nsave', 'a paragraph that changes counts once, as it stands')
+  t.is(
+    told(),
+    'unlearn|It slept.\n\nlearn|It slept. A lot.\n\nsave',
+    'a paragraph that changes counts once, as it stands'
+  )
   c:keys('dd')
   c:request('nvim_command', 'write')
   t.ok(told():find('^unlearn|It slept%. A lot%.'), 'one that goes is taken back')

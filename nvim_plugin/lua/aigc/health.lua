@@ -83,11 +83,13 @@ end
 
 local function check_editor(config)
   start('aigc: editor')
-  local cores = #(vim.uv or vim.loop).cpu_info()
-  local threads = config.threads
-  local text = ('threads: %s of %d cores'):format(
+  local polite = require('aigc.polite')
+  local cores, threads = polite.cores(), polite.threads(config)
+  local reason = config.polite and config.threads == 0 and polite.reason()
+  local text = ('threads: %s of %d cores%s'):format(
     threads == 0 and 'chosen by the engine' or tostring(threads),
-    cores
+    cores,
+    reason and (' (%s)'):format(reason) or ''
   )
   if threads > cores then
     warn(text, { 'More threads than cores make completion slower.' })
@@ -97,6 +99,12 @@ local function check_editor(config)
   local how = require('aigc.ghost').has_inline() and 'pushed aside (inline)'
     or 'repeated behind the suggestion'
   info('text behind the cursor is ' .. how)
+  local has = vim.lsp and vim.lsp.inline_completion and 'has' or 'has not'
+  info(('this Neovim %s inline completion of its own (:help aigc-lsp)'):format(has))
+  info(('suggestions come: %s, %d ms after the last key'):format(config.trigger, config.debounce))
+  if vim.g.aigc_disable then
+    warn('g:aigc_disable is set: there are no suggestions anywhere', { ':Aigc toggle' })
+  end
   info('state: ' .. require('aigc').status().state)
 end
 
