@@ -117,6 +117,17 @@ _Noreturn static void refuse_type(const Column *column, ColumnRole role, const c
                            role_info[role].argument, wanted)));
 }
 
+char *order_sql(const char *alias, const Column *column)
+{
+    const char *name = quote_identifier(column->name);
+
+    if (!OidIsValid(lookup_type_cache(column->type, TYPECACHE_LT_OPR)->lt_opr))
+        return psprintf("%s.%s::pg_catalog.text COLLATE pg_catalog.\"C\"", alias, name);
+    if (OidIsValid(get_typcollation(column->type)))
+        return psprintf("%s.%s COLLATE pg_catalog.\"C\"", alias, name);
+    return psprintf("%s.%s", alias, name);
+}
+
 /* Seconds since 1970; a number is taken as that. */
 static char *moment_sql(const Column *column, ColumnRole role, const char *name)
 {

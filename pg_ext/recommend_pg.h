@@ -118,6 +118,9 @@ bool may_read_keys(const Recommender *recommender, Oid role);
 char *equality_of(const Column *column);
 char *type_sql(Oid type);
 
+/* What to order rows by, so that it does not depend on the database's locale. */
+char *order_sql(const char *alias, const Column *column);
+
 /* SQL that compares the values of two columns: "a = b", each qualified by its table's alias. */
 char *comparison_sql(const char *alias, const Column *column, const char *other_alias, const char *other_name,
                      Oid other_type);

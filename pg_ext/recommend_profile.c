@@ -279,8 +279,8 @@ static const Column *find_attribute(const Recommender *recommender, const char *
 /* Whether a column of texts names places, going by what it is called. */
 static bool names_a_place(const char *column)
 {
-    static const char *const words[] = {"city",   "town",  "place",  "location", "region", "state", "country",
-                                        "county", "venue", "region", "district", "area",   "where"};
+    static const char *const words[] = {"city",    "town",   "place", "location", "region", "state",
+                                        "country", "county", "venue", "district", "area",   "where"};
 
     for (int i = 0; i < lengthof(words); i++) {
         if (strcasestr(column, words[i]))

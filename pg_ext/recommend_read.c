@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -15,6 +16,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 /* Rows that a cursor fetches at once. */
 #define BATCH 4000
@@ -68,7 +70,7 @@ char *items_sql(const Recommender *recommender, const char *marker_sql, bool of_
     appendStringInfo(&sql, " FROM %s AS t", recommender->table_sql[TABLE_ITEMS]);
     if (of_keys)
         appendStringInfo(&sql, " WHERE %s %s ANY ($1::%s[])", name, equality_of(key), type_sql(key->type));
-    appendStringInfo(&sql, " ORDER BY t.%s", name);
+    appendStringInfo(&sql, " ORDER BY %s", order_sql("t", key));
     return sql.data;
 }
 
@@ -248,16 +250,29 @@ static void check(aigc_status status, const aigc_error *error)
         raise_core_error(error, NULL);
 }
 
-/* Reads all rows of a query, batch by batch, each in a memory context of its own. */
-static void read_all(Reader *reader, const char *sql, const char *phase, BatchFunction batch)
+/* Rows of a table by what the planner knows of it; 0 or less if it knows nothing. */
+static double row_estimate(Oid table)
 {
+    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+    double rows = HeapTupleIsValid(tuple) ? ((Form_pg_class)GETSTRUCT(tuple))->reltuples : 0;
+
+    if (HeapTupleIsValid(tuple))
+        ReleaseSysCache(tuple);
+    return rows;
+}
+
+/* Reads all rows of a query, batch by batch, each in a memory context of its own. */
+static void read_all(Reader *reader, RecommendTable table, const char *sql, BatchFunction batch)
+{
+    static const char *const phases[] = {"reading items", "reading events", "reading users"};
     MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "aigc rows", ALLOCSET_DEFAULT_SIZES);
     SPIPlanPtr plan = SPI_prepare_cursor(sql, 0, NULL, CURSOR_OPT_NO_SCROLL);
     int64 n = 0;
 
     if (!plan)
         elog(ERROR, "cannot prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-    progress_phase(reader->progress, phase, 0);
+    int64 estimate = (int64)Max(row_estimate(reader->recommender->table[table]), 0);
+    progress_phase(reader->progress, phases[table], estimate);
     Portal portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
     for (;;) {
         CHECK_FOR_INTERRUPTS();
@@ -270,6 +285,8 @@ static void read_all(Reader *reader, const char *sql, const char *phase, BatchFu
         MemoryContextReset(context);
         n += SPI_processed;
         SPI_freetuptable(SPI_tuptable);
+        if (n > estimate)
+            progress_total(reader->progress, 0);
         progress_update(reader->progress, n, NAN, 0);
     }
     SPI_cursor_close(portal);
@@ -308,7 +325,7 @@ void read_items_into(aigc_fit *fit, const Recommender *recommender, const char *
     Reader reader = {fit, recommender, progress, counts, n_embedding, PG_INT64_MIN, NULL};
 
     if (OidIsValid(recommender->table[TABLE_ITEMS]))
-        read_all(&reader, items_sql(recommender, marker_sql, false), "reading items", add_item_rows);
+        read_all(&reader, TABLE_ITEMS, items_sql(recommender, marker_sql, false), add_item_rows);
     *marker = reader.marker;
 }
 
@@ -348,7 +365,7 @@ void read_users_into(aigc_fit *fit, const Recommender *recommender, Progress *pr
     append_columns(&sql, &recommender->role[USER_ATTRIBUTES]);
     appendStringInfo(&sql, " FROM %s AS t ORDER BY t.%s", recommender->table_sql[TABLE_USERS],
                      quote_identifier(key->name));
-    read_all(&reader, sql.data, "reading users", add_user_rows);
+    read_all(&reader, TABLE_USERS, sql.data, add_user_rows);
 }
 
 /* An event's item by number, or AIGC_NO_ITEM: with a table of items only they count. */
@@ -392,14 +409,6 @@ static void add_event_rows(Reader *reader)
     check(aigc_fit_add_events(reader->fit, reader->events, n, &error), &error);
 }
 
-/* Whether the table is small enough to be sorted, by what the planner knows of it. */
-static bool sort_is_cheap(Oid table)
-{
-    run_query("SELECT reltuples::pg_catalog.float8 FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1", 1,
-              (Oid[]){OIDOID}, (Datum[]){ObjectIdGetDatum(table)}, NULL, true, 1);
-    return SPI_processed == 1 && row_number(0, 1) <= MAX_SORTED_EVENTS;
-}
-
 void read_events_into(aigc_fit *fit, const Recommender *recommender, Progress *progress, ReadCounts *counts)
 {
     const ColumnList *role = recommender->role;
@@ -408,14 +417,14 @@ void read_events_into(aigc_fit *fit, const Recommender *recommender, Progress *p
 
     if (!OidIsValid(recommender->table[TABLE_EVENTS]))
         return;
+    const Column *user = &role[EVENT_USER].column[0], *item = &role[EVENT_ITEM].column[0];
     reader.events = palloc(BATCH * sizeof *reader.events);
     initStringInfo(&sql);
-    appendStringInfo(&sql, "SELECT %s, %s, %s, %s FROM %s", role[EVENT_USER].column[0].sql,
-                     role[EVENT_ITEM].column[0].sql,
+    appendStringInfo(&sql, "SELECT %s, %s, %s, %s FROM %s AS t", user->sql, item->sql,
                      role[EVENT_WEIGHT].n ? role[EVENT_WEIGHT].column[0].sql : "1.0::pg_catalog.float8",
                      role[EVENT_TIME].n ? role[EVENT_TIME].column[0].sql : "NULL::pg_catalog.float8",
                      recommender->table_sql[TABLE_EVENTS]);
-    if (sort_is_cheap(recommender->table[TABLE_EVENTS]))
-        appendStringInfoString(&sql, " ORDER BY 1, 2, 4, 3");
-    read_all(&reader, sql.data, "reading events", add_event_rows);
+    if (row_estimate(recommender->table[TABLE_EVENTS]) <= MAX_SORTED_EVENTS)
+        appendStringInfo(&sql, " ORDER BY %s, %s, 4, 3", order_sql("t", user), order_sql("t", item));
+    read_all(&reader, TABLE_EVENTS, sql.data, add_event_rows);
 }
