@@ -53,6 +53,7 @@ struct Image {
     double seconds;
     int uses;
     uint64 last_use;
+    bool own; /* not a file, but memory of this session: goes with its use */
 };
 
 static dlist_head images = DLIST_STATIC_INIT(images);
@@ -63,11 +64,14 @@ static uint64 use_count;
 
 static void close_image(Image *image)
 {
-    dlist_delete(&image->node);
-    n_open--;
     aigc_recommender_close(image->opened);
-    if (image->data)
+    if (image->own) {
+        aigc_free(image->data);
+    } else {
+        dlist_delete(&image->node);
+        n_open--;
         munmap(image->data, image->size);
+    }
     pfree(image);
 }
 
@@ -110,8 +114,8 @@ static void give_back(void *arg)
 
     aigc_ranking_free(use->ranking);
     use->ranking = NULL;
-    if (use->image)
-        use->image->uses--;
+    if (use->image && --use->image->uses == 0 && use->image->own)
+        close_image(use->image);
     use->image = NULL;
 }
 
@@ -431,39 +435,42 @@ static bool must_wait(const Image *image)
     return INSTR_TIME_GET_DOUBLE(now) < 10 * image->seconds;
 }
 
-/* Frees what core allocated, also after an error. */
-static void free_bytes(void *arg)
+/* The model with these rows too, in this session's memory. */
+static Image *extended_image(const Recommender *recommender, const Image *image, ArrayType *keys, int64 marker)
 {
-    aigc_free((void *)((Bytes *)arg)->data);
+    Image *extended = MemoryContextAllocZero(TopMemoryContext, sizeof *extended);
+    aigc_recommender_info info;
+    aigc_error error;
+
+    PG_TRY();
+    {
+        Rights before = take_owner_rights(recommender);
+        extend_model(recommender, image->opened, keys, &extended->data, &extended->size);
+        restore_rights(before);
+        if (aigc_recommender_open(extended->data, extended->size, &extended->opened, &error) != AIGC_OK)
+            raise_core_error(&error, NULL);
+    }
+    PG_CATCH();
+    {
+        aigc_free(extended->data);
+        pfree(extended);
+        PG_RE_THROW();
+    }
+    PG_END_TRY();
+    aigc_recommender_describe(extended->opened, &info);
+    extended->own = true;
+    extended->model = image->model;
+    extended->n_items = info.n_items;
+    extended->marker = marker;
+    return extended;
 }
 
-/* A file with these rows too. */
-static Image *write_extension(FunctionCallInfo fcinfo, const Recommender *recommender, const Image *image,
-                              ArrayType *keys, int64 marker)
+/* The same as a file. NULL: somebody has removed that already. */
+static Image *share_image(FunctionCallInfo fcinfo, const Image *own)
 {
-    FileName name = {MyDatabaseId, image->model, 0, marker};
-    aigc_recommender_info info;
-    aigc_recommender *extended;
-    aigc_error error;
-    void *data;
-    size_t size;
+    FileName name = {MyDatabaseId, own->model, own->n_items, own->marker};
+    Bytes source = {own->data, own->size};
 
-    Rights before = take_owner_rights(recommender);
-    extend_model(recommender, image->opened, keys, &data, &size);
-    restore_rights(before);
-
-    MemoryContextCallback *callback = palloc0(sizeof *callback);
-    Bytes *bytes = palloc(sizeof *bytes), source = {data, size};
-    *bytes = source;
-    callback->func = free_bytes;
-    callback->arg = bytes;
-    MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-
-    if (aigc_recommender_open(data, size, &extended, &error) != AIGC_OK)
-        raise_core_error(&error, NULL);
-    aigc_recommender_describe(extended, &info);
-    aigc_recommender_close(extended);
-    name.n_items = info.n_items;
     write_file(&name, next_bytes, &source);
     remove_stale_files(fcinfo, &name);
     return map_file(&name);
@@ -471,32 +478,37 @@ static Image *write_extension(FunctionCallInfo fcinfo, const Recommender *recomm
 
 static void switch_image(Use *use, Image *image)
 {
-    use->image->uses--;
+    Image *before = use->image;
+
     image->uses++;
     image->last_use = ++use_count;
     use->image = image;
     use->model = image->opened;
+    if (--before->uses == 0 && before->own)
+        close_image(before);
 }
 
-/* Extends the image by these rows; remembers what that costs. */
+/*
+ * Extends the image by these rows; remembers what that costs. A transaction that has written keeps the result to
+ * itself: rows of its own that it may yet roll back are not to be met, or to move the marker, in other sessions.
+ */
 static void extend_image(FunctionCallInfo fcinfo, const Recommender *recommender, Use *use, ArrayType *keys,
                          int64 marker)
 {
-    MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "aigc extension", ALLOCSET_DEFAULT_SIZES);
-    MemoryContext old = MemoryContextSwitchTo(context);
     instr_time start, end;
 
     INSTR_TIME_SET_CURRENT(start);
-    Image *extended = write_extension(fcinfo, recommender, use->image, keys, marker);
-    MemoryContextSwitchTo(old);
-    MemoryContextDelete(context);
-    if (!extended)
+    switch_image(use, extended_image(recommender, use->image, keys, marker));
+    if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+        return;
+    Image *shared = share_image(fcinfo, use->image);
+    if (!shared)
         return;
     INSTR_TIME_SET_CURRENT(end);
-    extended->extended = end;
+    shared->extended = end;
     INSTR_TIME_SUBTRACT(end, start);
-    extended->seconds = INSTR_TIME_GET_DOUBLE(end);
-    switch_image(use, extended);
+    shared->seconds = INSTR_TIME_GET_DOUBLE(end);
+    switch_image(use, shared);
 }
 
 /* Goes over to an image that has the rows which came since, if there are any. */
@@ -542,7 +554,8 @@ Use *use_model(FunctionCallInfo fcinfo, const Recommender *recommender)
 
     if (recommender->news != NEWS_NONE)
         catch_up(fcinfo, recommender, use);
-    close_outdone(use->image);
+    if (!use->image->own)
+        close_outdone(use->image);
     return use;
 }
 

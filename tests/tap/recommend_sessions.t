@@ -127,6 +127,13 @@ is(scalar(() = glob "$folder/*"), 1, 'half a file of a process that is gone is r
 
 # ---- what comes between two refreshes ----
 
+my @files = glob "$folder/*";
+ask($main, q{BEGIN; INSERT INTO film VALUES (7001, 'a preposterous title', '{genre1}')});
+is(ask($main, q{SELECT item FROM recommend('{"interests": ["preposterous"]}', k => 1)}), 7001,
+    'a transaction meets its own new item');
+is("@{[ glob qq{$folder/*} ]}", "@files", 'and keeps it to itself');
+ask($main, 'ROLLBACK');
+
 ask($main, q{INSERT INTO film VALUES (7001, 'the unmistakable title', '{genre1}')});
 is(ask($reader, q{SELECT item FROM recommend('{"interests": ["unmistakable"]}', k => 1)}), 7001, 'a new item at once');
 my $second = session($node);
