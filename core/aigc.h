@@ -449,7 +449,7 @@ aigc_status aigc_bpe_trainer_write(const aigc_bpe_trainer *t, const char *path, 
 /* ---- training models ---------------------------------------------------------------------------------------- */
 
 /*
- * A model from text alone, on the processor. docs/training.md tells more.
+ * A model from text alone, or from another model, on the processor. docs/training.md and docs/finetuning.md tell more.
  *
  *     aigc_trainer_create("tok.gguf", &options, &trainer, err);
  *     aigc_trainer_feed(trainer, AIGC_TEXT_TRAIN, text, len, err);   any number of times; also AIGC_TEXT_VALID
@@ -457,6 +457,9 @@ aigc_status aigc_bpe_trainer_write(const aigc_bpe_trainer *t, const char *path, 
  *     while (aigc_trainer_step(trainer, &progress, err) == AIGC_OK && progress.step < progress.n_steps)
  *         aigc_trainer_save(trainer, path, err);                     now and then
  *     aigc_trainer_write(trainer, path, "F32", name, err);
+ *
+ * To adapt a model: options = aigc_finetune_defaults(), its path in options.base, NULL instead of "tok.gguf"; text, or
+ * aigc_trainer_feed_pair() or aigc_trainer_feed_preference(); in the end aigc_trainer_write_adapter(), too.
  *
  * The same text, options and seed give the same weights on any number of threads, also when the run is cut into parts
  * by aigc_trainer_save() and aigc_trainer_load() (on the same processor and OpenBLAS: its sums are its own).
