@@ -109,6 +109,13 @@ return function(t, child)
   t.is(c:screen(), 'Once zebra crossing', 'who asks is told whatever it is')
   c:stop()
 
+  c = start()
+  c:keys('i吾輩は')
+  wait_for_requests(c, 1)
+  c:say({ { '猫', -0.1 }, { 'で', -0.1 }, { 'ある', -0.1 }, { '薔薇', -9 }, { '。', -0.1 } })
+  t.is(c:screen(), '吾輩は猫である', 'a script without spaces')
+  c:stop()
+
   -- where a writer stops
   c = start({ extent = 'auto' })
   c:keys('iOnce')
@@ -151,6 +158,15 @@ return function(t, child)
   t.ok(c:screen():find('Once upon'), 'and is back when it closes', c:screen())
   c:keys('<C-x><C-n><C-n><C-y>')
   t.is(c:buffer():match('[^\n]*$'), 'Onto', 'an item of the menu is inserted as it is')
+  c:stop()
+
+  c = start({ menu = 'show' })
+  c:keys('iOnly Onto<CR>On')
+  c:lua('vim.wait(80)')
+  wait_for_requests(c, 1)
+  c:say({ { 'ly', -0.1 }, { ' you', -0.1 }, { ' and', -0.1 } })
+  c:keys('<C-x><C-n>')
+  t.ok(c:screen():find('Only you', 1, true), "menu = 'show': both are there", c:screen())
   c:stop()
 
   -- parts
@@ -243,6 +259,8 @@ return function(t, child)
   t.is(c:screen(), 'Once upon a time there', 'but at once when the first is accepted')
   t.is(c:buffer(), 'Once upon a', 'not in the buffer')
   t.is(c:lua("return require('aigc').status().from_cache"), 1, 'from the cache')
+  t.ok(wait_for_requests(c, 3), 'and the one after that is asked for')
+  t.is(c:lua('return fake.requests[3].prompt'), 'Once upon a time there', 'as if that were accepted too')
   c:stop()
 
   -- known answers

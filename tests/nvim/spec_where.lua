@@ -199,6 +199,19 @@ return function(t, child)
   t.ok(notes(c):find('the buffer cannot be changed', 1, true), 'continue where it cannot', notes(c))
   c:stop()
 
+  -- modules that join in
+  c = child.start()
+  c:lua([[
+    local hooks = require('aigc.hooks')
+    hooks.outcome = { function() calls = (calls or 0) + 1 error('Keyboard interrupt') end }
+    hooks.prompt = { function() error('a broken hook') end }
+    hooks.run('outcome', {}) hooks.run('outcome', {}) hooks.run('prompt', {}) hooks.run('prompt', {})
+  ]])
+  t.is(c:lua('return calls'), 2, 'a hook that <C-c> interrupts stays')
+  t.is(#c:lua('return notes'), 1, 'one that raises is told once and taken off')
+  t.ok(notes(c):find('a broken hook', 1, true), 'with what it said', notes(c))
+  c:stop()
+
   -- an old Neovim
   c = child.start({ fake = false })
   local message = c:lua([[

@@ -151,7 +151,8 @@ function Generation:append(piece, n_tokens, logprob)
   if self.unsure then
     return
   end
-  if self.raw:find('%S') and piece:find('^%s') then
+  -- Scripts without spaces have a border before each of their characters.
+  if self.raw:find('%S') and piece:find('^[%s\227-\237]') then
     self:close_word()
   end
   if not self.unsure then

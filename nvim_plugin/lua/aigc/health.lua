@@ -99,8 +99,8 @@ local function check_editor(config)
   local how = require('aigc.ghost').has_inline() and 'pushed aside (inline)'
     or 'repeated behind the suggestion'
   info('text behind the cursor is ' .. how)
-  local has = vim.lsp and vim.lsp.inline_completion and 'has' or 'has not'
-  info(('this Neovim %s inline completion of its own (:help aigc-lsp)'):format(has))
+  local has = vim.lsp and vim.lsp.inline_completion and 'has' or 'has no'
+  info(('this Neovim %s inline completion of its own, see :help aigc-lsp'):format(has))
   info(('suggestions come: %s, %d ms after the last key'):format(config.trigger, config.debounce))
   if vim.g.aigc_disable then
     warn('g:aigc_disable is set: there are no suggestions anywhere', { ':Aigc toggle' })

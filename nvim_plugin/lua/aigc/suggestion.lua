@@ -258,7 +258,7 @@ end
 --- In idle time, what would be suggested if this one were accepted. Its answer waits in the cache.
 local function speculate(s)
   local options = s.generation.config
-  if not options.speculate or require('aigc.polite').on_battery or s.generation.mean == nil and s.automatic then
+  if not options.speculate or require('aigc.polite').on_battery then
     return
   end
   vim.defer_fn(function()
