@@ -258,8 +258,10 @@ typedef struct aigc_request_options {
                                   * the prefix cache has them; 0: of all */
     bool ignore_eos;             /* do not stop at the end-of-text token (benchmarks) */
     aigc_sampling sampling;
-    const aigc_personal *personal; /* mixed into the model's probabilities before anything else; NULL: none. Made for
-                                    * the engine's model; must outlive the request; may change between steps. */
+    /* Layers that are mixed into the model's probabilities before anything else, the one of the documents at hand first
+     * (its text is what does not fit the context); NULL: none. Made for the engine's model; they must outlive the
+     * request and may change between steps. */
+    const aigc_personal *documents, *personal;
 } aigc_request_options;
 
 /* temperature 1, top_p 1, n 1, max_tokens 256, seed 0, no penalties, add and parse special tokens. */

@@ -24,7 +24,7 @@ typedef struct alternative {
     sequence seq;
     sampler *sampler;
     text_stream text;
-    personal_scratch scratch; /* if the request has a personal layer */
+    personal_scratch scratch; /* if the request has a layer */
     aigc_token *generated;    /* [max_tokens at most] */
     aigc_token *top;          /* [that][top_logprobs] */
     uint8_t *n_top;           /* [that] how many of them there are */
@@ -39,8 +39,8 @@ struct aigc_request {
     struct aigc_request *next; /* in the engine's list, oldest first */
     int n_prompt, n_alternatives, max_tokens, top_logprobs;
     bool score_prompt, ignore_eos;
-    int score_from; /* prompt tokens before this one are not scored */
-    const aigc_personal *personal; /* NULL: none */
+    int score_from;                 /* prompt tokens before this one are not scored */
+    const aigc_personal *layers[2]; /* in the order of mixing; NULL: none */
     bool admitted;
     bool forked;        /* the other alternatives have the prompt too */
     aigc_token *prompt; /* [n_prompt] with log-probabilities if score_prompt */

@@ -45,9 +45,10 @@ static void choose(const aigc_engine *e, const aigc_request *r, alternative *a, 
 {
     int t = a->n_generated, top = r->top_logprobs;
     aigc_token *best = top > 0 ? a->top + (size_t)t * (size_t)top : NULL;
-    if (r->personal != NULL)
-        personal_mix(r->personal, &a->scratch, e->kernels, a->seq.tokens, (size_t)a->seq.n_tokens, logits,
-                     (int)e->model->hp.n_vocab);
+    for (int i = 0; i < 2; i++)
+        if (r->layers[i] != NULL)
+            personal_mix(r->layers[i], &a->scratch, e->kernels, a->seq.tokens, (size_t)a->seq.n_tokens, logits,
+                         (int)e->model->hp.n_vocab);
     int n_top = sampler_choose(a->sampler, e->kernels, logits, &a->generated[t], best);
     if (top > 0)
         a->n_top[t] = (uint8_t)n_top;
@@ -81,9 +82,10 @@ static void score_token(const aigc_engine *e, const logit_row *row)
     const int32_t *tokens = row->alternative->seq.tokens;
     aigc_token *next = &r->prompt[row->index + 1];
     next->logprob = token_logprob(e->kernels, row->logits, (int)e->model->hp.n_vocab, next->id);
-    if (r->personal != NULL)
-        next->logprob =
-            (float)personal_logprob(r->personal, tokens, (size_t)row->index + 1, next->id, (double)next->logprob);
+    for (int i = 0; i < 2; i++)
+        if (r->layers[i] != NULL)
+            next->logprob =
+                (float)personal_logprob(r->layers[i], tokens, (size_t)row->index + 1, next->id, (double)next->logprob);
 }
 
 static void work_row(void *context, int chunk, int thread)

@@ -27,7 +27,8 @@ static aigc_status check_options(const aigc_engine *e, const aigc_request_option
                          o->top_logprobs);
     if (o->tokens == NULL && o->prompt == NULL && o->prompt_len > 0)
         return aigc_fail(err, AIGC_E_ARGUMENT, "the prompt is NULL but %zu bytes long", o->prompt_len);
-    if (o->personal != NULL && o->personal->model != e->model)
+    if ((o->personal != NULL && o->personal->model != e->model) ||
+        (o->documents != NULL && o->documents->model != e->model))
         return aigc_fail(err, AIGC_E_ARGUMENT, "the personal layer was opened for another model");
     return AIGC_OK;
 }
@@ -96,7 +97,7 @@ static aigc_status create_alternative(const aigc_engine *e, aigc_request *r, int
     if (status == AIGC_OK)
         status =
             sampler_create(&o->sampling, (int)e->model->hp.n_vocab, (uint64_t)i, r->top_logprobs, &a->sampler, err);
-    if (status == AIGC_OK && r->personal != NULL)
+    if (status == AIGC_OK && (r->layers[0] != NULL || r->layers[1] != NULL))
         status = personal_scratch_open(&a->scratch, (int)e->model->hp.n_vocab, err);
     if (status == AIGC_OK)
         sampler_see_prompt(a->sampler, tokens, (size_t)r->n_prompt);
@@ -183,7 +184,7 @@ aigc_status aigc_submit(aigc_engine *e, const aigc_request_options *o, aigc_requ
         .score_prompt = o->prompt_logprobs,
         .score_from = o->prompt_logprobs_from < n_tokens ? (int)o->prompt_logprobs_from : (int)n_tokens,
         .ignore_eos = o->ignore_eos,
-        .personal = o->personal,
+        .layers = {o->documents, o->personal},
     };
     status = create_request(e, o, tokens, r, err);
     free(tokens);

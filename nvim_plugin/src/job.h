@@ -38,9 +38,10 @@ typedef struct job_spec {
     bool fit;     /* drop the oldest tokens of a prompt that leaves no room for max_tokens */
     char *suffix; /* text that follows, or NULL */
     size_t suffix_len;
-    int weigh;     /* alternatives to choose from by the suffix if the model has no tokens for it; 0: don't */
-    bool logprobs; /* the caller wants tokens with their log-probabilities */
-    bool personal; /* the session's personal layer takes part */
+    int weigh;      /* alternatives to choose from by the suffix if the model has no tokens for it; 0: don't */
+    bool logprobs;  /* the caller wants tokens with their log-probabilities */
+    bool personal;  /* the session's personal layer takes part */
+    bool documents; /* and that of the documents at hand */
 } job_spec;
 
 /* One alternative of a request. `text`, `finish` and what follows belong to the thread that runs the job until it is

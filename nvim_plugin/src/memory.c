@@ -54,9 +54,9 @@ static void clear_log(memory *m)
 
 /* ---- life ---- */
 
-bool memory_init(memory *m, const char *path)
+bool memory_init(memory *m, bool wanted, const char *path, size_t max_ngrams)
 {
-    *m = (memory){0};
+    *m = (memory){.wanted = wanted, .max_ngrams = max_ngrams};
     m->log_end = &m->log;
     m->path = path ? strdup(path) : NULL;
     return !path || m->path;
@@ -99,10 +99,11 @@ aigc_status memory_open(memory *m, aigc_model *model)
     if (m->error.code != AIGC_OK)
         return m->error.code;
     m->model = model;
-    if (m->path[strlen(m->path) - 1] == '/' && name_file(m, model) != AIGC_OK)
+    if (m->path && m->path[strlen(m->path) - 1] == '/' && name_file(m, model) != AIGC_OK)
         return m->error.code;
-    look_at_file(m, &m->seen);
-    return aigc_personal_open(model, m->path, 0, &m->layer, &m->error);
+    if (m->path)
+        look_at_file(m, &m->seen);
+    return aigc_personal_open(model, m->path, m->max_ngrams, &m->layer, &m->error);
 }
 
 static void forget_record(memory_record *r)
@@ -242,6 +243,8 @@ void memory_run(memory *m, order *o)
     default:
         apply(m, m->layer, o);
         m->changed = true;
+        if (!m->path)
+            break;
         o->next = NULL;
         *m->log_end = o;
         m->log_end = &o->next;
@@ -305,7 +308,7 @@ aigc_status memory_save(memory *m)
     struct stat now;
     aigc_error err;
     aigc_status status = AIGC_OK;
-    if (!m->layer || !m->changed)
+    if (!m->layer || !m->changed || !m->path)
         return AIGC_OK;
     clock_gettime(CLOCK_MONOTONIC, &m->saved);
     look_at_file(m, &now);

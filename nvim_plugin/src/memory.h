@@ -28,6 +28,7 @@ typedef struct order {
     char *text;
     size_t len, n_taken;
     bool rejected;
+    bool documents; /* for the layer of the documents at hand */
 } order;
 
 /* Copies text, which may be NULL. NULL when memory is out. */
@@ -46,7 +47,9 @@ typedef struct memory_record {
 } memory_record;
 
 typedef struct memory {
-    char *path; /* NULL: there is no layer */
+    bool wanted;       /* false: there is no layer */
+    char *path;        /* NULL: it is kept in memory alone */
+    size_t max_ngrams; /* 0: the default */
     aigc_model *model;
     aigc_personal *layer; /* NULL until memory_open() has succeeded */
     aigc_error error;     /* why it has not; code AIGC_OK: it was not tried */
@@ -58,9 +61,9 @@ typedef struct memory {
     int next_record;
 } memory;
 
-/* path is copied; NULL: no layer; with a slash at its end, a folder in which each vocabulary has a file. False when
- * memory is out. */
-bool memory_init(memory *m, const char *path);
+/* path is copied; NULL: nothing is kept; with a slash at its end, a folder in which each vocabulary has a file. False
+ * when memory is out. */
+bool memory_init(memory *m, bool wanted, const char *path, size_t max_ngrams);
 
 /* Reads the file, once. A file that cannot be read is left alone: there is no layer then, and the error stays. */
 aigc_status memory_open(memory *m, aigc_model *model);

@@ -339,22 +339,27 @@ static int order_text(lua_State *L, order_kind kind)
     const char *text;
     check_model(L);
     text = luaL_checklstring(L, 2, &len);
-    return push_ordered(L, order_new(kind, text, len));
+    const char *layer = luaL_optstring(L, 3, "personal");
+    luaL_argcheck(L, strcmp(layer, "personal") == 0 || strcmp(layer, "documents") == 0, 3,
+                  "must be 'personal' or 'documents'");
+    order *o = order_new(kind, text, len);
+    if (o)
+        o->documents = *layer == 'd';
+    return push_ordered(L, o);
 }
 
-/* model:learn(text) -> true */
+/* model:learn(text [, 'personal' or 'documents']) -> true; so the next two */
 static int l_learn(lua_State *L)
 {
     return order_text(L, ORDER_LEARN);
 }
 
-/* model:unlearn(text) -> true */
 static int l_unlearn(lua_State *L)
 {
     return order_text(L, ORDER_UNLEARN);
 }
 
-/* model:forget(phrase), or model:forget() for everything -> true */
+/* model:forget() is for everything that is personal */
 static int l_forget(lua_State *L)
 {
     if (!lua_isnoneornil(L, 2))

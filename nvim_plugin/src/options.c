@@ -297,6 +297,7 @@ static const option open_options[] = {
     {"parts", read_parts, IN(session_options, parts)},
     {"lora", read_path, IN(session_options, lora)},
     {"personal", read_path, IN(session_options, personal)},
+    {"documents", read_bool, IN(session_options, documents)},
     {0},
 };
 
@@ -309,6 +310,7 @@ static const option request_options[] = {
     {"parse_special", read_flag, REQUEST(text_flags), .flag = AIGC_TEXT_PARSE_SPECIAL},
     {"fit", read_bool, IN(job, spec.fit)},
     {"personal", read_bool, IN(job, spec.personal)},
+    {"documents", read_bool, IN(job, spec.documents)},
     {"max_tokens", read_int, REQUEST(max_tokens), RANGE(0, INT_MAX)},
     {"n", read_int, REQUEST(n), RANGE(1, 256)},
     {.name = "stop", .read = read_stop},
@@ -367,6 +369,7 @@ void options_read_open(lua_State *L, int index, session_options *options)
     options->parts = AIGC_MODEL_ALL;
     options->lora = NULL;
     options->personal = NULL;
+    options->documents = false;
     read_table(L, index, open_options, options);
 }
 

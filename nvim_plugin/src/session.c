@@ -15,6 +15,9 @@
 /* The engine computes on this stack too; some systems' default is 128 KiB. NICENESS: whoever types comes first. */
 enum { WORKER_STACK = 2 << 20, NICENESS = 10 };
 
+/* Some 15 MB: about 250 kB of text. */
+enum { DOCUMENTS_NGRAMS = 1 << 18 };
+
 struct session {
     char *path;
     char *lora; /* or NULL */
@@ -31,7 +34,7 @@ struct session {
     job *waiting, *running;      /* under the lock; also in the list */
     order *orders, **orders_end; /* under the lock: what waits */
     bool ordering;               /* under the lock: the worker does one */
-    memory memory;               /* whoever may use the engine */
+    memory memory, documents;    /* whoever may use the engine */
     bool notified;               /* a byte is in the pipe */
     int pipe_read, pipe_write;
 
@@ -160,8 +163,11 @@ static bool on_piece(void *context, const aigc_piece *piece)
 
 void session_use_layer(session *s, job *j)
 {
-    j->spec.personal = j->spec.personal && s->memory.path && memory_open(&s->memory, s->model) == AIGC_OK;
-    j->spec.options.personal = j->spec.personal ? s->memory.layer : NULL;
+    aigc_request_options *o = &j->spec.options;
+    j->spec.personal = j->spec.personal && s->memory.wanted && memory_open(&s->memory, s->model) == AIGC_OK;
+    o->personal = j->spec.personal ? s->memory.layer : NULL;
+    if (j->spec.documents && s->documents.wanted && memory_open(&s->documents, s->model) == AIGC_OK)
+        o->documents = s->documents.layer;
 }
 
 static void run_on_worker(session *s, job *j)
@@ -221,9 +227,10 @@ static void do_order(session *s)
     aigc_error err;
     s->ordering = true;
     pthread_mutex_unlock(&s->lock);
+    memory *m = o->documents ? &s->documents : &s->memory;
     if (load_model(s, &model, &err) == AIGC_OK)
-        memory_open(&s->memory, model);
-    memory_run(&s->memory, o);
+        memory_open(m, model);
+    memory_run(m, o);
     pthread_mutex_lock(&s->lock);
     s->ordering = false;
 }
@@ -274,7 +281,7 @@ aigc_status session_open(const char *path, const session_options *options, sessi
     session *s = calloc(1, sizeof *s);
     char *copy = strdup(path), *lora = options->lora ? strdup(options->lora) : NULL;
     int fd[2];
-    if (!s || !copy || (options->lora && !lora) || !memory_init(&s->memory, options->personal)) {
+    if (!s || !copy || (options->lora && !lora) || !memory_init(&s->memory, options->personal, options->personal, 0)) {
         free(s);
         free(copy);
         free(lora);
@@ -292,6 +299,7 @@ aigc_status session_open(const char *path, const session_options *options, sessi
     s->lora = lora;
     s->options = *options;
     s->orders_end = &s->orders;
+    memory_init(&s->documents, options->documents, NULL, DOCUMENTS_NGRAMS);
     s->pipe_read = fd[0];
     s->pipe_write = fd[1];
     pthread_mutex_init(&s->lock, NULL);
@@ -321,10 +329,15 @@ void session_close(session *s)
         pthread_mutex_unlock(&s->lock);
         pthread_join(s->worker, NULL);
     }
-    while (s->memory.layer && s->orders)
-        memory_run(&s->memory, take_order(s));
-    order_free_list(s->orders);
+    while (s->orders) {
+        order *o = take_order(s);
+        if (o->documents || !s->memory.layer)
+            order_free(o);
+        else
+            memory_run(&s->memory, o);
+    }
     memory_close(&s->memory);
+    memory_close(&s->documents);
     free_list(s->jobs);
     free_list(s->taken);
     aigc_engine_close(s->engine);
@@ -472,9 +485,11 @@ bool session_cancel(session *s, long long id)
 
 aigc_status session_order(session *s, order *o, aigc_error *err)
 {
-    if (!s->memory.path) {
+    if (!(o->documents ? &s->documents : &s->memory)->wanted) {
+        bool documents = o->documents;
         order_free(o);
-        return fail(err, AIGC_E_ARGUMENT, "the model was opened without a personal layer");
+        return fail(err, AIGC_E_ARGUMENT, "the model was opened without a layer for %s",
+                    documents ? "documents" : "personal text");
     }
     if (s->entered) {
         order_free(o);
@@ -500,8 +515,8 @@ aigc_status session_personal(session *s, aigc_model **model, const aigc_personal
     pthread_mutex_lock(&s->lock);
     bool busy = worker_is_busy(s) || s->entered;
     pthread_mutex_unlock(&s->lock);
-    if (!s->memory.path)
-        return fail(err, AIGC_E_ARGUMENT, "the model was opened without a personal layer");
+    if (!s->memory.wanted)
+        return fail(err, AIGC_E_ARGUMENT, "the model was opened without a layer for personal text");
     if (busy)
         return fail(err, AIGC_E_LIMIT, "the model is busy: ask again when it rests");
     aigc_status status = load_model(s, model, err);

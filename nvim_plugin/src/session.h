@@ -23,6 +23,7 @@ typedef struct session_options {
     unsigned parts;       /* AIGC_MODEL_*: what is read of the file */
     const char *lora;     /* path of an adapter beside the model, or NULL; copied */
     const char *personal; /* path of a personal layer's file, or NULL; copied */
+    bool documents;       /* a layer for the documents at hand, in memory alone */
 } session_options;
 
 /* Notes the path and makes the pipe; the file is only asked for its permission. */
@@ -62,7 +63,7 @@ bool session_cancel(session *s, long long id);
  * in order. Fails if the session has no layer. */
 aigc_status session_order(session *s, order *o, aigc_error *err);
 
-/* Gives a job that asks for it the personal layer; it goes without, if the file cannot be read (session_personal()
+/* Gives a job the layers that it asks for; it goes without, if the file cannot be read (session_personal()
  * tells why). For whoever may use the engine. */
 void session_use_layer(session *s, job *j);
 

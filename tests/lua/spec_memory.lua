@@ -20,8 +20,8 @@ return function(t)
   end
 
   local plain = t.open()
-  t.fails('argument', 'without a personal layer', 'a model that was opened without one', plain:learn(phrase))
-  t.fails('argument', 'without a personal layer', 'nor can it be looked at', plain:memory())
+  t.fails('argument', 'without a layer for personal text', 'a model that was opened without one', plain:learn(phrase))
+  t.fails('argument', 'without a layer for personal text', 'nor can it be looked at', plain:memory())
   local without = plain:generate(prompt, { max_tokens = 10, temperature = 0, personal = true })
   t.ok(without and not without:find('Quill'), 'asking for a layer that is not there changes nothing', without)
   plain:close()
@@ -64,6 +64,21 @@ return function(t)
   t.is(assert(rest(model)).ngrams, info.ngrams, 'feedback learns no text')
   t.raises('a number of bytes of the text', 'more taken than was shown', model.feedback, model, 'abc', 4)
   t.raises('from 0 to 1000', 'a number of phrases below 0', model.memory, model, -1)
+
+  t.raises("must be 'personal' or 'documents'", 'a layer that there is not', model.learn, model, 'abc', 'x')
+  t.fails('argument', 'a layer for documents', 'a model without a layer for documents', model:learn(phrase, 'documents'))
+  local near = t.open({ documents = true })
+  for _ = 1, 3 do
+    near:learn(phrase, 'documents')
+  end
+  local said
+  repeat
+    local _, _, code = near:generate('x', { max_tokens = 1 })
+    said = near:generate(prompt, { max_tokens = 10, temperature = 0, documents = true }) or ''
+  until code ~= 'limit'
+  t.ok(said:find('^ Quillfeather'), 'the layer of the documents at hand', said)
+  t.is(near:generate(prompt, { max_tokens = 10, temperature = 0 }), without, 'for those who ask for it')
+  near:close()
 
   -- another session of the same user
   local other = t.open({ personal = folder })

@@ -90,8 +90,7 @@ return function(t, child)
   c:stop()
 
   -- ---- what the personal layer is told ----------------------------------------------------------
-  c = child.start({ aigc = options({ ring_bytes = 0, personal = folder .. 'layer' }) })
-  c:lua([[
+  local TOLD = [[
     _G.told = {}
     local core = package.loaded['aigc.core']
     local open = core.open
@@ -106,7 +105,9 @@ return function(t, child)
       end
       return model
     end
-  ]])
+  ]]
+  c = child.start({ aigc = options({ ring_bytes = 0, documents = false, personal = folder .. 'layer' }) })
+  c:lua(TOLD)
   local function told()
     return table.concat(c:lua('local x = told told = {} return x'), '\n')
   end
@@ -153,14 +154,15 @@ return function(t, child)
   -- rows that change are noted, whatever changes: after many edits, every line that is new is in a range
   local missed = c:lua([[
     vim.cmd('enew!')
-    local personal, buf = require('aigc.personal'), vim.api.nvim_get_current_buf()
+    local buf = vim.api.nvim_get_current_buf()
     local old, lines = {}, {}
     for i = 1, 60 do
       lines[i] = 'line ' .. i
       old[lines[i] ] = true
     end
     vim.api.nvim_buf_set_lines(buf, 0, -1, true, lines)
-    personal.attach(buf)
+    local tracker = require('aigc.paragraphs').new(function() end)
+    tracker:attach(buf)
     math.randomseed(7)
     for i = 1, 300 do
       local n = vim.api.nvim_buf_line_count(buf)
@@ -170,7 +172,7 @@ return function(t, child)
       for k = 1, math.random(0, 2) do new[k] = ('new %d %d'):format(i, k) end
       vim.api.nvim_buf_set_lines(buf, first, last, true, new)
     end
-    local ranges, missed = personal.changes(buf).ranges, {}
+    local ranges, missed = tracker.buffers[buf].ranges, {}
     for row, line in ipairs(vim.api.nvim_buf_get_lines(buf, 0, -1, true)) do
       local noted = old[line] ~= nil
       for _, r in ipairs(ranges) do noted = noted or (row - 1 >= r[1] and row - 1 < r[2]) end
@@ -183,7 +185,7 @@ return function(t, child)
   ]])
   t.is(table.concat(missed, ' '), '', 'every row that has changed is noted')
   c:keys(':Aigc memory forget blue moon<CR>')
-  t.is(told(), 'forget|blue moon', 'a phrase is forgotten')
+  t.is(told(), 'forget|blue moon\nforget|blue moon|documents', 'a phrase is forgotten')
   c:lua('vim.ui.select = function(items, _, choose) choose(items[_G.choice]) end choice = 1')
   c:keys(':Aigc memory forget<CR>')
   t.is(told(), '', 'everything only if one means it')
@@ -195,6 +197,37 @@ return function(t, child)
     'forget show',
     'completion'
   )
+  c:stop()
+
+  -- ---- the documents at hand --------------------------------------------------------------------
+  c = child.start({ aigc = options({ ring_bytes = 0 }) })
+  c:lua(TOLD)
+  c:request('nvim_command', 'edit! ' .. folder .. 'long.txt')
+  c:lua([[
+    local lines = {}
+    for i = 1, 1000 do lines[i] = 'line ' .. i end
+    vim.api.nvim_buf_set_lines(0, 0, -1, true, lines)
+    vim.api.nvim_win_set_cursor(0, { 900, 0 })
+  ]])
+  c:keys('A and<C-k>')
+  t.is(last_request(c).documents, true, 'requests are to use the layer of the documents at hand')
+  t.is(last_request(c).personal, nil, 'and not the personal one')
+  t.ok(
+    vim.wait(5000, function()
+      return c:lua('return #told') == 3
+    end, 5),
+    'the buffer is learned slice by slice',
+    c:lua('return #told')
+  )
+  local slices = c:lua('local x = told told = {} return x')
+  t.ok(slices[1]:find('^learn|line 1\nline 2\n') and slices[3]:find('line 1000\n|documents$'), 'all of it', slices[3])
+  c:keys(' so on<Esc>')
+  t.ok(told():find('^learn|.*line 900 and so on\n.*|documents$'), 'what has changed when insert mode ends')
+  c:keys('A<C-k><Esc>')
+  t.is(told(), '', 'once')
+  c:request('nvim_command', 'edit! ' .. folder .. '.env')
+  c:lua("require('aigc.documents').attach(vim.api.nvim_get_current_buf(), 0)")
+  t.is(told(), '', 'secrets are not')
   c:stop()
 
   -- ---- with the real engine ---------------------------------------------------------------------
@@ -210,6 +243,7 @@ return function(t, child)
         personal = folder .. 'real',
         max_tokens = 12,
         ring_bytes = 0,
+        documents = false,
         threads = 1,
       })
     )
@@ -249,6 +283,31 @@ return function(t, child)
   c:keys(':Aigc memory forget Quillfeather<CR>')
   wait_for(c, IDLE, 'it is forgotten')
   t.ok(not suggest(c):find('Quillfeather'), 'and not said any more')
+  c:stop()
+  c = child.start({ fake = false, lines = 24, columns = 80 })
+  c:lua(
+    'vim.g.aigc = ...',
+    options({ model = vim.fn.fnamemodify(t.model, ':p'), max_tokens = 12, ring_bytes = 0, threads = 1, prompt_bytes = 256 })
+  )
+  c:request('nvim_command', 'edit! ' .. folder .. 'novel.txt')
+  local far = { PHRASE, '', PHRASE, '', PHRASE, '' }
+  for i = 1, 100 do
+    far[#far + 1] = ('Then they went home for the %dth time.'):format(i)
+  end
+  far[#far + 1] = 'The gardener was Marigold'
+  c:request('nvim_buf_set_lines', 0, 0, -1, true, far)
+  c:keys('GA<C-k>')
+  wait_for(c, IDLE, 'the document is read')
+  vim.wait(100)
+  wait_for(c, IDLE, 'and learned')
+  c:keys('<C-g>d')
+  c:lua("require('aigc.generation').forget()")
+  c:keys('<C-k>')
+  wait_for(c, "return require('aigc').visible()", 'another suggestion comes')
+  wait_for(c, IDLE, 'and ends')
+  vim.wait(100)
+  t.ok(c:screen():find('Marigold Quillfeather'), 'names from far above are known without a personal layer', c:screen())
+  t.is(vim.fn.glob(folder .. 'real/*'), vim.fn.glob(folder .. 'real/*.aigc'), 'and nothing else is on the disk')
   c:stop()
   local file = vim.fn.glob(folder .. 'real/*.aigc')
   vim.fn.writefile({ 'damaged' }, file)

@@ -526,6 +526,27 @@ static void test_engine(void **state)
     assert_int_equal(aigc_request_prompt(score, &scored), n);
     for (size_t i = 0; i < 12; i++)
         assert_float_equal(scored[n_prompt + i].logprob, tokens[i].logprob, 1e-5);
+    /* Two layers: the one that is mixed in last has the last word. */
+    aigc_personal *other = open_personal(NULL, 0);
+    int32_t elsewhere[40];
+    memcpy(elsewhere, ids, sizeof ids);
+    for (size_t i = n_prompt; i < n; i++)
+        elsewhere[i] += 50;
+    for (int i = 0; i < 20; i++)
+        learn(other, elsewhere, n);
+    o.personal = other;
+    o.documents = p;
+    aigc_request *both = run(engine, &o);
+    so.personal = other;
+    so.documents = p;
+    aigc_request *both_score = run(engine, &so);
+    aigc_request_tokens(both, 0, &tokens);
+    assert_int_equal(tokens[0].id, 150);
+    aigc_request_prompt(both_score, &scored);
+    assert_true(scored[n_prompt].logprob > logf(0.01f)); /* what the first layer says has not gone */
+    aigc_request_free(both_score);
+    aigc_request_free(both);
+    aigc_personal_close(other);
     aigc_request_free(score);
     aigc_request_free(with);
     aigc_request_free(with_empty);

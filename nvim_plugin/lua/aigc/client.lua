@@ -203,6 +203,7 @@ local function get_model(config)
     threads = fixed,
     kv = config.kv,
     lora = config.lora,
+    documents = config.documents,
     personal = config.personal and require('aigc.personal').path(config) or nil,
     sequences = config.alternatives, -- of one request: the newest is the only one
   }
@@ -211,6 +212,7 @@ local function get_model(config)
       config.model,
       config.lora or '',
       options.personal or '',
+      tostring(config.documents),
       config.context,
       fixed,
       config.kv,

@@ -40,7 +40,7 @@ M.outcome = {}
 ---@type (fun(model: table, config: aigc.Config))[]
 M.opened = {}
 
-local modules = { 'aigc.context', 'aigc.personal' }
+local modules = { 'aigc.context', 'aigc.documents', 'aigc.personal' }
 local loaded = false
 
 --- Whether a module is there to be loaded.

@@ -93,6 +93,9 @@ function M.forget(phrase)
   if model then
     local ok, message = model:forget(phrase)
     if ok then
+      if phrase then
+        model:forget(phrase, 'documents')
+      end
       require('aigc.ring').clear()
       require('aigc.context').reset()
       require('aigc.generation').forget() -- answers that were kept

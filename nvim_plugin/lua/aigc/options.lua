@@ -34,6 +34,7 @@ local M = {}
 ---@field prompt_bytes? integer
 ---@field suffix_bytes? integer
 ---@field ring_bytes? integer
+---@field documents? boolean
 ---@field personal? boolean|string
 ---@field context? integer
 ---@field threads? integer
@@ -60,6 +61,7 @@ local M = {}
 ---@field prompt_bytes integer
 ---@field suffix_bytes integer
 ---@field ring_bytes integer
+---@field documents boolean
 ---@field secrets string[]
 ---@field max_file_bytes integer
 ---@field unload_after integer
@@ -197,6 +199,7 @@ M.kinds = {
   prompt_bytes = integer(256, 2 ^ 24),
   suffix_bytes = integer(0, 2 ^ 20),
   ring_bytes = integer(0, 2 ^ 20),
+  documents = boolean,
   personal = {
     wanted = 'true, false or the path of a folder',
     check = function(x)
@@ -265,6 +268,7 @@ M.defaults = {
   prompt_bytes = 4096,
   suffix_bytes = 512,
   ring_bytes = 1024,
+  documents = true,
   context = 0,
   threads = 0,
   kv = 'f16',

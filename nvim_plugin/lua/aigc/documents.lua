@@ -1,0 +1,97 @@
+--- A layer for the text at hand: what stands in the buffers that one works on and does not fit the
+--- model's context, so that names and phrases of the whole text are known at once. It is in memory
+--- alone and goes with the model; what is kept of a user's text is personal.lua's.
+---
+--- A buffer is learned when the first suggestion is asked for in it, a slice at a time; from then on
+--- paragraphs that change are learned when insert mode ends.
+local M = {}
+
+local privacy = require('aigc.privacy')
+
+--- Of a longer buffer so much before the cursor is learned, and a quarter of it behind.
+local MAX_BYTES = 192 * 1024
+--- Lines are read so many at a time, in turns of the main loop.
+local SLICE_LINES, PAUSE_MS = 400, 5
+
+---@type table? the open model
+local model
+
+local function tell(method, text)
+  if model and not pcall(model[method], model, text, 'documents') then
+    model = nil -- it was closed; the next one begins anew
+  end
+end
+
+local tracker = require('aigc.paragraphs').new(tell)
+
+--- Rows [first, last) that are learned around a row.
+local function extent(buf, row)
+  local prompt = require('aigc.prompt')
+  local n = vim.api.nvim_buf_line_count(buf)
+  local at = vim.api.nvim_buf_get_offset(buf, row)
+  local first = prompt.row_of(buf, math.max(0, at - MAX_BYTES), row)
+  return first, math.min(n, prompt.row_of(buf, at + MAX_BYTES / 4, n - 1) + 1)
+end
+
+local function learn_slices(buf, row, last)
+  local to = model
+  if row >= last or not to or not vim.api.nvim_buf_is_loaded(buf) then
+    return
+  end
+  local lines = vim.api.nvim_buf_get_lines(buf, row, math.min(last, row + SLICE_LINES), false)
+  local text = table.concat(lines, '\n') .. '\n'
+  if #text < 2 * MAX_BYTES and not text:find('%z') then
+    local prose = require('aigc.prose')
+    local wrap = prose.wrap_column(buf)
+    tell('learn', wrap and prose.join(text, wrap) or text)
+  end
+  vim.defer_fn(function()
+    if model == to then
+      learn_slices(buf, row + SLICE_LINES, last)
+    end
+  end, PAUSE_MS)
+end
+
+--- Begins to learn a buffer, once.
+---@param buf integer
+---@param row integer where one writes
+function M.attach(buf, row)
+  if model and tracker:attach(buf) then
+    learn_slices(buf, extent(buf, row))
+  end
+end
+
+local hooks = require('aigc.hooks')
+
+--- Where the first request was made: the model is opened for it, after it has been put together.
+---@type { buf: integer, row: integer }?
+local first
+
+table.insert(hooks.opened, function(opened, config)
+  tracker:reset()
+  model = config.documents and opened or nil
+  if first and vim.api.nvim_buf_is_loaded(first.buf) then
+    M.attach(first.buf, math.min(first.row, vim.api.nvim_buf_line_count(first.buf) - 1))
+  end
+end)
+
+table.insert(hooks.request, function(options, p)
+  local config = require('aigc.config').get()
+  if config.documents and not privacy.reason(p.buf, config) then
+    options.documents = true
+    first = { buf = p.buf, row = p.row }
+    M.attach(p.buf, p.row)
+  end
+end)
+
+vim.api.nvim_create_autocmd('InsertLeave', {
+  group = vim.api.nvim_create_augroup('aigc_documents', { clear = true }),
+  desc = 'aigc: learn what has changed',
+  callback = function(args)
+    if model then
+      tracker:learn(args.buf)
+    end
+  end,
+})
+
+return M
