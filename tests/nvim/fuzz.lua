@@ -50,13 +50,15 @@ local normals = {
   'x', 'dd', 'u', '<C-r>', 'p', 'yy', 'w', 'b', 'gg', 'G', '0', '$', 'j', 'k', 'h', 'l', 'J', '.',
   '~', 'D', 'vd', 'viwy', 'Vjy', '>>', '<<', 'P', 'uu', 'dw', '<C-v>jd',
 }
+-- Not 'rightleft': opening the small window there makes Neovim remember the cursor's place in the buffer, and a window
+-- that has not been in that buffer begins there.
 local commands = {
   ':silent! enew!<CR>', ':silent! bnext!<CR>', ':silent! bprevious!<CR>', ':silent! split<CR>',
   ':silent! close<CR>', ':silent! vsplit<CR>', ':silent! only<CR>', '<C-w>w',
   ':silent! set textwidth=20<CR>', ':silent! set textwidth=0<CR>', ':silent! set number!<CR>',
   ':silent! set wrap!<CR>', ':silent! set ft=lua<CR>', ':silent! set ft=text<CR>',
   ':silent! %s/a/b/e<CR>', ':normal! Afoo<CR>', ':silent! tabnew<CR>', ':silent! tabclose<CR>',
-  'qaAmacro<Esc>q', '@a', ':silent! set rightleft!<CR>', ':silent! set list!<CR>',
+  'qaAmacro<Esc>q', '@a', ':silent! set list!<CR>',
 }
 
 local function pick(list)
@@ -90,17 +92,21 @@ end
 -- What must be equal: the mode, all buffers, the cursor.
 local STATE = [[
   local state = { vim.api.nvim_get_mode().mode }
+  local numbers, n = {}, 0 -- the plugin takes some buffers' numbers for its own
   for _, buf in ipairs(vim.api.nvim_list_bufs()) do
     if vim.bo[buf].buflisted and vim.api.nvim_buf_is_loaded(buf) then
+      n = n + 1
+      numbers[buf] = n
       state[#state + 1] = table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, true), '\n')
     end
   end
-  local cursor = vim.api.nvim_win_get_cursor(0)
-  local n_windows = 0
-  for _, win in ipairs(vim.api.nvim_tabpage_list_wins(0)) do
-    n_windows = n_windows + (vim.api.nvim_win_get_config(win).relative == '' and 1 or 0)
+  for _, win in ipairs(vim.api.nvim_list_wins()) do
+    if vim.api.nvim_win_get_config(win).relative == '' then
+      local cursor = vim.api.nvim_win_get_cursor(win)
+      local current = win == vim.api.nvim_get_current_win() and '*' or ''
+      state[#state + 1] = tostring(numbers[vim.api.nvim_win_get_buf(win)]) .. ':' .. cursor[1] .. ',' .. cursor[2] .. current
+    end
   end
-  state[#state + 1] = cursor[1] .. ',' .. cursor[2] .. ' ' .. n_windows
   return state
 ]]
 
@@ -165,7 +171,12 @@ local function run(seed, seconds, engine)
     local got, wanted = one:lua(STATE), other:lua(STATE)
     is_insert = wanted[1]:sub(1, 1) == 'i'
     if not vim.deep_equal(got, wanted) then
-      wrong = ('got %s, wanted %s'):format(vim.inspect(got), vim.inspect(wanted))
+      wrong = ''
+      for k = 1, math.max(#got, #wanted) do
+        if got[k] ~= wanted[k] then
+          wrong = wrong .. ('%d: got %s, wanted %s\n'):format(k, vim.inspect(got[k]), vim.inspect(wanted[k]))
+        end
+      end
     else
       local lingering = one:lua(LINGERING)
       wrong = lingering ~= '' and lingering or nil
@@ -190,7 +201,7 @@ local function run(seed, seconds, engine)
 end
 
 tap.begin('fuzz')
-local engines = tap.model_exists() and { 'fake', 'real' } or { 'fake' }
+local engines = os.getenv('AIGC_FUZZ_ENGINE') and { os.getenv('AIGC_FUZZ_ENGINE') } or tap.model_exists() and { 'fake', 'real' } or { 'fake' }
 for i, engine in ipairs(engines) do
   local ok, n, wrong, kilobytes = xpcall(run, debug.traceback, SEED + i, SECONDS / #engines, engine)
   if not ok then

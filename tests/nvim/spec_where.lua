@@ -203,6 +203,8 @@ return function(t, child)
   c = child.start()
   c:lua([[
     local hooks = require('aigc.hooks')
+    hooks.run('opened') -- loads those that there are
+    notes, hooks.opened = {}, {}
     hooks.outcome = { function() calls = (calls or 0) + 1 error('Keyboard interrupt') end }
     hooks.prompt = { function() error('a broken hook') end }
     hooks.run('outcome', {}) hooks.run('outcome', {}) hooks.run('prompt', {}) hooks.run('prompt', {})
