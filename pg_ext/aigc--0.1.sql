@@ -245,6 +245,7 @@ CREATE TABLE aigc_recommender (
     users regclass,
     user_id text,
     user_attributes text[] NOT NULL,
+    options jsonb NOT NULL,
     created timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 REVOKE ALL ON aigc_recommender FROM PUBLIC;
@@ -316,13 +317,14 @@ CREATE FUNCTION create_recommender(
     event_time text DEFAULT NULL,
     users regclass DEFAULT NULL,
     user_id text DEFAULT NULL,
-    user_attributes text[] DEFAULT '{}'
+    user_attributes text[] DEFAULT '{}',
+    options jsonb DEFAULT '{}'
 ) RETURNS void
 AS 'MODULE_PATHNAME', 'sql_create_recommender'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 
 COMMENT ON FUNCTION create_recommender(text, regclass, text, text[], text[], text[], text, text, regclass, text, text,
-    text, text, regclass, text, text[]) IS
+    text, text, regclass, text, text[], jsonb) IS
 'names a catalogue, the events on it and its users, so that recommend() can rank the catalogue for a person';
 
 CREATE FUNCTION drop_recommender(name text, if_exists boolean DEFAULT false) RETURNS void

@@ -241,7 +241,7 @@ Datum sql_similar_items(PG_FUNCTION_ARGS)
     if (PG_ARGISNULL(0))
         return (Datum)0;
     int settings = start();
-    Jsonb *nobody = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+    Jsonb *nobody = jsonb_of("{}");
     Ask *ask = begin_ask(fcinfo, nobody, text_arg(fcinfo, 1));
     uint32_t item = named_item(ask, text_arg(fcinfo, 0));
     ask->query.likes = &item;

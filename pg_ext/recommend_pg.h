@@ -8,6 +8,7 @@
  *     recommend_read.c       a user's tables, read row by row into core
  *     recommend_news.c       rows that came after a refresh
  *     recommend_refresh.c    refresh_recommender()
+ *     recommend_options.c    how to learn, and how to evaluate
  *     recommend_image.c      a model's bytes: chunks in a table, one file mapped by all sessions
  *     recommend_ranking.c    a person's rows and profile as a query of core; items that may be shown
  *     recommend_reasons.c    reasons as sentences and jsonb
@@ -92,7 +93,8 @@ typedef struct Recommender {
     Oid table[N_TABLES];       /* InvalidOid: none */
     char *table_sql[N_TABLES]; /* qualified and quoted */
     ColumnList role[N_ROLES];
-    bool stored; /* not about to be created */
+    Jsonb *options; /* of learning */
+    bool stored;    /* not about to be created */
     bool has_model;
     int64 model; /* a new one for each refresh */
     int64 model_bytes;
@@ -247,8 +249,12 @@ typedef struct FitRun {
     int64 marker; /* of the table's news */
 } FitRun;
 
-/* What hosts set of the options: threads and interrupts. */
-aigc_fit_options fit_options(void);
+/* The recommender's options, with this session's threads and interrupts. */
+aigc_fit_options fit_options(const Recommender *recommender);
+
+/* Options as jsonb over those (recommend_options.c), with or without the ones of evaluate_recommender(). Raises on
+ * unknown ones. */
+void read_fit_options(const Jsonb *json, bool evaluation, aigc_fit_options *options);
 
 /* Reads the tables with the rights of the recommender's owner, and fits. command: for aigc_progress. */
 FitRun *run_fit(FunctionCallInfo fcinfo, const Recommender *recommender, aigc_fit_options *options,
@@ -363,6 +369,9 @@ void run_query(const char *sql, int n_args, const Oid *types, const Datum *value
 
 /* A value of the current row, as a palloc'd C string or NULL. */
 char *row_text(uint64 row, int column);
+
+/* A value of type jsonb. */
+Jsonb *jsonb_of(const char *json);
 
 /* Values of the current statement as text, whatever the session's formats are; within NewGUCNestLevel(). */
 void pin_formats(void);

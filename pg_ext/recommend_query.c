@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "recommend_pg.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -116,6 +117,11 @@ void run_query(const char *sql, int n_args, const Oid *types, const Datum *value
 char *row_text(uint64 row, int column)
 {
     return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+}
+
+Jsonb *jsonb_of(const char *json)
+{
+    return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 }
 
 static void set_local(const char *setting, const char *value)

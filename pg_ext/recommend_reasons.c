@@ -286,5 +286,5 @@ Jsonb *reasons_jsonb(const Ask *ask, const Titles *titles, const aigc_recommenda
         appendStringInfo(&json, ", \"share\": %.3f}", reason->share);
     }
     appendStringInfoString(&json, "]}");
-    return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
+    return jsonb_of(json.data);
 }

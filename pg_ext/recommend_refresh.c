@@ -29,12 +29,13 @@ static void destroy_fit(void *fit)
     aigc_fit_destroy(fit);
 }
 
-aigc_fit_options fit_options(void)
+aigc_fit_options fit_options(const Recommender *recommender)
 {
     aigc_fit_options options = aigc_fit_defaults();
 
     options.n_threads = setting_threads;
     options.interrupt = &InterruptPending;
+    read_fit_options(recommender->options, false, &options);
     return options;
 }
 
@@ -141,11 +142,6 @@ FitRun *run_fit(FunctionCallInfo fcinfo, const Recommender *recommender, aigc_fi
 
 /* ---- the summary ---- */
 
-static Jsonb *jsonb_of(const char *json)
-{
-    return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
-}
-
 static Jsonb *summary_of_fit(const FitRun *run, size_t bytes)
 {
     const aigc_fit_info *info = &run->info;
@@ -175,7 +171,7 @@ static Jsonb *summary_of_extension(const aigc_recommender_info *info, uint64 new
 
 static Jsonb *refresh_full(FunctionCallInfo fcinfo, const Recommender *recommender)
 {
-    aigc_fit_options options = fit_options();
+    aigc_fit_options options = fit_options(recommender);
     const void *image;
     size_t size;
     aigc_error error;

@@ -43,7 +43,8 @@ enum {
     ARG_EVENT_USER,
     ARG_USERS = ARG_EVENT_USER + (USER_ID - EVENT_USER),
     ARG_USER_ID,
-    N_ARGS = ARG_USER_ID + (N_ROLES - USER_ID)
+    ARG_OPTIONS = ARG_USER_ID + (N_ROLES - USER_ID),
+    N_ARGS
 };
 
 static const int table_arg[N_TABLES] = {ARG_ITEMS, ARG_EVENTS, ARG_USERS};
@@ -171,6 +172,8 @@ static Recommender *read_arguments(FunctionCallInfo fcinfo)
         if (!PG_ARGISNULL(role_arg(role)))
             read_columns(recommender, role, PG_GETARG_DATUM(role_arg(role)));
     }
+    recommender->options = PG_ARGISNULL(ARG_OPTIONS) ? jsonb_of("{}") : PG_GETARG_JSONB_P(ARG_OPTIONS);
+    fit_options(recommender);
     return recommender;
 }
 
@@ -220,6 +223,9 @@ static void insert_definition(FunctionCallInfo fcinfo, const Recommender *recomm
         types[arg] = role_info[role].list ? TEXTARRAYOID : TEXTOID;
         values[arg] = role_value(&recommender->role[role], role_info[role].list, &nulls[arg]);
     }
+    types[ARG_OPTIONS] = JSONBOID;
+    values[ARG_OPTIONS] = JsonbPGetDatum(recommender->options);
+    nulls[ARG_OPTIONS] = ' ';
     types[N_ARGS] = NAMEOID;
     values[N_ARGS] = role_name(recommender->owner);
     nulls[N_ARGS] = ' ';
@@ -228,7 +234,7 @@ static void insert_definition(FunctionCallInfo fcinfo, const Recommender *recomm
     appendStringInfo(&sql,
                      "INSERT INTO %s.aigc_recommender (name, items, item_id, item_text, item_tags, item_attributes, "
                      "item_time, item_embedding, events, event_user, event_item, event_weight, event_time, users, "
-                     "user_id, user_attributes, owner) VALUES (",
+                     "user_id, user_attributes, options, owner) VALUES (",
                      extension_schema(fcinfo));
     for (int i = 0; i <= N_ARGS; i++)
         appendStringInfo(&sql, "%s$%d", i ? ", " : "", i + 1);
@@ -268,12 +274,14 @@ enum {
     COLUMN_REFRESHED,
     COLUMN_FITTED,
     COLUMN_SUMMARY,
+    COLUMN_OPTIONS,
     COLUMN_TABLES,
     COLUMN_ROLES = COLUMN_TABLES + N_TABLES
 };
 
 static const char definition_sql[] =
-    "SELECT r.name, r.owner, m.id, m.bytes, m.items, m.news, m.marker, m.refreshed, m.fitted, m.summary, r.items, "
+    "SELECT r.name, r.owner, m.id, m.bytes, m.items, m.news, m.marker, m.refreshed, m.fitted, m.summary, r.options, "
+    "r.items, "
     "r.events, r.users, "
     "r.item_id, r.item_text, r.item_tags, r.item_attributes, r.item_time, r.item_embedding, r.event_user, "
     "r.event_item, r.event_weight, r.event_time, r.user_id, r.user_attributes "
@@ -306,6 +314,7 @@ static Recommender *recommender_of_row(uint64 row)
         recommender->fitted = DatumGetTimestampTz(value_at(row, COLUMN_FITTED, &null));
         recommender->summary = DatumGetJsonbPCopy(value_at(row, COLUMN_SUMMARY, &null));
     }
+    recommender->options = DatumGetJsonbPCopy(value_at(row, COLUMN_OPTIONS, &null));
     for (int table = 0; table < N_TABLES; table++) {
         Datum value = value_at(row, COLUMN_TABLES + table, &null);
         recommender->table[table] = null ? InvalidOid : DatumGetObjectId(value);

@@ -108,8 +108,9 @@ SELECT * FROM recommend('{}');
 SELECT count(*) FROM recommend('{"recommender": "titles", "interests": ["jazz"]}');
 SELECT item FROM recommend('{"interests": ["jazz Harlem"]}', 'titles', 1);
 SELECT * FROM recommend('{}', 'absent');
-SELECT create_recommender('default', events => 'reads', event_user => 'user_id', event_item => 'article_id');
-SELECT refresh_recommender('default')->'items' AS items;
+SELECT create_recommender('default', events => 'reads', event_user => 'user_id', event_item => 'article_id',
+    options => '{"factors": 16, "item_weights": 0, "weights": "binary", "half_life": 30, "seed": 7}');
+SELECT s->'items' AS items, s->'factors' AS factors FROM refresh_recommender('default') AS s;
 SELECT count(*) FROM recommend('{"user": 42}');
 SELECT * FROM evaluate_recommender('titles');
 

@@ -32,6 +32,11 @@ SELECT create_recommender('x', events => 'reads', event_user => 'user_id');
 SELECT create_recommender('x', events => 'reads', event_user => 'user_id', event_item => 'article_id',
     event_weight => 'at');
 SELECT create_recommender('x', items => 'reads_user_id_idx');
+SELECT create_recommender('x', items => 'articles', options => '{"factors": 0}');
+SELECT create_recommender('x', items => 'articles', options => '{"users": 5}');
+SELECT create_recommender('x', items => 'articles', options => '{"weights": "square"}');
+SELECT create_recommender('x', items => 'articles', options => '{"half_life": -1}');
+SELECT create_recommender('x', items => 'articles', options => '[]');
 CREATE TEMP TABLE scratch (id int PRIMARY KEY, title text);
 SELECT create_recommender('x', items => 'scratch', item_text => '{title}');
 CREATE TABLE shape (id int PRIMARY KEY, outline polygon, doc json, many int[]);
