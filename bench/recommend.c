@@ -5,6 +5,7 @@
  *     bench-recommend evaluate EVENTS ITEMS USERS N [name=value ...]   figures on N users kept out
  *     bench-recommend rank MODEL QUERIES K                             one line of item keys for each line of queries
  *     bench-recommend serve MODEL QUERIES K ROUNDS                     seconds of each query, one a line
+ *     bench-recommend all MODEL EVENTS K THREADS                       wall and CPU seconds for all users together
  *     bench-recommend iterate EVENTS [name=value ...]                  wall and CPU seconds of each iteration
  *
  * EVENTS: user, item and optionally weight and time on a line, apart by tabs; a file named *.u32 holds pairs of
@@ -393,6 +394,45 @@ static int iterate_command(int argc, char **argv)
     return 0;
 }
 
+/* Every user of a file of events ranked at once, by a model of it: wall and CPU seconds. */
+static int all_command(char **argv)
+{
+    aigc_recommender *recommender;
+    aigc_query *queries = NULL;
+    aigc_event *events = NULL;
+    size_t n = 0, n_events = 0, *first = NULL;
+    char last[256] = "";
+    aigc_error err;
+    file_map map;
+    FILE *f = open_file(argv[1]);
+    int k = atoi(argv[2]);
+
+    check(file_map_open(argv[0], &map, &err), &err);
+    check(aigc_recommender_open(map.data, map.size, &recommender, &err), &err);
+    while (fields(f, line, field) >= 2) { /* a user's lines stand together */
+        if (n_events % 65536 == 0)
+            events = realloc(events, (n_events + 65536) * sizeof *events);
+        if (strcmp(last, field[0]) != 0) {
+            snprintf(last, sizeof last, "%s", field[0]);
+            first = realloc(first, (n + 2) * sizeof *first);
+            first[n++] = n_events;
+        }
+        events[n_events++] =
+            (aigc_event){.item = aigc_recommender_find(recommender, string(field[1])), .weight = 1, .time = NAN};
+    }
+    queries = calloc(n, sizeof *queries);
+    uint32_t *items = calloc(n * (size_t)k, sizeof *items);
+    for (size_t i = 0; i < n; i++) {
+        queries[i] = aigc_query_defaults();
+        queries[i].events = events + first[i];
+        queries[i].n_events = (i + 1 < n ? first[i + 1] : n_events) - first[i];
+    }
+    double begin = now(), cpu = (double)clock();
+    check(aigc_recommend_all(recommender, queries, n, (size_t)k, atoi(argv[3]), NULL, items, NULL, &err), &err);
+    printf("%.4f %.4f\n", now() - begin, ((double)clock() - cpu) / CLOCKS_PER_SEC);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc >= 6 && strcmp(argv[1], "fit") == 0)
@@ -403,8 +443,10 @@ int main(int argc, char **argv)
         return ask_command(argv + 2, 0);
     if (argc == 6 && strcmp(argv[1], "serve") == 0)
         return ask_command(argv + 2, atoi(argv[5]));
+    if (argc == 6 && strcmp(argv[1], "all") == 0)
+        return all_command(argv + 2);
     if (argc >= 3 && strcmp(argv[1], "iterate") == 0)
         return iterate_command(argc - 2, argv + 2);
-    fprintf(stderr, "usage: bench-recommend fit|evaluate|rank|serve|iterate ... (bench/recommend.c says more)\n");
+    fprintf(stderr, "usage: bench-recommend fit|evaluate|rank|serve|all|iterate ... (bench/recommend.c says more)\n");
     return 2;
 }

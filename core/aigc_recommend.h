@@ -350,6 +350,16 @@ size_t aigc_ranking_results(const aigc_ranking *ranking, const aigc_recommendati
 bool aigc_ranking_understood(const aigc_ranking *ranking, size_t interest);
 void aigc_ranking_free(aigc_ranking *ranking); /* NULL is allowed */
 
+/*
+ * The first k items of many queries at once, on several threads: what aigc_recommend() would rank without diversity and
+ * reasons. items [n][k], AIGC_NO_ITEM where there are fewer; scores [n][k], or NULL. k, diversity, reasons and
+ * interrupt of the queries are not looked at: k and interrupt (may be NULL) are those given here. Products are summed
+ * in another order than for one query: scores are equal up to rounding. Errors: as aigc_recommend().
+ */
+aigc_status aigc_recommend_all(const aigc_recommender *model, const aigc_query *queries, size_t n, size_t k,
+                               int n_threads, const volatile sig_atomic_t *interrupt, uint32_t *items, float *scores,
+                               aigc_error *err);
+
 /* Items like this one: a query of one like, by likeness. among, exclude, k, diversity, seed, at and interrupt of the
  * query count. */
 aigc_status aigc_similar(const aigc_recommender *model, uint32_t item, const aigc_query *query, aigc_ranking **out,

@@ -72,7 +72,7 @@ void read_interest(const model *m, const aigc_interest *interest, interest_words
 /* 1 at the place itself (latitude, longitude), falling with the distance; 0 if the place is not known. */
 float nearness(double latitude, double longitude, const float place[2]);
 
-/* The signals together, as the model blends them. */
-void profile_scores(const profile *p, float *out);
+/* The signals together, as the model blends them; without the factors' if the caller adds those. */
+void profile_scores(const profile *p, bool factors, float *out);
 
 #endif

@@ -113,12 +113,15 @@ static aigc_status check_query(const aigc_query *q, aigc_error *err)
     return AIGC_OK;
 }
 
-/* Takes out what must not be ranked: what is not among the candidates, excluded, disliked, or seen. */
-static aigc_status restrict_items(aigc_ranking *r, aigc_error *err)
+static void take_out(const uint32_t *items, size_t n, uint32_t n_items, float *score)
 {
-    const aigc_query *q = &r->q;
-    uint32_t n = r->p.m->n->n_items;
+    for (size_t i = 0; i < n; i++)
+        if (items[i] < n_items)
+            score[items[i]] = -INFINITY;
+}
 
+aigc_status rank_restrict(const aigc_query *q, uint32_t n, float *score, aigc_error *err)
+{
     if (q->among) {
         bool *among = aigc_calloc(n, sizeof *among);
         if (among == NULL)
@@ -128,21 +131,16 @@ static aigc_status restrict_items(aigc_ranking *r, aigc_error *err)
                 among[q->among[i]] = true;
         for (uint32_t i = 0; i < n; i++)
             if (!among[i])
-                r->score[i] = -INFINITY;
+                score[i] = -INFINITY;
         free(among);
     }
-    for (size_t i = 0; i < q->n_exclude; i++)
-        if (q->exclude[i] < n)
-            r->score[q->exclude[i]] = -INFINITY;
-    for (size_t i = 0; i < q->n_dislikes; i++)
-        if (q->dislikes[i] < n)
-            r->score[q->dislikes[i]] = -INFINITY;
-    for (size_t i = 0; i < q->n_likes && !q->keep_seen; i++)
-        if (q->likes[i] < n)
-            r->score[q->likes[i]] = -INFINITY;
+    take_out(q->exclude, q->n_exclude, n, score);
+    take_out(q->dislikes, q->n_dislikes, n, score);
+    if (!q->keep_seen)
+        take_out(q->likes, q->n_likes, n, score);
     for (size_t i = 0; i < q->n_events && !q->keep_seen; i++)
         if (q->events[i].item < n)
-            r->score[q->events[i].item] = -INFINITY;
+            score[q->events[i].item] = -INFINITY;
     return AIGC_OK;
 }
 
@@ -177,8 +175,8 @@ aigc_status aigc_ranking_open(const aigc_recommender *recommender, const aigc_qu
             status = aigc_fail_memory(err, "scores", n * sizeof *r->score);
     }
     if (status == AIGC_OK) {
-        profile_scores(&r->p, r->score);
-        status = interrupted(r) ? stop(err) : restrict_items(r, err);
+        profile_scores(&r->p, true, r->score);
+        status = interrupted(r) ? stop(err) : rank_restrict(&r->q, r->p.m->n->n_items, r->score, err);
     }
     if (status == AIGC_OK)
         *out = r;

@@ -24,6 +24,10 @@ enum { REASONS_MOST = 12 };
  * not 0. Returns how many. Memory: n entries. False in *ok if memory is out. */
 size_t rank_best(const float *score, uint32_t n_items, size_t n, uint64_t seed, uint32_t **order, bool *ok);
 
+/* Takes out what the query says must not be ranked: what is not among the candidates, excluded, disliked, or seen.
+ * Errors: AIGC_E_MEMORY. */
+aigc_status rank_restrict(const aigc_query *q, uint32_t n_items, float *score, aigc_error *err);
+
 /* Fills the reasons of result i. Errors: AIGC_E_MEMORY. */
 aigc_status ranking_reasons(aigc_ranking *r, aigc_error *err);
 

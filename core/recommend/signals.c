@@ -292,13 +292,14 @@ static bool is_general(int s)
     return s == SIGNAL_POPULARITY || s == SIGNAL_RECENT || s == SIGNAL_FRESH;
 }
 
-void profile_scores(const profile *p, float *out)
+void profile_scores(const profile *p, bool factors, float *out)
 {
     const float *blend = p->m->n->blend[p->blend];
 
     memset(out, 0, p->m->n->n_items * sizeof *out);
     for (int s = 0; s < SIGNALS; s++)
-        if (blend[s] != 0 && s != SIGNAL_LATENT && s != SIGNAL_EMBEDDING && !(p->q->likeness && is_general(s)))
+        if (blend[s] != 0 && s != SIGNAL_LATENT && s != SIGNAL_EMBEDDING && (factors || s != SIGNAL_FACTORS) &&
+            !(p->q->likeness && is_general(s)))
             profile_signal(p, (score_signal)s, blend[s], out);
     add_cold(p, p->m->n->cold[p->blend], out);
     add_directions(p, blend, p->m->n->interest_weight, out);

@@ -416,6 +416,43 @@ static void hidden_items_leave_no_trace(void **state)
     }
 }
 
+/* Many together: the same items as one by one. */
+static void many_at_once_rank_the_same(void **state)
+{
+    enum { N = 61, K = 9 };
+    static aigc_event events[N][3];
+    static uint32_t items[N * K];
+    static float scores[N * K];
+    aigc_query queries[N];
+
+    (void)state;
+    for (uint32_t i = 0; i < N; i++) {
+        queries[i] = aigc_query_defaults();
+        queries[i].k = K;
+        for (uint32_t j = 0; j < 3; j++)
+            events[i][j] = (aigc_event){.item = (i * 17 + j * j * 5) % ITEMS, .weight = 1, .time = NAN};
+        queries[i].events = events[i];
+        queries[i].n_events = i % 4;
+    }
+    assert_int_equal(aigc_recommend_all(world, queries, N, K, 3, NULL, items, scores, NULL), AIGC_OK);
+    for (uint32_t i = 0; i < N; i++) {
+        const aigc_recommendation *r;
+        aigc_ranking *ranking;
+        assert_int_equal(ask(world, &queries[i], &ranking, &r), K);
+        for (int j = 0; j < K; j++) {
+            assert_true(fabs(scores[i * K + (uint32_t)j] - r[j].score) < 1e-4 * (1 + fabs(r[j].score)));
+            if (j == 0 || r[j - 1].score - r[j].score > 1e-4)
+                assert_true(items[i * K + (uint32_t)j] == r[j].item ||
+                            r[j].score - r[j + 1 < K ? j + 1 : j].score < 1e-4);
+        }
+        aigc_ranking_free(ranking);
+    }
+    volatile sig_atomic_t flag = 1;
+    assert_int_equal(aigc_recommend_all(world, queries, N, K, 2, &flag, items, NULL, NULL), AIGC_INTERRUPTED);
+    assert_int_equal(aigc_recommend_all(world, queries, N, 0, 2, NULL, items, NULL, NULL), AIGC_E_ARGUMENT);
+    assert_int_equal(aigc_recommend_all(world, NULL, 0, 5, 2, NULL, NULL, NULL, NULL), AIGC_OK);
+}
+
 static void similar_items_are_of_the_topic(void **state)
 {
     aigc_query q = aigc_query_defaults();
@@ -825,6 +862,7 @@ int main(void)
         cmocka_unit_test(diversity_spreads_topics),
         cmocka_unit_test(ties_have_an_order),
         cmocka_unit_test(hidden_items_leave_no_trace),
+        cmocka_unit_test(many_at_once_rank_the_same),
         cmocka_unit_test(similar_items_are_of_the_topic),
         cmocka_unit_test(new_items_are_ranked_by_content),
         cmocka_unit_test(nothing_and_next_to_nothing),
