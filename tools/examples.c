@@ -8,8 +8,20 @@
 #include "input.h"
 #include "output.h"
 
+/* How a message is written: before its role's name, behind it, before the content, and behind that. */
+typedef struct chat_form {
+    const char *begin, *names[3], *middle, *space, *end; /* names: of system, user, assistant */
+} chat_form;
+
+static const char *const roles[] = {"system", "user", "assistant"};
+enum { SYSTEM, USER, ASSISTANT, N_ROLES };
+
+static const chat_form plain = {"", {"", "User", "Assistant"}, ":", " ", "\n"};
+static const chat_form chatml = {"<|im_start|>", {"system", "user", "assistant"}, "\n", "", "<|im_end|>\n"};
+
 typedef struct feeding {
     aigc_trainer *trainer;
+    const chat_form *form;
     aigc_train_text kind;
     const char *path;
     size_t line;
@@ -60,25 +72,28 @@ static void append_string(buffer *b, const char *text)
 static int feed_message(const feeding *f, const json_t *message, buffer *chat)
 {
     const json_t *content = json_object_get(message, "content");
-    const char *role = json_string_value(json_object_get(message, "role"));
+    const char *given = json_string_value(json_object_get(message, "role"));
+    const chat_form *form = f->form;
+    int role = 0;
     aigc_error err;
-    if (role == NULL || !json_is_string(content))
+    if (given == NULL || !json_is_string(content))
         return complain_line(f, "a message needs \"role\" and \"content\", both text");
-    bool assistant = strcmp(role, "assistant") == 0;
-    if (assistant)
-        append_string(chat, "Assistant:");
-    else if (strcmp(role, "user") == 0)
-        append_string(chat, "User:");
-    else if (strcmp(role, "system") != 0)
+    while (role < N_ROLES && strcmp(given, roles[role]) != 0)
+        role++;
+    if (role == N_ROLES)
         return complain_line(f, "a message's role is \"system\", \"user\" or \"assistant\"");
+    append_string(chat, form->begin);
+    append_string(chat, form->names[role]);
+    if (*form->names[role] != '\0')
+        append_string(chat, form->middle);
     size_t known = chat->len;
-    if (strcmp(role, "system") != 0)
-        append_string(chat, " ");
+    if (*form->names[role] != '\0')
+        append_string(chat, form->space);
     append(chat, json_string_value(content), json_string_length(content));
-    append_string(chat, "\n");
+    append_string(chat, form->end);
     if (chat->failed)
         return complain("out of memory: a chat of %zu bytes", chat->len);
-    if (!assistant)
+    if (role != ASSISTANT)
         return EXIT_OK;
     return report(
         f, aigc_trainer_feed_pair(f->trainer, f->kind, chat->text, known, chat->text + known, chat->len - known, &err),
@@ -158,10 +173,27 @@ static bool ends_with(const char *path, const char *end)
     return n >= m && strcmp(path + n - m, end) == 0;
 }
 
+/* The form that the base's chat template has. */
+static const chat_form *find_form(const char *base)
+{
+    static char template[1 << 16];
+    const chat_form *form = &plain;
+    const char *key;
+    aigc_model *model;
+    if (aigc_model_open(base, AIGC_MODEL_DESCRIBE, &model, NULL) != AIGC_OK)
+        return form; /* the trainer has opened it, and will say what is wrong if it is */
+    for (uint64_t i = 0; i < aigc_model_describe(model)->n_metadata; i++)
+        if (aigc_model_metadata(model, i, &key, template, sizeof(template), NULL) == AIGC_OK &&
+            strcmp(key, "tokenizer.chat_template") == 0 && strstr(template, "<|im_start|>") != NULL)
+            form = &chatml;
+    aigc_model_close(model);
+    return form;
+}
+
 int feed_examples(const settings *s, aigc_trainer *t, aigc_train_text kind, const char *path)
 {
     settings one = *s;
-    feeding f = {t, kind, path, 0};
+    feeding f = {t, find_form(s->train.base), kind, path, 0};
     aigc_error err;
     char *text;
     size_t len;

@@ -11,7 +11,8 @@
  *     {"prompt": ..., "chosen": ..., "rejected": ...}
  *     {"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}, ...]}
  *                                             a pair for each message of the assistant, in the form of a chat:
- *                                             "User: ...\nAssistant:" and " ...\n"
+ *                                             "User: ...\nAssistant:" and " ...\n", or ChatML if the base's chat
+ *                                             template is that
  * Other members are not looked at. Any other file is plain text. Returns an exit status; anything but EXIT_OK has been
  * reported, with the number of the line.
  */

@@ -113,7 +113,7 @@ static void append(dataset *d, const int32_t *ids, size_t n)
 /* How much of a prompt and a response fits into `most` positions; ids are one more, the last is only a target. */
 typedef struct cut {
     size_t begin;    /* of the prompt's ids */
-    size_t response; /* ids, EOS included */
+    size_t response; /* ids */
 } cut;
 
 static cut fit(size_t prompt, size_t response, size_t most, bool bos)
@@ -127,17 +127,13 @@ static cut fit(size_t prompt, size_t response, size_t most, bool bos)
 /* Puts an example behind the others; room is reserved. Its positions are taken from the window by add_window(). */
 static void add_example(dataset *d, int32_t bos, const id_list *prompt, const id_list *response, cut c)
 {
-    int32_t eos = tokenizer_eos(d->tokens);
-    size_t n_text = c.response < response->n ? c.response : response->n;
     example *e = &d->examples[d->n_examples++];
     *e = (example){.start = d->n_ids};
     if (bos >= 0)
         append(d, &bos, 1);
     append(d, prompt->ids + c.begin, prompt->n - c.begin);
     e->n_prompt = (int)(d->n_ids - e->start);
-    append(d, response->ids, n_text);
-    if (c.response > n_text && eos >= 0)
-        append(d, &eos, 1);
+    append(d, response->ids, c.response < response->n ? c.response : response->n);
     e->n = (int)(d->n_ids - e->start);
     d->hash = (d->hash ^ (uint32_t)e->n_prompt ^ (uint64_t)(uint32_t)e->n << 32) * FNV_PRIME;
 }
@@ -160,25 +156,47 @@ static void place(dataset *d, size_t n)
     d->used += size;
 }
 
+/* Whether a response says itself that the text ends: chats have a token of their own for that, perhaps with a newline
+ * behind it. */
+static bool ends(const dataset *d, const id_list *response)
+{
+    for (size_t i = response->n; i > 0 && response->n - i < 2; i--)
+        if (tokenizer_is_end(d->tokens, response->ids[i - 1]))
+            return true;
+    return false;
+}
+
+/* Puts the vocabulary's EOS behind a response, unless it has an end. */
+static aigc_status end_response(const dataset *d, id_list *response, aigc_error *err)
+{
+    int32_t eos = tokenizer_eos(d->tokens);
+    if (eos < 0 || ends(d, response))
+        return AIGC_OK;
+    int32_t *larger = aigc_realloc_array(response->ids, response->n + 1, sizeof *larger);
+    if (larger == NULL)
+        return aigc_fail_memory(err, "a response", (response->n + 1) * sizeof *larger);
+    response->ids = larger;
+    response->ids[response->n++] = eos;
+    return AIGC_OK;
+}
+
 /* One or two responses to a prompt, all of them cut to `most` positions. */
 static aigc_status add_responses(dataset *d, dataset_text prompt, const id_list *known, const id_list *responses,
                                  size_t n, aigc_error *err)
 {
-    size_t most = (size_t)d->n_context / n, longest = 0, has_eos = tokenizer_eos(d->tokens) >= 0;
+    size_t most = (size_t)d->n_context / n, longest = 0;
     int32_t bos = beginning(d, prompt.len == 0);
     for (size_t i = 0; i < n; i++)
         longest = responses[i].n > longest ? responses[i].n : longest;
-    cut c = fit(known->n, longest + has_eos, most, bos >= 0);
-    size_t room = n * (known->n + longest + 2);
+    cut c = fit(known->n, longest, most, bos >= 0);
+    size_t room = n * (known->n + longest + 1);
     if (!reserve(&d->ids, d->n_ids, &d->id_capacity, room, sizeof *d->ids) ||
         !reserve(&d->examples, d->n_examples, &d->example_capacity, n, sizeof *d->examples) ||
         !reserve(&d->windows, d->n_windows, &d->window_capacity, 1, sizeof *d->windows))
         return aigc_fail_memory(err, "the examples", d->n_ids * sizeof *d->ids);
-    d->n_cut += c.begin > 0 || c.response < longest + has_eos;
-    for (size_t i = 0; i < n; i++) {
-        size_t size = responses[i].n + has_eos;
-        add_example(d, bos, known, &responses[i], (cut){c.begin, size < c.response ? size : c.response});
-    }
+    d->n_cut += c.begin > 0 || c.response < longest;
+    for (size_t i = 0; i < n; i++)
+        add_example(d, bos, known, &responses[i], c);
     place(d, n);
     return AIGC_OK;
 }
@@ -197,7 +215,8 @@ static aigc_status add(dataset *d, dataset_text prompt, const dataset_text *resp
         status =
             tokenizer_encode(d->tokens, prompt.text, prompt.len, AIGC_TEXT_PARSE_SPECIAL, &known.ids, &known.n, err);
     for (size_t i = 0; i < n && status == AIGC_OK; i++)
-        status = encode_response(d, prompt, &known, responses[i], &ids[i], err);
+        if ((status = encode_response(d, prompt, &known, responses[i], &ids[i], err)) == AIGC_OK)
+            status = end_response(d, &ids[i], err);
     if (status == AIGC_OK)
         status = add_responses(d, prompt, &known, ids, n, err);
     free(known.ids);

@@ -1,7 +1,8 @@
 /*
  * dataset.h: prompts with responses, and prompts with a chosen and a rejected response, packed into windows.
  *
- * Only responses are learned; each ends with the vocabulary's EOS. A window is filled with whole examples, in the order
+ * Only responses are learned; each ends with the vocabulary's EOS, unless it has an
+ * end of its own (a chat's <|im_end|>, say). A window is filled with whole examples, in the order
  * in which they were added, the two of a preference side by side; examples don't see each other. An example that is
  * longer than a window loses the beginning of its prompt, and the end of its response if that alone is too long.
  * Called by trainer.c.

@@ -112,6 +112,21 @@ like($err, qr/^examples 60 to train on/m, 'give an example for each answer');
     '--temperature', 0, '--stop', "\n");
 is($out, ' On the hill.', 'and the model answers in a chat');
 
+# A base whose own template is ChatML gets its chats in that form.
+my ($template) = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
+(undef, $err, $status) = aigc('train', '--init', $base, '--steps', 0, '--chat-template', $template, '-o',
+    "$dir/chatml.gguf", $train);
+is($status, 0, 'a base with a template') or diag $err;
+my $short = spew('short.jsonl', lines(map {
+    { messages => [ { role => 'user', content => "$names[$_ % 6]?" }, { role => 'assistant', content => 'Yes.' } ] }
+} 1 .. 30));
+($out, $err, $status) = aigc('finetune', "$dir/chatml.gguf", '--context', 96, '--threads', 2, '--epochs', 8, '--data',
+    $short, '-o', "$dir/chatml.lora.gguf");
+is($status, 0, 'ChatML') or diag $err;
+($out) = aigc('generate', '-m', "$dir/chatml.gguf", '--lora', "$dir/chatml.lora.gguf", '-p',
+    "<|im_start|>user\nEmil?<|im_end|>\n<|im_start|>assistant\n", '--temperature', 0, '--max-tokens', 30, '--stop', '<');
+like($out, qr/^Yes\./, 'and the model answers in it');
+
 my $documents = spew('documents.jsonl', lines(map { { text => $words x 5 } } 1 .. 10));
 ($out, $err, $status) = aigc('finetune', @common, '--data', $documents, '--valid', $valid, '-o', "$dir/documents.gguf");
 is($status, 0, 'documents') or diag $err;

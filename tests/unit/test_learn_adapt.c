@@ -488,6 +488,10 @@ static void test_cut(void **state)
     assert_int_equal(aigc_trainer_feed_pair(t, AIGC_TEXT_TRAIN, "", 0, text, 200, &err), AIGC_OK);
     aigc_trainer_describe(t, &info);
     assert_true(info.n_cut == 3 && info.n_train_tokens == 4 * 21 && info.n_train_examples == 4);
+    /* A response that ends itself gets no second end. */
+    assert_int_equal(aigc_trainer_feed_pair(t, AIGC_TEXT_TRAIN, "x", 1, "y<|endoftext|>\n", 15, &err), AIGC_OK);
+    aigc_trainer_describe(t, &info);
+    assert_int_equal(info.n_train_tokens, 4 * 21 + 4);
     assert_int_equal(aigc_trainer_feed_pair(t, AIGC_TEXT_TRAIN, "x", 1, "", 0, &err), AIGC_E_ARGUMENT);
     assert_int_equal(aigc_trainer_feed(t, AIGC_TEXT_TRAIN, "x", 1, &err), AIGC_E_ARGUMENT);
     assert_int_equal(aigc_trainer_feed_preference(t, AIGC_TEXT_TRAIN, "x", 1, "y", 1, "z", 1, &err), AIGC_E_ARGUMENT);
