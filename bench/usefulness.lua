@@ -1,17 +1,18 @@
 -- usefulness: how much of a text suggestions would have typed. Run by bench/usefulness:
 --
---   lua5.4 bench/usefulness.lua MODEL TEXT FIRST LAST MIN_LOGPROB LAYER
+--   lua5.4 bench/usefulness.lua MODEL TEXT FIRST LAST MIN_LOGPROB LAYER DOCUMENT
 --
 -- The bytes FIRST to LAST of the file TEXT are written word by word; before each word the model is asked how the text
 -- goes on, as the editor asks it. Words of its answer are shown as long as their mean log-probability is MIN_LOGPROB at
 -- least (generation.lua's rule). If the next word or more is right it is accepted, as far as it is right; else the word
--- is typed. With a LAYER (a file; '' for none) paragraphs are learned when they are written. Prints one JSON object.
+-- is typed. With a LAYER (a file of personal text; '' for none) paragraphs are learned when they are written. DOCUMENT is
+-- where the document at hand begins, which is learned too; '' if it is not. Prints one JSON object.
 package.cpath = 'build/lua54/?.so;' .. package.cpath
 local core = require('aigc.core')
 
 local PROMPT_BYTES, MAX_TOKENS = 4096, 12
 
-local path, text_path, first, last, threshold, layer = table.unpack(arg)
+local path, text_path, first, last, threshold, layer, document = table.unpack(arg)
 first, last, threshold = tonumber(first), tonumber(last), tonumber(threshold)
 local file = assert(io.open(text_path, 'rb'))
 local text = file:read('*a'):sub(1, last)
@@ -19,6 +20,7 @@ file:close()
 
 local model = assert(core.open(path, {
   personal = layer ~= '' and layer or nil,
+  documents = document ~= '',
   threads = tonumber(os.getenv('AIGC_THREADS') or 0),
   sequences = 1,
 }))
@@ -74,11 +76,16 @@ local function right(answer, position)
   end
 end
 
-local function learn(paragraph)
-  assert(model:learn(paragraph))
+-- Waits until it is learned: requests are refused before.
+local function learn(paragraph, kind)
+  assert(model:learn(paragraph, kind))
   repeat
-    local _, _, code = model:memory()
-  until code ~= 'limit'
+    local done, _, code = model:generate('x', { max_tokens = 1 })
+  until done or code ~= 'limit'
+end
+
+if document ~= '' then
+  learn(text:sub(tonumber(document) + 1, first), 'documents')
 end
 
 local result = { bytes = last - first, asked = 0, shown = 0, accepted = 0, saved = 0, words = 0 }
@@ -96,6 +103,7 @@ while position < last do
       temperature = 0,
       logprobs = true,
       personal = layer ~= '',
+      documents = document ~= '',
     })
     assert(answer, outcome)
     answer = shown(answer, outcome.alternatives[1].tokens)
@@ -111,8 +119,13 @@ while position < last do
     end
   end
   position = word_last
-  if layer ~= '' and text:find('^%s*\n%s*\n', position + 1) then
-    learn(text:sub(learned + 1, position) .. '\n')
+  if text:find('^%s*\n%s*\n', position + 1) then
+    local paragraph = text:sub(learned + 1, position) .. '\n'
+    if document ~= '' then
+      learn(paragraph, 'documents')
+    elseif layer ~= '' then
+      learn(paragraph)
+    end
     learned = position
   end
 end
