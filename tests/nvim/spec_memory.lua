@@ -205,7 +205,7 @@ return function(t, child)
   c:request('nvim_command', 'edit! ' .. folder .. 'long.txt')
   c:lua([[
     local lines = {}
-    for i = 1, 1000 do lines[i] = 'line ' .. i end
+    for i = 1, 2000 do lines[i] = 'line ' .. i end
     vim.api.nvim_buf_set_lines(0, 0, -1, true, lines)
     vim.api.nvim_win_set_cursor(0, { 900, 0 })
   ]])
@@ -220,7 +220,7 @@ return function(t, child)
     c:lua('return #told')
   )
   local slices = c:lua('local x = told told = {} return x')
-  t.ok(slices[1]:find('^learn|line 1\nline 2\n') and slices[3]:find('line 1000\n|documents$'), 'all of it', slices[3])
+  t.ok(slices[1]:find('^learn|line 1\nline 2\n') and slices[3]:find('line 2000\n|documents$'), 'all of it', slices[3])
   c:keys(' so on<Esc>')
   t.ok(told():find('^learn|.*line 900 and so on\n.*|documents$'), 'what has changed when insert mode ends')
   c:keys('A<C-k><Esc>')

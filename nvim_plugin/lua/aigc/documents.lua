@@ -10,8 +10,9 @@ local privacy = require('aigc.privacy')
 
 --- Of a longer buffer so much before the cursor is learned, and a quarter of it behind.
 local MAX_BYTES = 192 * 1024
---- Lines are read so many at a time, in turns of the main loop.
-local SLICE_LINES, PAUSE_MS = 400, 5
+--- It is learned so many bytes at a time, in turns of the main loop: a request waits for a slice at
+--- most (some 10 ms of the worker's).
+local SLICE_BYTES, PAUSE_MS = 8192, 5
 
 ---@type table? the open model
 local model
@@ -33,21 +34,34 @@ local function extent(buf, row)
   return first, math.min(n, prompt.row_of(buf, at + MAX_BYTES / 4, n - 1) + 1)
 end
 
+--- The row behind a slice that begins in `row`: whole lines, at least one.
+local function slice_end(buf, row, last)
+  local limit = vim.api.nvim_buf_get_offset(buf, row) + SLICE_BYTES
+  if vim.api.nvim_buf_get_offset(buf, last) <= limit then
+    return last
+  end
+  return math.max(row + 1, require('aigc.prompt').row_of(buf, limit, last - 1))
+end
+
 local function learn_slices(buf, row, last)
   local to = model
-  if row >= last or not to or not vim.api.nvim_buf_is_loaded(buf) then
+  if not to or not vim.api.nvim_buf_is_loaded(buf) then
     return
   end
-  local lines = vim.api.nvim_buf_get_lines(buf, row, math.min(last, row + SLICE_LINES), false)
-  local text = table.concat(lines, '\n') .. '\n'
-  if #text < 2 * MAX_BYTES and not text:find('%z') then
+  last = math.min(last, vim.api.nvim_buf_line_count(buf)) -- lines may have gone meanwhile
+  if row >= last then
+    return
+  end
+  local after = slice_end(buf, row, last)
+  local text = table.concat(vim.api.nvim_buf_get_lines(buf, row, after, true), '\n') .. '\n'
+  if #text < MAX_BYTES and not text:find('%z') then
     local prose = require('aigc.prose')
     local wrap = prose.wrap_column(buf)
     tell('learn', wrap and prose.join(text, wrap) or text)
   end
   vim.defer_fn(function()
     if model == to then
-      learn_slices(buf, row + SLICE_LINES, last)
+      learn_slices(buf, after, last)
     end
   end, PAUSE_MS)
 end
