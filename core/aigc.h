@@ -474,9 +474,10 @@ typedef enum aigc_train_schedule {
 } aigc_train_schedule;
 
 typedef enum aigc_train_optimiser {
-    AIGC_OPTIMISER_ADAMW, /* Loshchilov and Hutter, 2019 */
-    AIGC_OPTIMISER_MUON   /* Jordan et al., 2024, for the matrices of the layers; AdamW for embeddings, norms and biases
-                           */
+    AIGC_OPTIMISER_ADAMW, /* Loshchilov and Hutter, 2019; the default of aigc_finetune_defaults() */
+    /* Jordan et al., 2024, for the matrices of the layers; AdamW for embeddings, norms and biases. The default of
+     * aigc_train_defaults(). */
+    AIGC_OPTIMISER_MUON
 } aigc_train_optimiser;
 
 typedef enum aigc_train_precision {
@@ -508,8 +509,8 @@ typedef struct aigc_train_options {
     int n_accumulate;              /* such batches in a step */
     aigc_train_precision precision;
     aigc_train_schedule schedule;
-    double rate;       /* the highest learning rate; 0 with base: 1e-3 with LoRA, 1e-4 without, for preferences a fifth
-                        * of that */
+    double rate;       /* the highest learning rate; 0: 3e-3 by Muon, 1e-3 by AdamW; with base 1e-3 for LoRA, 1e-4
+                        * without, for preferences a fifth of that */
     double least_rate; /* the last one, as a part of rate */
     int n_warmup;      /* steps of a straight rise; -1: a twentieth of all, at most 1000 */
     double decay;      /* AIGC_SCHEDULE_STABLE: steps of the last fall, or below 1 a part of all; 0: the rate stays */

@@ -435,12 +435,12 @@ def parse():
     p.add_argument("--batch", type=int, default=16, help="sequences computed together [16]")
     p.add_argument("--accumulate", type=int, default=1, help="batches in a step [1]")
     p.add_argument("--context", type=int, default=0, help="tokens of a sequence [the model's]")
-    p.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate [0.001]")
+    p.add_argument("--lr", type=float, default=0, help="the highest learning rate [0.003; 0.001 by adamw]")
     p.add_argument("--lr-end", type=float, default=0.1, help="the last one, as a part of it [0.1]")
     p.add_argument("--schedule", choices=("cosine", "stable"), default="cosine")
     p.add_argument("--decay", type=float, default=0.2, help="of a stable schedule: steps of the fall, or below 1 a part [0.2]")
     p.add_argument("--warmup", type=int, default=-1, help="steps [a twentieth of the run, at most 1000]")
-    p.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
+    p.add_argument("--optimizer", choices=("adamw", "muon"), default="muon", help="of the layers' matrices [muon]")
     p.add_argument("--weight-decay", type=float, default=0.1, help="of matrices [0.1]")
     p.add_argument("--clip", type=float, default=1.0, help="largest norm of the gradient; 0 is off [1]")
     p.add_argument("--seed", type=int, default=0, help="of the text's order [0]")
@@ -456,6 +456,7 @@ def parse():
     p.add_argument("--valid-tokens", type=int, default=100000, help="most tokens that an evaluation looks at [100000]")
     o = p.parse_args()
     o.checkpoint = o.checkpoint or o.output + ".torch"
+    o.lr = o.lr or (3e-3 if o.optimizer == "muon" else 1e-3)
     if o.warmup < 0:
         o.warmup = min(o.steps // 20, 1000)
     return o

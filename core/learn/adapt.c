@@ -16,7 +16,7 @@ aigc_train_options aigc_finetune_defaults(void)
     o.lora_alpha = 16;
     o.preference_beta = 0.1;
     o.n_sequences = 4;
-    o.rate = 0;
+    o.optimiser = AIGC_OPTIMISER_ADAMW;
     o.least_rate = 0;
     o.weight_decay = 0;
     return o;

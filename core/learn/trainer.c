@@ -1,5 +1,5 @@
-/* trainer.c: the training interface of aigc.h over learner.h, corpus.h and schedule.h; feed.c and evaluate.c are parts of
- * it. */
+/* trainer.c: the training interface of aigc.h over learner.h, corpus.h and schedule.h; feed.c and evaluate.c are parts
+ * of it. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@ aigc_train_options aigc_train_defaults(void)
     return (aigc_train_options){
         .n_sequences = 16,
         .n_accumulate = 1,
-        .rate = 1e-3,
+        .optimiser = AIGC_OPTIMISER_MUON,
         .least_rate = 0.1,
         .n_warmup = -1,
         .decay = 0.2,
@@ -53,7 +53,7 @@ static aigc_status check_real(const char *what, double value, double above, doub
 static aigc_status check_options(const aigc_train_options *o, aigc_error *err)
 {
     aigc_status status;
-    if ((status = check_real("the learning rate", o->rate, o->base != NULL ? 0 : 1e-12, 100, err)) != AIGC_OK ||
+    if ((status = check_real("the learning rate", o->rate, 0, 100, err)) != AIGC_OK ||
         (status = check_real("the last learning rate's part", o->least_rate, 0, 1.000001, err)) != AIGC_OK ||
         (status = check_real("dropout", o->dropout, 0, 1, err)) != AIGC_OK ||
         (status = check_real("the decay", o->decay, 0, UINT32_MAX, err)) != AIGC_OK ||
@@ -318,6 +318,8 @@ static learn_schedule make_schedule(const aigc_train_options *o, uint64_t n_step
 /* LoRA's matrices begin at zero and bear about ten times the rate of whole models; preferences want less. */
 static double unasked_rate(const aigc_trainer *t)
 {
+    if (t->options.base == NULL)
+        return t->options.optimiser == AIGC_OPTIMISER_MUON ? 3e-3 : 1e-3;
     double rate = t->options.lora_rank > 0 ? 1e-3 : 1e-4;
     return t->examples[AIGC_TEXT_TRAIN].preferences ? rate / 5 : rate;
 }

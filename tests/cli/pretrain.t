@@ -79,5 +79,5 @@ python(@half, '-o', "$dir/whole.gguf", '--log', "$dir/whole.csv", '--checkpoint'
 like(python(@half, '-o', "$dir/again.gguf", '--checkpoint', "$dir/state", '--resume'), qr/\A\s*\z/, 'a run that is over has no steps left');
 ok(slurp("$dir/whole.gguf") eq slurp("$dir/again.gguf"), 'and gives the same model');
 like(qx{$python tools/pretrain.py --device cpu @half -o $dir/x.gguf --checkpoint $dir/state --resume --lr 0.1 2>&1},
-    qr/is of a run with lr 0.001, not 0.1/, 'other options are refused');
+    qr/is of a run with lr 0.003, not 0.1/, 'other options are refused');
 done_testing;

@@ -21,7 +21,7 @@ close $valid;
 
 my @shape = ('-t', $tok, '--layers', 2, '--width', 32, '--heads', 4, '--kv-heads', 2, '--context', 64, '--batch', 4,
     '--name', 'tiny', '--seed', 3);
-my @run = (@shape, '--steps', 60, '--lr', '0.01', '--save-every', 5, '--valid', "$dir/valid.txt", '--valid-every', 30);
+my @run = (@shape, '--optimizer', 'adamw', '--steps', 60, '--lr', '0.01', '--save-every', 5, '--valid', "$dir/valid.txt", '--valid-every', 30);
 
 # An undisturbed run.
 ($out, $err, $status) = aigc('train', @run, '--threads', 1, '--log', "$dir/a.csv", '-o', "$dir/a.gguf", $text);
