@@ -186,7 +186,12 @@ function child:request(method, ...)
   self.replies[id] = nil
   if not reply then
     if not answered and method ~= 'nvim_get_mode' then
-      method = ('%s (mode %s)'):format(method, vim.inspect(self:request('nvim_get_mode')))
+      local rows = {}
+      for r = 1, self.shown.lines do
+        rows[r] = self.shown:row(r)
+      end
+      local mode = self:request('nvim_get_mode').mode
+      method = ('%s (mode %s, the screen:\n%s\n)'):format(method, mode, table.concat(rows, '\n'))
     end
     error(method .. (answered and ': Neovim has ended' or ': no answer within 20 seconds'), 0)
   elseif reply.error ~= vim.NIL then

@@ -4,6 +4,7 @@
 --
 --   AIGC_FUZZ_SECONDS=3600 tests/nvim/fuzz.t      for an hour (default 20 seconds)
 --   AIGC_FUZZ_SEED=17      tests/nvim/fuzz.t      the same keys again
+--   AIGC_FUZZ_ENGINE=fake  tests/nvim/fuzz.t      with answers made up here, or `real`: with a model
 package.path = 'tests/nvim/?.lua;tests/lua/?.lua;' .. package.path
 
 local child, tap = require('child'), require('tap')
@@ -104,7 +105,8 @@ local STATE = [[
     if vim.api.nvim_win_get_config(win).relative == '' then
       local cursor = vim.api.nvim_win_get_cursor(win)
       local current = win == vim.api.nvim_get_current_win() and '*' or ''
-      state[#state + 1] = tostring(numbers[vim.api.nvim_win_get_buf(win)]) .. ':' .. cursor[1] .. ',' .. cursor[2] .. current
+      local number = tostring(numbers[vim.api.nvim_win_get_buf(win)])
+      state[#state + 1] = number .. ':' .. cursor[1] .. ',' .. cursor[2] .. current
     end
   end
   return state
@@ -201,7 +203,8 @@ local function run(seed, seconds, engine)
 end
 
 tap.begin('fuzz')
-local engines = os.getenv('AIGC_FUZZ_ENGINE') and { os.getenv('AIGC_FUZZ_ENGINE') } or tap.model_exists() and { 'fake', 'real' } or { 'fake' }
+local wanted_engine = os.getenv('AIGC_FUZZ_ENGINE')
+local engines = wanted_engine and { wanted_engine } or tap.model_exists() and { 'fake', 'real' } or { 'fake' }
 for i, engine in ipairs(engines) do
   local ok, n, wrong, kilobytes = xpcall(run, debug.traceback, SEED + i, SECONDS / #engines, engine)
   if not ok then

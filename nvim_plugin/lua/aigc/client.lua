@@ -189,6 +189,15 @@ local function unload_later(seconds)
   )
 end
 
+--- A module of another build may not know an option: that is an error of Lua's.
+local function call(f, ...)
+  local ok, result, message = pcall(f, ...)
+  if not ok then
+    return nil, result .. ' (after an update run `make nvim` and restart Neovim)'
+  end
+  return result, message
+end
+
 ---@param config aigc.Config
 ---@return table? model
 ---@return string? message
@@ -229,7 +238,7 @@ local function get_model(config)
   end
   M.close()
   local model
-  model, message = core.open(config.model, options)
+  model, message = call(core.open, config.model, options)
   if not model then
     return nil, message
   end
@@ -271,7 +280,7 @@ function M.request(config, options, on_event)
   drop_request()
   local started = uv.hrtime()
   local id
-  id, message = model:submit(options)
+  id, message = call(model.submit, model, options)
   if not id then
     return nil, message
   end
