@@ -47,6 +47,33 @@ return function(t, child)
   t.is(c:buffer(), t.slurp(t.data .. 'stories260K.prompted.txt'), 'the prompted reference, byte for byte')
   c:stop()
 
+  -- as one types: a sentence, and the next one as soon as it is accepted
+  c = start({ trigger = 'auto', debounce = 30, extent = 'sentence', speculate = true, min_logprob = -2 })
+  c:keys('iOnce upon a time, there was a little')
+  wait_for(c, "return require('aigc').text():find('%.$') ~= nil", 'a suggestion comes by itself')
+  t.is(c:lua("return require('aigc').text()"), ' girl named Lily.', 'a sentence')
+  wait_for(c, IDLE, 'the next one is computed')
+  wait_for(c, "return require('aigc').status().state == 'idle' and #require('aigc.log').lines() >= 2", 'to its end')
+  c:keys('<C-j>')
+  wait_for(c, "return require('aigc').visible()", 'and shown when the first is accepted')
+  t.is(c:lua("return require('aigc').status().from_cache"), 1, 'from the cache')
+  t.is(c:buffer(), 'Once upon a time, there was a little girl named Lily.', 'which has the first only')
+  c:stop()
+
+  -- with words behind the cursor
+  c = start({ max_tokens = 8 })
+  c:keys('iOnce upon a time, there was a named Lily. She liked to play.<Esc>0fnhi<C-k>')
+  wait_for(c, "return require('aigc').status().last ~= nil and require('aigc').status().state == 'idle'", 'in the middle')
+  t.is(table.concat(c:lua('return notes'), ' '), '', 'nothing goes wrong')
+  local middle = c:lua("return require('aigc').text()")
+  c:keys('<C-j>')
+  t.is(
+    c:buffer(),
+    'Once upon a time, there was a' .. middle .. ' named Lily. She liked to play.',
+    'and what comes is inserted there: ' .. middle
+  )
+  c:stop()
+
   -- the main loop while text streams in and keys are typed. Figures are shown, not judged: the
   -- machine may be busy.
   c = start(LONG)
