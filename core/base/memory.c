@@ -34,6 +34,17 @@ void *aigc_pages_alloc(size_t bytes)
     return p == MAP_FAILED ? NULL : p;
 }
 
+void *aigc_large_pages_alloc(size_t bytes)
+{
+    void *p = aigc_pages_alloc(bytes);
+
+#ifdef MADV_HUGEPAGE
+    if (p)
+        madvise(p, bytes, MADV_HUGEPAGE); /* a wish: small pages do as well, slower */
+#endif
+    return p;
+}
+
 void aigc_pages_free(void *p, size_t bytes)
 {
     if (p)

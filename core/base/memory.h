@@ -16,6 +16,8 @@ void *aigc_realloc_array(void *p, size_t n, size_t size);
 /* Zeroed anonymous pages, aligned to 64 bytes at least; the system provides each page when it is first touched.
  * NULL when refused. Release with aigc_pages_free(p, bytes). */
 void *aigc_pages_alloc(size_t bytes);
+/* The same for memory that will be used whole and for long: in large pages where the system has them. */
+void *aigc_large_pages_alloc(size_t bytes);
 void aigc_pages_free(void *p, size_t bytes);
 
 #endif

@@ -103,7 +103,7 @@ static aigc_status take_block(learner *l, aigc_error *err)
     if (count.overflow)
         return aigc_fail(err, AIGC_E_ARGUMENT, "the activations of %d tokens are too large for this machine",
                          l->n_tokens);
-    l->block = aigc_pages_alloc(count.used);
+    l->block = aigc_large_pages_alloc(count.used);
     if (l->block == NULL)
         return aigc_fail_memory(err, "training (activations)", count.used);
     l->block_bytes = count.used;
@@ -123,7 +123,7 @@ static aigc_status take_weights(learner *l, aigc_error *err)
     size_t bytes = l->layout.n_floats * sizeof(float), trained = trained_bytes(l);
     float **arrays[] = {&l->weights, &l->gradients, &l->moments[0], &l->moments[1]};
     for (int i = 0; i < 4; i++) {
-        *arrays[i] = aigc_pages_alloc(i == 0 ? bytes : trained);
+        *arrays[i] = aigc_large_pages_alloc(i == 0 ? bytes : trained);
         if (*arrays[i] == NULL)
             return aigc_fail_memory(err, "training (weights, gradients and moments)", bytes + 3 * trained);
     }

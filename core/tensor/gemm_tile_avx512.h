@@ -123,14 +123,26 @@ INLINE void transpose(__m512i r[16])
         r[i] = t[i];
 }
 
+enum { FLOATS_AHEAD = 128, ROWS_AHEAD = 8 };
+
+/* Some floats that will be packed soon: so many streams are more than the processor follows by itself. */
+INLINE void fetch(const float *x, size_t n)
+{
+#pragma GCC unroll 2
+    for (size_t i = 0; i < n; i += 16)
+        _mm_prefetch((const char *)(x + i), _MM_HINT_T0);
+}
+
 static void pack_lines(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panel)
 {
     for (size_t i = 0; i < k; i += LINE_ELEMENTS) {
         size_t left = k - i < LINE_ELEMENTS ? k - i : LINE_ELEMENTS, words = WORDS_OF(left);
         __m512i r[GEMM_LINES];
 #pragma GCC unroll 16
-        for (size_t line = 0; line < GEMM_LINES; line++)
+        for (size_t line = 0; line < GEMM_LINES; line++) {
+            fetch(source + line * stride + i + FLOATS_AHEAD, LINE_ELEMENTS);
             r[line] = line < n_lines ? line_words(source + line * stride + i, left) : _mm512_setzero_si512();
+        }
         transpose(r);
 #pragma GCC unroll 16
         for (size_t w = 0; w < GEMM_LINES; w++)
@@ -149,8 +161,11 @@ static void pack_group(const float *source, size_t stride, size_t n_lines, size_
     for (size_t i = 0; i < k; i += each, panels += GEMM_LINES) {
         const float *row = source + i * stride;
         size_t step_down = i + each <= k ? stride : 0, p = 0;
-        for (; p < whole; p++)
+        for (; p < whole; p++) {
+            for (size_t r = 0; r < each; r++)
+                fetch(row + (ROWS_AHEAD + r) * stride + p * GEMM_LINES, GEMM_LINES);
             _mm512_storeu_si512(panels + p * panel_stride, across_words(row + p * GEMM_LINES, step_down, 0xffff));
+        }
         if (rest)
             _mm512_storeu_si512(panels + p * panel_stride, across_words(row + p * GEMM_LINES, step_down, rest));
     }
