@@ -61,15 +61,17 @@ return function(t, child)
   c:stop()
 
   -- with words behind the cursor
-  c = start({ max_tokens = 8 })
-  c:keys('iOnce upon a time, there was a named Lily. She liked to play.<Esc>0fnhi<C-k>')
+  c = start({ alternatives = 4, seed = 3 })
+  c:keys('iOnce upon a time, there was a little named Lily. She liked to play.<Esc>0/ named<CR>i<C-k>')
   wait_for(c, "return require('aigc').status().last ~= nil and require('aigc').status().state == 'idle'", 'in the middle')
+  c:settle()
   t.is(table.concat(c:lua('return notes'), ' '), '', 'nothing goes wrong')
   local middle = c:lua("return require('aigc').text()")
+  t.ok(middle:find('^ %a'), 'words that lead to what follows', middle)
   c:keys('<C-j>')
   t.is(
     c:buffer(),
-    'Once upon a time, there was a' .. middle .. ' named Lily. She liked to play.',
+    'Once upon a time, there was a little' .. middle .. ' named Lily. She liked to play.',
     'and what comes is inserted there: ' .. middle
   )
   c:stop()

@@ -203,8 +203,11 @@ end
 ---@return string? message
 local function get_model(config)
   local polite = require('aigc.polite')
-  local threads = open and uv.now() - last_used < PAUSE_MS and open.threads
-    or polite.threads(config)
+  local has_rested = not open or uv.now() - last_used >= PAUSE_MS
+  if has_rested then
+    polite.look() -- the answer is for the next time
+  end
+  local threads = has_rested and polite.threads(config) or open.threads
   last_used = uv.now()
   local fixed = config.threads > 0 and config.threads or threads
   local options = {
@@ -242,7 +245,6 @@ local function get_model(config)
   if not model then
     return nil, message
   end
-  polite.look()
   open = {
     model = model,
     key = key,
