@@ -6,8 +6,8 @@ package.path = 'tests/nvim/?.lua;tools/?.lua;' .. package.path
 local child, to_svg = require('child'), require('screen_svg')
 
 local PICTURE = 'build/demo/neovim.svg'
-local COLUMNS, LINES = 78, 12
-local TYPED = 'One day, a little girl named Lily'
+local COLUMNS, LINES = 78, 8
+local TYPED = 'One day, a little girl named Lily went to the park with her mom. She'
 
 local function say(text)
   io.stdout:write(text, '\n')
@@ -21,7 +21,7 @@ local function show(c, label)
   local screen = c.shown
   local ghost = c:lua("return vim.api.nvim_get_hl_by_name('AigcSuggestion', true).foreground") or -1
   local rows = {}
-  for r = 1, screen.lines - 2 do
+  for r = 1, screen.lines - 1 do
     local row, dim = '', false
     for _, cell in ipairs(screen.rows[r]) do
       local a = screen.highlights[cell.highlight] or {}
@@ -55,7 +55,7 @@ local function main()
     aigc = { min_logprob = -3 },
     env = { AIGC_MODEL = os.getenv('AIGC_MODEL') or '' },
   })
-  c:request('nvim_command', 'set termguicolors background=dark linebreak')
+  c:request('nvim_command', 'set termguicolors background=dark linebreak laststatus=0 fillchars=eob:\\ ')
   c:request('nvim_command', 'highlight Normal guifg=#d4d4d4 guibg=#1b1f24 | highlight Comment guifg=#7a8794 gui=italic')
   c:request('nvim_command', "autocmd User AigcDone let g:demo_done = v:true")
   for letter in ('i' .. TYPED):gmatch('.') do
