@@ -12,6 +12,7 @@
  *     generate.c   generate(), generate_alternatives(), generate_stream()
  *     progress.c   the view aigc_progress, and what it shows (progress.h)
  *     training.h   train_model() and its files
+ *     recommend_pg.h  recommend() and its files
  *
  * Whatever core allocates is invisible to PostgreSQL's memory contexts, and any PostgreSQL call may leave by longjmp.
  * So what lives across such a call hangs on a memory context's reset callback (requests) or in a static list (models).

@@ -28,6 +28,7 @@
 #include "portability/instr_time.h"
 #include "recommend_pg.h"
 #include "storage/fd.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -382,10 +383,24 @@ static void make_file(FunctionCallInfo fcinfo, const Recommender *recommender)
     remove_stale_files(fcinfo, &name);
 }
 
+/* One session at a time makes files of a model: the others wait and find it made. A kind of lock that no advisory lock
+ * function takes. */
+static void lock_model(LOCKTAG *tag, int64 model)
+{
+    SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32)((uint64)model >> 32), (uint32)model, 0xa1);
+    LockAcquire(tag, ExclusiveLock, false, false);
+}
+
+static void unlock_model(const LOCKTAG *tag)
+{
+    LockRelease(tag, ExclusiveLock, false);
+}
+
 static Image *open_image(FunctionCallInfo fcinfo, const Recommender *recommender)
 {
     Image *image = find_image(recommender->model);
     FileName name;
+    LOCKTAG lock;
 
     if (!recommender->has_model)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -394,10 +409,14 @@ static Image *open_image(FunctionCallInfo fcinfo, const Recommender *recommender
     while (!image) {
         CHECK_FOR_INTERRUPTS();
         make_room();
-        if (find_file(recommender->model, &name))
+        if (find_file(recommender->model, &name)) {
             image = map_file(&name);
-        else
+            continue;
+        }
+        lock_model(&lock, recommender->model);
+        if (!find_file(recommender->model, &name))
             make_file(fcinfo, recommender);
+        unlock_model(&lock);
     }
     return image;
 }
@@ -488,10 +507,13 @@ static void switch_image(Use *use, Image *image)
         close_image(before);
 }
 
-/*
- * Extends the image by these rows; remembers what that costs. A transaction that has written keeps the result to
- * itself: rows of its own that it may yet roll back are not to be met, or to move the marker, in other sessions.
- */
+/* Whether there is a file with more items than the image has. */
+static bool find_newer(const Image *image, FileName *name)
+{
+    return find_file(image->model, name) && name->n_items > image->n_items;
+}
+
+/* Extends the image by these rows, for all sessions; remembers what that costs. */
 static void extend_image(FunctionCallInfo fcinfo, const Recommender *recommender, Use *use, ArrayType *keys,
                          int64 marker)
 {
@@ -499,8 +521,6 @@ static void extend_image(FunctionCallInfo fcinfo, const Recommender *recommender
 
     INSTR_TIME_SET_CURRENT(start);
     switch_image(use, extended_image(recommender, use->image, keys, marker));
-    if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-        return;
     Image *shared = share_image(fcinfo, use->image);
     if (!shared)
         return;
@@ -511,12 +531,30 @@ static void extend_image(FunctionCallInfo fcinfo, const Recommender *recommender
     switch_image(use, shared);
 }
 
-/* Goes over to an image that has the rows which came since, if there are any. */
+/* The same if no other session is faster. */
+static void extend_once(FunctionCallInfo fcinfo, const Recommender *recommender, Use *use, ArrayType *keys,
+                        int64 marker)
+{
+    FileName name;
+    LOCKTAG lock;
+
+    lock_model(&lock, use->image->model);
+    if (!find_newer(use->image, &name))
+        extend_image(fcinfo, recommender, use, keys, marker);
+    unlock_model(&lock);
+}
+
+/*
+ * Goes over to an image that has the rows which came since, if there are any. A transaction that has written keeps its
+ * image to itself: rows of its own that it may yet roll back are not to be met, or to move the marker, in other
+ * sessions.
+ */
 static void catch_up(FunctionCallInfo fcinfo, const Recommender *recommender, Use *use)
 {
-    for (;;) {
+    while (!use->image->own) {
         FileName name;
         int64 marker = use->image->marker;
+        uint32 n_items = use->image->n_items;
 
         CHECK_FOR_INTERRUPTS();
         Rights before = take_owner_rights(recommender);
@@ -524,14 +562,18 @@ static void catch_up(FunctionCallInfo fcinfo, const Recommender *recommender, Us
         restore_rights(before);
         if (!keys || must_wait(use->image))
             return;
-        /* Another session may have done it. */
-        if (!find_file(use->image->model, &name) || name.n_items <= use->image->n_items) {
-            extend_image(fcinfo, recommender, use, keys, marker);
-            return;
+        if (find_newer(use->image, &name)) {
+            Image *newer = map_file(&name);
+            if (newer)
+                switch_image(use, newer);
+        } else if (TransactionIdIsValid(GetTopTransactionIdIfAny())) {
+            switch_image(use, extended_image(recommender, use->image, keys, marker));
+        } else {
+            extend_once(fcinfo, recommender, use, keys, marker);
+            /* A key that is not found by what it is written as stays new for ever. */
+            if (use->image->n_items == n_items && !find_newer(use->image, &name))
+                return;
         }
-        Image *newer = map_file(&name);
-        if (newer)
-            switch_image(use, newer);
     }
 }
 
