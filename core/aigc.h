@@ -533,7 +533,7 @@ aigc_train_options aigc_train_defaults(void);
 aigc_train_options aigc_finetune_defaults(void);
 
 /* Opens the vocabulary (of a GGUF file with one; NULL if options->init or base has it) and takes all memory. Errors:
- * AIGC_E_ARGUMENT names the option; AIGC_E_UNSUPPORTED also if OpenBLAS is missing. */
+ * AIGC_E_ARGUMENT names the option; AIGC_E_UNSUPPORTED also if OpenBLAS is missing where there is no AVX-512. */
 aigc_status aigc_trainer_create(const char *tokenizer_path, const aigc_train_options *options, aigc_trainer **out,
                                 aigc_error *err);
 void aigc_trainer_destroy(aigc_trainer *t); /* NULL is allowed */

@@ -186,8 +186,8 @@ const command command_train = {
         "SIGINT and SIGTERM stop after the step with a checkpoint; --resume, with the same options and text, goes on\n"
         "from it to the same weights, bit for bit. The same holds for any number of threads. Under --schedule stable\n"
         "a run can be given another end while its learning rate has not begun to fall: another --steps with --resume,\n"
-        "or, with --resume-from, a run of its own that leaves the first one's checkpoint as it is. Needs OpenBLAS\n"
-        "(Debian: libopenblas0-pthread).\n",
+        "or, with --resume-from, a run of its own that leaves the first one's checkpoint as it is. Without AVX-512 it\n"
+        "needs OpenBLAS (Debian: libopenblas0-pthread).\n",
     .plain = PLAIN_FILES,
     .run = run_train,
 };

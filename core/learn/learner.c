@@ -171,21 +171,22 @@ static void set_sizes(learner *l)
 }
 
 /* OpenBLAS is at home on every processor; ours are faster than its float32 with AVX-512. */
-static bool choose_products(learner *l, gemm_precision precision)
+static aigc_status choose_products(learner *l, gemm_precision precision, aigc_error *err)
 {
     bool ours = precision != GEMM_F32 || cpu_best_level() == CPU_AVX512;
+    aigc_status status = ours ? AIGC_OK : blas_open(&l->sgemm, err);
+    if (status != AIGC_OK)
+        return status;
     l->gemm = ours ? gemm_kernels_best(precision) : NULL;
     l->attention.gemm = gemm_kernels_best(precision);
-    return plan_phases(l);
+    return plan_phases(l) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
 }
 
 /* Everything behind the layout. */
 static aigc_status set_up(learner *l, aigc_error *err)
 {
-    aigc_status status = blas_open(&l->sgemm, err);
+    aigc_status status;
     int n_context = (int)l->layout.hp.n_context;
-    if (status != AIGC_OK)
-        return status;
     if (l->n_sequences < 1 || l->n_sequences > MAX_TOKENS / n_context)
         return aigc_fail(err, AIGC_E_ARGUMENT, "a batch must be from 1 to %d sequences of %d tokens, not %d",
                          MAX_TOKENS / n_context, n_context, l->n_sequences);
@@ -200,7 +201,7 @@ static aigc_status set_up(learner *l, aigc_error *err)
         (status = optimiser_create(l, err)) != AIGC_OK)
         return status;
     make_angles(l);
-    return choose_products(l, GEMM_F32) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
+    return choose_products(l, GEMM_F32, err);
 }
 
 /* The layout is the learner's from here on. */
@@ -240,7 +241,7 @@ aigc_status learner_create_from(const aigc_model *base, int n_context, int lora_
 
 aigc_status learner_set_precision(learner *l, gemm_precision precision, aigc_error *err)
 {
-    return choose_products(l, precision) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
+    return choose_products(l, precision, err);
 }
 
 void learner_destroy(learner *l)

@@ -27,7 +27,7 @@ typedef struct learn_memory {
 size_t learn_memory_total(const learn_memory *m);
 
 /* Plans and takes all memory; memory (may be NULL) says how much. Weights are zero. Errors: AIGC_E_ARGUMENT,
- * AIGC_E_MEMORY, AIGC_E_UNSUPPORTED (no OpenBLAS). */
+ * AIGC_E_MEMORY, AIGC_E_UNSUPPORTED (no OpenBLAS, and no AVX-512, with which products are our own). */
 aigc_status learner_create(const learn_shape *shape, int n_sequences, int n_threads, learner **out, aigc_error *err);
 
 /* The same for a model that is to be adapted (layout_of_model()). */
@@ -36,7 +36,7 @@ aigc_status learner_create_from(const aigc_model *base, int n_context, int lora_
 void learner_destroy(learner *l);
 
 /* How the operands of matrix products are rounded; GEMM_F32 at first. To be
- * called before learner_use_muon(). Errors: AIGC_E_MEMORY. */
+ * called before learner_use_muon(). Errors: AIGC_E_MEMORY, AIGC_E_UNSUPPORTED. */
 aigc_status learner_set_precision(learner *l, gemm_precision precision, aigc_error *err);
 
 const learn_memory *learner_memory(const learner *l);
