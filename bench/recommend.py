@@ -140,10 +140,10 @@ def tuned_als(split, full):
     learn = split.matrix([split.rows[u] for u in split.train if u not in valid])
     everything = split.matrix([split.rows[u] for u in split.train])
     shown, found = split.shown(split.valid), []
-    sizes = (32, 128) if full else (64, 128)
+    sizes = (32, 128) if full else (128,)
     for factors in sizes:
-        for penalty in (1, 5, 15, 40):
-            for alpha in (1, 2, 5, 10) if full else (2, 5, 10):
+        for penalty in (1, 5, 15, 40) if full else (5, 15):
+            for alpha in (1, 2, 5, 10) if full else (2, 5):
                 lists = als(learn, shown, split.items, factors, penalty, alpha)
                 found.append((summary(lists, split.hidden(split.valid))[2], factors, penalty, alpha))
     _, factors, penalty, alpha = max(found)
@@ -369,14 +369,16 @@ def batch(arguments):
     """The first ten for every user: implicit from the users' finished factors, and folded in as ours always is."""
     from implicit.als import AlternatingLeastSquares
 
-    path = os.path.join(arguments.folder, "events.tsv")
-    matrix = read_matrix(path)
+    events = sorted(read_events(os.path.join(arguments.folder, "events.tsv")))
+    matrix = read_matrix(os.path.join(arguments.folder, "events.tsv"))
     everybody = np.arange(matrix.shape[0])
     theirs = AlternatingLeastSquares(factors=128, iterations=2, num_threads=THREADS)
     theirs.fit(matrix, show_progress=False)
     times = {"finished factors": [], "folded in": [], "ours, factors": [], "ours, whole blend": []}
     with tempfile.TemporaryDirectory() as scratch:
-        models = [os.path.join(scratch, n) for n in ("factors", "blend")]
+        path, *models = [os.path.join(scratch, n) for n in ("events", "factors", "blend")]
+        with open(path, "w") as f:
+            f.writelines(f"{u}\t{i}\n" for u, i in events)
         tool("fit", path, "-", "-", models[0], "factors=128", "iterations=2", "ease=0", "holdout=-1")
         tool("fit", path, "-", "-", models[1], "factors=128", f"threads={THREADS}")
         for _ in range(3):
