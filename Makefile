@@ -54,7 +54,7 @@ endif
 
 BUILDS = all core tool unit asan fuzz libfuzzer pg nvim bench-programs
 CHECKS = check-unit check-cli check-pg check-lua check-nvim check-fuzz check-asan
-.PHONY: $(BUILDS) $(CHECKS) setup check demo bench install install-nvim format clean FORCE
+.PHONY: $(BUILDS) $(CHECKS) setup check demo bench bench-recommendation install install-nvim format clean FORCE
 
 # `sudo make install` in somebody's clone must not leave files there that only root can replace: what is built is
 # built as the tree's owner.
@@ -213,6 +213,16 @@ demo: setup
 bench:
 	+@$(MAKE) --no-print-directory bench-programs
 	@bench/run
+
+# Recommendation beside implicit and EASE on the data in FOLDER (docs/recommend.md); PYTHON has numpy, scipy, implicit.
+PYTHON ?= python3
+bench-recommendation: $(BUILD)/bench-recommend
+	@test -n "$(FOLDER)" || { echo "make: name the data: make $@ FOLDER=..." >&2; exit 2; }
+	@$(PYTHON) bench/recommend.py quality $(FOLDER)
+	@$(PYTHON) bench/recommend.py cold $(FOLDER)
+	@$(PYTHON) bench/recommend.py speed $(FOLDER)/events.tsv
+	@$(PYTHON) bench/recommend.py batch $(FOLDER)
+	@$(PYTHON) bench/recommend.py serve 100000
 
 # ---- installation ----------------------------------------------------------------------------------------------------
 
