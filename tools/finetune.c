@@ -90,7 +90,8 @@ const command command_finetune = {
         "An example longer than the context loses the beginning of its prompt.\n"
         "\n"
         "SIGINT and SIGTERM stop after the step with a checkpoint; --resume, with the same options and data, goes on\n"
-        "from it to the same weights, bit for bit, on any number of threads. Without AVX-512 it needs OpenBLAS (Debian:\n"
+        "from it to the same weights, bit for bit, on any number of threads. Without AVX-512 it needs OpenBLAS "
+        "(Debian:\n"
         "libopenblas0-pthread).\n",
     .plain = PLAIN_FILES,
     .run = run_finetune,
