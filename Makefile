@@ -76,11 +76,9 @@ all: core tool pg nvim
 
 core: $(LIB)
 
-# Beside the tool lies the model that it uses when none is named: the embedded one, or else the best at hand.
-BASE_MODEL = $(firstword $(wildcard models/aigc-base.gguf $(or $(AIGC_SHARED),../shared)/data/models/stories260K.gguf))
-
+# Beside the tool lies the model that it uses when none is named.
 tool: $(BUILD)/aigc
-	@$(if $(BASE_MODEL),mkdir -p $(BUILD)/models && ln -sfn $(abspath $(BASE_MODEL)) $(BUILD)/models/aigc-base.gguf)
+	@mkdir -p $(BUILD)/models && ln -sfn $(abspath models/aigc-base.gguf) $(BUILD)/models/aigc-base.gguf
 
 # A program whose source is gone must not go on being run.
 unit: $(TESTS)
