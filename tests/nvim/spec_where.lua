@@ -228,7 +228,7 @@ return function(t, child)
   vim.fn.delete(folder, 'rf')
 
   -- no compiler
-  local said = vim.fn.system('make nvim CC=no-such-compiler BUILD=' .. vim.fn.tempname())
+  local said = vim.fn.system('env -u MAKEFLAGS -u MAKELEVEL make nvim CC=no-such-compiler BUILD=' .. vim.fn.tempname())
   t.ok(said:find("there is no C compiler 'no-such-compiler': install one", 1, true), 'a missing compiler', said)
   t.is(select(2, said:gsub('\n', '')), 1, 'is told in one line')
 end

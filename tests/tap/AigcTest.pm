@@ -33,9 +33,10 @@ sub run_in_stage
     die "tools/pg-stage failed\n" if $? != 0;
     system("mkdir -p '$stage/work/tests' '$stage/models' && cp -R '$root/sql' '$root/expected' '$stage/work/' && "
           . "cp -R '$root/tests/tap' '$stage/work/tests/'") == 0 or die "cannot copy the tests to $stage\n";
-    for my $file (qw(models/stories260K.gguf models/stories260K.greedy.txt models/stories260K.prompted.txt tokenizers/ggml-vocab-gpt-2.gguf)) {
-        next if !-r "$data/$file";
-        system('cp', "$data/$file", "$stage/models/") == 0 or die "cannot copy $data/$file\n";
+    my @data = map { "$data/$_" } qw(models/stories260K.gguf models/stories260K.greedy.txt models/stories260K.prompted.txt
+        tokenizers/ggml-vocab-gpt-2.gguf);
+    for my $file ("$root/models/aigc-base.gguf", grep { -r } @data) {
+        system('cp', $file, "$stage/models/") == 0 or die "cannot copy $file\n";
     }
     system("chown -R $user[0]:$user[1] '$stage/work' '$stage/models'") == 0 or die "cannot chown $stage\n" if @user;
 

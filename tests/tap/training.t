@@ -48,7 +48,7 @@ sub outcome
 sub models
 {
     opendir my $in, $dir or die "$dir: $!\n";
-    return join ' ', sort grep { !/^\.\.?$/ && !/^(stories|ggml)/ } readdir $in;
+    return join ' ', sort grep { !/^\.\.?$/ && !/^(aigc-base|stories|ggml)/ } readdir $in;
 }
 
 # ---- rights ----

@@ -18,7 +18,7 @@ sub left
     my @left;
     for my $in ($dir, $temp) {
         opendir my $entries, $in or next;
-        push @left, grep { !/^\.\.?$/ && !/^(stories|ggml)/ } readdir $entries;
+        push @left, grep { !/^\.\.?$/ && !/^(aigc-base|stories|ggml)/ } readdir $entries;
     }
     return join ' ', sort @left;
 }
@@ -144,8 +144,15 @@ chmod 0755, $dir;
 
 # ---- a crash ----
 
-# kill -9 while the model is written: it is large enough for that to take a while.
-my $left;
+# kill -9 while the model is written: it is large enough for that to take a while. Until it is complete the file has no
+# name, so that it goes with the process; a file system without such files has a temporary name there.
+sub is_writing {
+    my ($pid) = @_;
+    return 1 if grep { /^\.aigc/ } split / /, left();
+    return grep { (readlink // '') =~ m{^\Q$dir\E/.*\(deleted\)$} } glob "/proc/$pid/fd/*";
+}
+
+my ($left, $seen);
 for my $attempt (1 .. 3) {
     my $session = session($node);
     my $pid = ask($session, 'SELECT pg_backend_pid()');
@@ -153,7 +160,7 @@ for my $attempt (1 .. 3) {
         "heads": 4, "context": 8, "batch": 1, "vocab": 300}');) . "\n";
     $session->{run}->pump_nb;
     my $until = time + 120;
-    until ((grep { /^\.aigc/ } split / /, left()) || -e "$dir/x.gguf" || time > $until) {
+    until (($seen = is_writing($pid)) || -e "$dir/x.gguf" || time > $until) {
         usleep(1000);
     }
     kill 9, $pid;
@@ -165,7 +172,8 @@ for my $attempt (1 .. 3) {
     last if !-e "$dir/x.gguf";
     unlink "$dir/x.gguf";    # it was faster
 }
-like($left, qr/^\.aigc-training-\d+-\w+/, 'killed while it writes a model, it leaves half a file and no model');
+ok($seen, 'a training is killed while it writes its model');
+like($left, qr/^(\.aigc-training-\d+-\w+)?$/, 'which leaves no model, and half a file at most');
 my $again = session($node);
 is(ask($again, 'SELECT count(*) FROM aigc_progress'), '0', 'nor a report');
 is(ask($again, qq(SELECT steps FROM train_model('x', \$\$$learned\$\$, '{"steps": 1, $tiny}'))), '1', 'after the crash one trains again');
