@@ -238,6 +238,8 @@ int training_open(training *tr, const char *tokenizer_path)
     if (asprintf(&tr->checkpoint, "%s%s", s->checkpoint != NULL ? s->checkpoint : s->output,
                  s->checkpoint != NULL ? "" : ".checkpoint") < 0)
         return complain("out of memory: a file's name");
+    if (s->type != NULL && aigc_trainer_check_type(s->type, &err) != AIGC_OK) /* now, not after hours of training */
+        return complain("%s", err.message);
     if (aigc_trainer_create(tokenizer_path, &s->train, &tr->trainer, &err) != AIGC_OK)
         return complain("%s", err.message);
     return EXIT_OK;

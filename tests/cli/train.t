@@ -23,6 +23,12 @@ my @shape = ('-t', $tok, '--layers', 2, '--width', 32, '--heads', 4, '--kv-heads
     '--name', 'tiny', '--seed', 3);
 my @run = (@shape, '--optimizer', 'adamw', '--steps', 60, '--lr', '0.01', '--save-every', 5, '--valid', "$dir/valid.txt", '--valid-every', 30);
 
+# A type that there is not is refused before anything is computed.
+($out, $err, $status) = aigc('train', @run, '-o', "$dir/q9.gguf", '--type', 'Q9', $text);
+is($status, 1, 'an unknown type');
+like($err, qr/^aigc: weights can't be written as 'Q9' \(F32, .*\)$/, 'is named, and nothing else is said');
+ok(!-e "$dir/q9.gguf.checkpoint", 'and nothing was trained');
+
 # An undisturbed run.
 ($out, $err, $status) = aigc('train', @run, '--threads', 1, '--log', "$dir/a.csv", '-o', "$dir/a.gguf", $text);
 is($status, 0, 'a run') or diag $err;
