@@ -5,6 +5,7 @@ Every method runs one process and returns tokens per second (or seconds), so tha
 import json
 import os
 import re
+import statistics
 import subprocess
 import tempfile
 import time
@@ -41,14 +42,14 @@ class Ours:
         self.program = program
         self.version = output([program, "--version"]).strip().removeprefix("aigc ")
 
-    def bench(self, model, threads, prompt, decode, sequences, limit):
-        command = [self.program, "bench", "--json", "-m", model, "--threads", str(threads), "--repeat", "1"]
+    def bench(self, model, threads, prompt, decode, sequences, limit, repeat=1):
+        command = [self.program, "bench", "--json", "-m", model, "--threads", str(threads), "--repeat", str(repeat)]
         command += ["--prompt-tokens", str(prompt), "--decode-tokens", str(decode), "--sequences", str(sequences)]
         return json.loads(output(command, limit))
 
-    def speed(self, model, threads, prompt, decode, limit=600):
-        """(prompt tokens/s, decode tokens/s)"""
-        result = self.bench(model, threads, prompt, decode, 1, limit)["threads"][0]
+    def speed(self, model, threads, prompt, decode, repeat=1, limit=600):
+        """(prompt tokens/s, decode tokens/s): medians of so many runs in one process"""
+        result = self.bench(model, threads, prompt, decode, 1, limit, repeat)["threads"][0]
         return result["prompt_tokens_per_second"], result["decode_tokens_per_second"]
 
     def parallel(self, model, threads, prompt, decode, n, limit=600):
@@ -84,12 +85,12 @@ class Peer:
     def program(self, name):
         return os.path.join(self.folder, name)
 
-    def speed(self, model, threads, prompt, decode, limit=600):
-        command = [self.program("llama-bench"), "-m", model, "-t", str(threads), "-r", "1", "-o", "json"]
+    def speed(self, model, threads, prompt, decode, repeat=1, limit=600):
+        command = [self.program("llama-bench"), "-m", model, "-t", str(threads), "-r", str(repeat), "-o", "json"]
         results = json.loads(output(command + ["-p", str(prompt), "-n", str(decode)], limit))
         self.version = f"{results[0]['build_commit']} ({results[0]['build_number']})"
-        prompts = [r["avg_ts"] for r in results if r["n_gen"] == 0]
-        decodes = [r["avg_ts"] for r in results if r["n_prompt"] == 0]
+        prompts = [statistics.median(r["samples_ts"]) for r in results if r["n_gen"] == 0]
+        decodes = [statistics.median(r["samples_ts"]) for r in results if r["n_prompt"] == 0]
         return (prompts or [None])[0], (decodes or [None])[0]
 
     def parallel(self, model, threads, prompt, decode, n, limit=600):

@@ -29,6 +29,7 @@ class Results:
         self.machine, self.samples = results["machine"], results["samples"]
         self.engines = list(self.machine["engines"])
         self.ours, self.peers = self.engines[0], self.engines[1:]
+        self.repeat = self.machine.get("repeat", 1)
 
     def cell(self, section, case, engine):
         return Cell(self.samples, section, case, engine)
@@ -58,7 +59,8 @@ def speed(r, key, title):
         bandwidths = [b for c in cells for b in c.bandwidths]
         rows.append([case] + [c.show(key) for c in cells] + [r.ratio("speed", case, p, key) for p in r.peers]
                     + [f"{min(bandwidths):.0f}-{max(bandwidths):.0f}"])
-    return f"## {title}\n\nTokens/s, median / best of {r.rounds('speed')}.\n\n" + table(head, rows)
+    runs = f"; a round is the median of {r.repeat} runs in one process" if r.repeat > 1 else ""
+    return f"## {title}\n\nTokens/s, median / best of {r.rounds('speed')}{runs}.\n\n" + table(head, rows)
 
 
 def contention(r):

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/model.h"
+#include "model/adapter.h"
 
 static const char *const texts[] = {
     "Once upon a time",
@@ -157,7 +157,7 @@ static void check_tokens(const aigc_request *request, int n, int32_t n_vocab)
     }
 }
 
-static bool generate(aigc_engine *engine, int32_t n_vocab, uint64_t variant)
+static bool generate(aigc_engine *engine, const aigc_model *model, uint64_t variant)
 {
     aigc_request_options o = aigc_request_defaults();
     aigc_request *request;
@@ -172,6 +172,10 @@ static bool generate(aigc_engine *engine, int32_t n_vocab, uint64_t variant)
     o.sampling.top_p = variant / 16 % 2 ? 0.9 : 1;
     o.sampling.top_k = variant / 32 % 2 ? 5 : 0;
     o.sampling.repetition_penalty = variant / 64 % 2 ? 1.3 : 1;
+    if (variant % 5 == 0) {
+        o.sampling = aigc_sampling_unset();
+        aigc_sampling_fill(&o.sampling, model);
+    }
     o.sampling.seed = variant;
     o.top_logprobs = (int)(variant / 128 % 3);
     o.prompt_logprobs = variant / 8 % 3 == 0;
@@ -188,12 +192,12 @@ static bool generate(aigc_engine *engine, int32_t n_vocab, uint64_t variant)
         take_text(request);
     }
     take_text(request);
-    check_tokens(request, o.n, n_vocab);
+    check_tokens(request, o.n, (int32_t)aigc_model_describe(model)->n_vocab);
     aigc_request_free(request);
     return true;
 }
 
-static depth run_model(aigc_model *model, uint64_t variant)
+static depth run_model(aigc_model *model, const aigc_adapter_use *adapter, uint64_t variant)
 {
     aigc_engine_options o = aigc_engine_defaults();
     aigc_engine *engine;
@@ -208,15 +212,54 @@ static depth run_model(aigc_model *model, uint64_t variant)
     o.n_context = variant % 3 ? 64 : 0;
     o.kv_bytes = 1 << 20;
     o.kv = variant / 2 % 2 ? AIGC_KV_F32 : AIGC_KV_F16;
+    o.adapters = adapter;
+    o.n_adapters = adapter ? 1 : 0;
     status = aigc_engine_open(model, &o, &engine, &err);
     if (status != AIGC_OK) {
         require_error(status, &err);
         return DEPTH_LOADED;
     }
-    generated = generate(engine, (int32_t)aigc_model_describe(model)->n_vocab, variant);
+    generated = generate(engine, model, variant);
     aigc_engine_close(engine);
     return generated ? DEPTH_GENERATED : DEPTH_LOADED;
 }
+
+/* ---- adapters ---- */
+
+static aigc_model *adapted;
+
+bool exercise_adapters_of(const unsigned char *data, size_t size)
+{
+    aigc_error err;
+
+    return model_open_memory(data, size, "base.gguf", AIGC_MODEL_ALL, &adapted, &err) == AIGC_OK;
+}
+
+static bool is_adapter(const gguf_file *file)
+{
+    gguf_string type;
+
+    return adapted && gguf_get_string(file, "general.type", true, &type, NULL) == AIGC_OK && type.len == 7 &&
+           memcmp(type.data, "adapter", 7) == 0;
+}
+
+static depth try_adapter(const unsigned char *data, size_t size, uint64_t variant)
+{
+    aigc_adapter *adapter;
+    aigc_error err;
+    aigc_status status = adapter_open_memory(adapted, data, size, "fuzz.gguf", &adapter, &err);
+    depth reached;
+
+    if (status != AIGC_OK) {
+        require_error(status, &err);
+        return DEPTH_OPENED;
+    }
+    reached = run_model(adapted, &(aigc_adapter_use){adapter, variant % 7 * 0.5f}, variant);
+    aigc_adapter_close(adapter);
+    return reached;
+}
+
+/* ---- the whole ---- */
 
 depth exercise(const unsigned char *data, size_t size, uint64_t variant)
 {
@@ -225,6 +268,7 @@ depth exercise(const unsigned char *data, size_t size, uint64_t variant)
     aigc_model *model;
     aigc_error err;
     depth reached = DEPTH_OPENED;
+    bool adapts;
     aigc_status status = gguf_open_memory(data, size, "fuzz.gguf", &file, &err);
 
     if (status != AIGC_OK) {
@@ -240,7 +284,10 @@ depth exercise(const unsigned char *data, size_t size, uint64_t variant)
         reached = DEPTH_TOKENIZED;
     } else
         require_error(status, &err);
+    adapts = is_adapter(file);
     gguf_close(file);
+    if (adapts)
+        return try_adapter(data, size, variant);
     status = model_open_memory(data, size, "fuzz.gguf", AIGC_MODEL_DESCRIBE, &model, &err);
     require(status == AIGC_OK, "a file that opens can't be described");
     check_description(model);
@@ -251,7 +298,7 @@ depth exercise(const unsigned char *data, size_t size, uint64_t variant)
         require_error(status, &err);
         return reached;
     }
-    reached = run_model(model, variant);
+    reached = run_model(model, NULL, variant);
     aigc_model_close(model);
     return reached;
 }

@@ -2,6 +2,7 @@
 #ifndef AIGC_TESTS_EXERCISE_H
 #define AIGC_TESTS_EXERCISE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,10 @@ const char *depth_name(depth d);
 typedef struct depth_counts {
     uint64_t n[DEPTHS]; /* files that got just so far */
 } depth_counts;
+
+/* The model that adapters are opened for (seeds.c writes one for it); stays open until the process ends. Without it an
+ * adapter is a file that is not a model. */
+bool exercise_adapters_of(const unsigned char *data, size_t size);
 
 /* Opens, describes, tokenizes and generates as far as the file allows. Aborts if what comes back is wrong: a pointer
  * outside the file, text that is not UTF-8, a token that is not in the vocabulary. `variant` chooses among options. */

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -111,13 +112,14 @@ static bool save_corpus(const char *folder, const seed_set *seeds)
 static void out_of_time(int signal_number)
 {
     (void)signal_number;
-    fprintf(stderr, "fuzz_gguf: an input took more than %d seconds\n", SECONDS_PER_INPUT);
+    fprintf(stderr, "fuzz_gguf: an input took more than %d seconds of processor time\n", SECONDS_PER_INPUT);
     abort(); /* AddressSanitizer shows where it was */
 }
 
 static void try_input(const options *o, const seed_set *seeds, uint64_t number, depth_counts *counts)
 {
     random_state r;
+    const struct itimerval limit = {.it_value.tv_sec = SECONDS_PER_INPUT};
     size_t size;
     unsigned char *data;
 
@@ -128,7 +130,7 @@ static void try_input(const options *o, const seed_set *seeds, uint64_t number, 
     current.number = number;
     current.size = size;
     current.data = data;
-    alarm(SECONDS_PER_INPUT);
+    setitimer(ITIMER_PROF, &limit, NULL);
     counts->n[exercise(data, size, number)]++;
     current.data = NULL;
     free(data);
@@ -138,11 +140,11 @@ static void try_input(const options *o, const seed_set *seeds, uint64_t number, 
 static void run_share(const options *o, const seed_set *seeds, int share, depth_counts *counts)
 {
     current.o = o;
-    signal(SIGALRM, out_of_time);
+    signal(SIGPROF, out_of_time); /* of processor time: a busy machine is no endless loop */
     __sanitizer_set_death_callback(save_current);
     for (uint64_t i = (uint64_t)share; i < o->n; i += (uint64_t)o->n_processes)
         try_input(o, seeds, o->first + i, counts);
-    alarm(0);
+    setitimer(ITIMER_PROF, &(struct itimerval){0}, NULL);
 }
 
 /* Runs the inputs in processes of their own. Returns how many of these failed. */

@@ -31,6 +31,52 @@ static bool add_file(seed_set *set, const char *path, const char *name, depth ex
     return true;
 }
 
+/* An adapter for every matrix of the one layer of a llama. Its numbers are bytes that count up: small, of either type.
+ */
+static bool write_adapter(const char *path, tensor_type type, const synthetic_shape *s)
+{
+    enum { RANK = 3, ROLES = 7, DATA = 4096 };
+    const uint64_t width = (uint64_t)s->n_embd, ff = (uint64_t)s->n_ff;
+    const uint64_t kv = width / (uint64_t)s->n_heads * (uint64_t)s->n_kv_heads;
+    const struct {
+        const char *name;
+        uint64_t from, to;
+    } roles[ROLES] = {{"attn_q", width, width},      {"attn_k", width, kv},   {"attn_v", width, kv},
+                      {"attn_output", width, width}, {"ffn_gate", width, ff}, {"ffn_up", width, ff},
+                      {"ffn_down", ff, width}};
+    unsigned char data[DATA];
+    gguf_writer *w;
+    aigc_error err;
+    bool written;
+
+    if (gguf_writer_create(&w, &err) != AIGC_OK)
+        return false;
+    gguf_writer_set_string(w, "general.type", "adapter", 7);
+    gguf_writer_set_string(w, "general.architecture", s->architecture, strlen(s->architecture));
+    gguf_writer_set_string(w, "adapter.type", "lora", 4);
+    gguf_writer_set_f32(w, "adapter.lora.alpha", 2 * RANK);
+    for (int i = 0; i < 2 * ROLES; i++) {
+        uint64_t dims[2] = {i % 2 ? RANK : roles[i / 2].from, i % 2 ? roles[i / 2].to : RANK};
+        char name[64];
+
+        snprintf(name, sizeof name, "blk.0.%s.weight.lora_%c", roles[i / 2].name, i % 2 ? 'b' : 'a');
+        gguf_writer_add_tensor(w, name, type, 2, dims);
+    }
+    for (int i = 0; i < DATA; i++)
+        data[i] = (unsigned char)(i % 4 == 3 ? 0x3c : i);
+    written = gguf_writer_begin(w, path, &err) == AIGC_OK;
+    for (int i = 0; written && i < 2 * ROLES; i++) {
+        size_t n = RANK * (size_t)(i % 2 ? roles[i / 2].to : roles[i / 2].from);
+
+        written = gguf_writer_data(w, data, n * tensor_row_bytes(type, 1), &err) == AIGC_OK;
+    }
+    if (!written) {
+        gguf_writer_abandon(w);
+        return false;
+    }
+    return gguf_writer_finish(w, &err) == AIGC_OK;
+}
+
 static bool add_synthetic(seed_set *set)
 {
     static const struct {
@@ -46,17 +92,24 @@ static bool add_synthetic(seed_set *set)
         {{"gpt2-q6_k", "gpt2", 1, 256, 4, 4, 256, 64, 262, 0, true, VOCABULARY_BYTES_BPE}, TYPE_Q6_K},
         {{"llama-bf16", "llama", 1, 32, 4, 2, 64, 64, 290, 1e4f, true, VOCABULARY_BYTES_SPM}, TYPE_BF16},
     };
+    enum { ADAPTED = 0 }; /* the first */
+    const size_t adapted = set->n + ADAPTED;
     char path[64];
     aigc_error err;
     bool added = true;
 
     snprintf(path, sizeof path, "/tmp/aigc-fuzz-%d.gguf", (int)getpid());
     for (size_t i = 0; added && i < sizeof models / sizeof models[0]; i++) {
-        synthetic_options o = {.shape = &models[i].shape, .type = models[i].type, .seed = 1, .n_threads = 1};
+        synthetic_options o = {
+            .shape = &models[i].shape, .type = models[i].type, .seed = 1, .n_threads = 1, .advice = i % 2 == 0};
 
         added = synthetic_write(&o, path, &err) == AIGC_OK &&
                 add_file(set, path, models[i].shape.name, DEPTH_GENERATED, 12);
     }
+    added = added && exercise_adapters_of(set->seeds[adapted].data, set->seeds[adapted].size);
+    for (tensor_type type = TYPE_F32; added && type <= TYPE_F16; type++)
+        added = write_adapter(path, type, &models[ADAPTED].shape) &&
+                add_file(set, path, type == TYPE_F32 ? "adapter-f32" : "adapter-f16", DEPTH_GENERATED, 12);
     unlink(path);
     return added;
 }

@@ -138,8 +138,8 @@ static void plan_norm(plan *p, int layer, const char *name, bool with_bias)
         plan_vector(p, layer, full, p->shape->n_embd, 0, SCALE);
 }
 
-/* Token embedding, positions if learned, output. An untied embedding's size decides how often the following token leads:
- * measured with seed 1, at 61 of 64 positions of gpt2-124m. */
+/* Token embedding, positions if learned, output. An untied embedding's size decides how often the following token
+ * leads: measured with seed 1, at 61 of 64 positions of gpt2-124m. */
 static void plan_ends(plan *p)
 {
     const synthetic_shape *s = p->shape;
@@ -279,6 +279,16 @@ static void set_shape(gguf_writer *w, const synthetic_shape *s, tensor_type type
     set_u32(w, s, "vocab_size", s->n_vocab);
 }
 
+static void set_advice(gguf_writer *w)
+{
+    gguf_writer_set_f32(w, "general.sampling.temp", 0.7f);
+    gguf_writer_set_i32(w, "general.sampling.top_k", 40);
+    gguf_writer_set_f32(w, "general.sampling.top_p", 0.95f);
+    gguf_writer_set_f32(w, "general.sampling.min_p", 0.05f);
+    gguf_writer_set_f32(w, "general.sampling.penalty_repeat", 1.1f);
+    set_string(w, "tokenizer.chat_template", "{% for m in messages %}{{ m['content'] }}{% endfor %}");
+}
+
 /* ---- weights ---- */
 
 /* The sum of four uniform 16-bit numbers: near normal, exact in integers, no libm. */
@@ -397,6 +407,8 @@ static aigc_status write_planned(const synthetic_options *o, const plan *p, gguf
     if (!o->data_dir && kind != VOCABULARY_BYTES_SPM)
         kind = kind == VOCABULARY_LLAMA ? VOCABULARY_BYTES_SPM : VOCABULARY_BYTES_BPE;
     set_shape(w, o->shape, o->type);
+    if (o->advice)
+        set_advice(w);
     status = synthetic_set_vocabulary(w, kind, o->shape->n_vocab, o->data_dir, err);
     if (status != AIGC_OK)
         return status;

@@ -40,6 +40,7 @@ typedef struct synthetic_options {
     uint64_t seed;
     const char *data_dir; /* holds tokenizers/ggml-vocab-*.gguf; NULL: byte tokens instead of a real vocabulary */
     int n_threads;
+    bool advice; /* general.sampling.* and a chat template, too */
 } synthetic_options;
 
 /* Writes the file (under a temporary name until it is complete). */
