@@ -33,6 +33,38 @@ void blend_defaults(float blend[BLENDS][SIGNALS])
 
 /* ---- cases --------------------------------------------------------------------------------------------------- */
 
+/* The values of a signal that is the same for everybody, NULL for others. */
+static const float *general_values(const model *m, int s)
+{
+    return s == SIGNAL_POPULARITY ? m->popularity
+           : s == SIGNAL_RECENT   ? m->recent
+           : s == SIGNAL_FRESH    ? m->fresh
+                                  : NULL;
+}
+
+static bool differs(const float *x, uint32_t n)
+{
+    uint32_t i = 0;
+
+    while (i < n && x[i] == x[0])
+        i++;
+    return i < n;
+}
+
+/* Their best items, once for all users. */
+static bool list_general(blender *b)
+{
+    uint32_t n = b->m->n->n_items;
+    bool ok = true;
+
+    for (int s = 0; s < SIGNALS && ok; s++) {
+        const float *values = general_values(b->m, s);
+        if (values && differs(values, n))
+            b->n_general[s] = rank_best(values, n, BEST_OF_SIGNAL, 0, &b->general[s], &ok);
+    }
+    return ok;
+}
+
 aigc_status blender_open(blender *b, aigc_fit *fit, const model *m, const holdout *h, uint32_t most_users,
                          aigc_error *err)
 {
@@ -41,7 +73,10 @@ aigc_status blender_open(blender *b, aigc_fit *fit, const model *m, const holdou
         b->cutoff = fit->o.cutoffs[c] > b->cutoff ? fit->o.cutoffs[c] : b->cutoff;
     b->cutoff = b->cutoff ? b->cutoff : 100;
     b->cases = aigc_calloc((size_t)b->n_users * BLENDS, sizeof *b->cases);
-    return b->cases ? AIGC_OK : aigc_fail_memory(err, "users to learn from", b->n_users * BLENDS * sizeof *b->cases);
+    if (b->cases && list_general(b))
+        return AIGC_OK;
+    blender_close(b);
+    return aigc_fail_memory(err, "users to learn from", h->n * BLENDS * sizeof *b->cases);
 }
 
 void blender_close(blender *b)
@@ -49,75 +84,106 @@ void blender_close(blender *b)
     for (size_t i = 0; b->cases && i < (size_t)b->n_users * BLENDS; i++)
         free(b->cases[i].value);
     free(b->cases);
+    for (int i = 0; i < SIGNALS; i++)
+        free(b->general[i]);
     *b = (blender){0};
 }
 
-/* The candidates of one case: hidden items first, then the best of each signal, then some of the others, each once.
- * marks: [n_items], zero. */
-static bool candidates(const blender *b, uint32_t row, const aigc_query *q, float *const *signals, const bool *occurs,
-                       bool *marks, uint32_t *list, blend_case *out)
-{
-    const holdout *h = b->h;
-    uint32_t n_items = b->m->n->n_items, *order, n = 0;
-    uint64_t from = h->hidden.start[row], n_hidden = h->hidden.start[row + 1] - from;
-    bool ok = true;
-    random_state random;
-
-    random_seed(&random, b->fit->o.seed, 5000 + row);
-    for (uint64_t i = 0; i < n_hidden; i++)
-        marks[h->hidden.item[from + i]] = true;
-    for (uint64_t i = 0; i < n_hidden && i < HIDDEN_MOST; i++)
-        list[n++] = h->hidden.item[from + i];
-    uint32_t n_first = n;
-    for (size_t i = 0; i < q->n_events; i++)
-        marks[q->events[i].item] = true;
-    for (int s = 0; s < SIGNALS && ok; s++) {
-        size_t len = occurs[s] ? rank_best(signals[s], n_items, BEST_OF_SIGNAL, 0, &order, &ok) : 0;
-        for (size_t i = 0; i < len; i++)
-            if (!marks[order[i]]) {
-                marks[order[i]] = true;
-                list[n++] = order[i];
-            }
-        if (occurs[s] && ok)
-            free(order);
-    }
-    for (int i = 0; i < RANDOM_ITEMS && n_items; i++) {
-        uint32_t item = (uint32_t)(random_u64(&random) % n_items);
-        if (!marks[item]) {
-            marks[item] = true;
-            list[n++] = item;
-        }
-    }
-    out->value = ok ? aigc_realloc_array(NULL, (size_t)n * SIGNALS, sizeof *out->value) : NULL;
-    out->n = n;
-    out->n_hidden = n_first;
-    for (uint32_t i = 0; i < n; i++) {
-        for (int s = 0; s < SIGNALS && out->value; s++)
-            out->value[i * SIGNALS + s] = signals[s][list[i]];
-        marks[list[i]] = false;
-    }
-    for (size_t i = 0; i < q->n_events; i++)
-        marks[q->events[i].item] = false;
-    for (uint64_t i = 0; i < n_hidden; i++)
-        marks[h->hidden.item[from + i]] = false;
-    for (size_t i = 0; i < n_first && i < (size_t)b->cutoff; i++)
-        out->ideal += discount(i);
-    return out->value != NULL;
-}
-
 typedef struct scratch {
-    float *memory, *signals[SIGNALS];
+    float *memory;
+    const float *signals[SIGNALS]; /* [n_items], NULL: zeros, or the same for all items */
     bool *marks;
     uint32_t *list;
     aigc_event *events;
 } scratch;
 
+/* Items that are not marked onto the list, marked. Returns its new length. */
+static uint32_t list_items(scratch *x, uint32_t n, const uint32_t *items, size_t n_more)
+{
+    for (size_t i = 0; i < n_more; i++)
+        if (!x->marks[items[i]]) {
+            x->marks[items[i]] = true;
+            x->list[n++] = items[i];
+        }
+    return n;
+}
+
+/* The best of each signal and some items at random, after the first n of the list. */
+static uint32_t list_candidates(const blender *b, uint32_t row, scratch *x, uint32_t n, bool *ok)
+{
+    uint32_t n_items = b->m->n->n_items, *order;
+    random_state random;
+
+    for (int s = 0; s < SIGNALS && *ok; s++) {
+        if (b->general[s]) {
+            n = list_items(x, n, b->general[s], b->n_general[s]);
+        } else if (x->signals[s] && !general_values(b->m, s)) {
+            size_t len = rank_best(x->signals[s], n_items, BEST_OF_SIGNAL, 0, &order, ok);
+            n = list_items(x, n, order, len);
+            free(order);
+        }
+    }
+    random_seed(&random, b->fit->o.seed, 5000 + row);
+    for (int i = 0; i < RANDOM_ITEMS && n_items; i++) {
+        uint32_t item = (uint32_t)(random_u64(&random) % n_items);
+        n = list_items(x, n, &item, 1);
+    }
+    return n;
+}
+
+/* The candidates of one case: hidden items first, then the best of each signal, then some of the others, each once.
+ * The marks are all false before and after. */
+static bool candidates(const blender *b, uint32_t row, const aigc_query *q, scratch *x, blend_case *out)
+{
+    const holdout *h = b->h;
+    uint64_t n_hidden = h->hidden.start[row + 1] - h->hidden.start[row];
+    const uint32_t *hidden = h->hidden.item + h->hidden.start[row];
+    bool ok = true;
+
+    out->n_hidden = list_items(x, 0, hidden, n_hidden < HIDDEN_MOST ? n_hidden : HIDDEN_MOST);
+    for (uint64_t i = out->n_hidden; i < n_hidden; i++)
+        x->marks[hidden[i]] = true;
+    for (size_t i = 0; i < q->n_events; i++)
+        x->marks[q->events[i].item] = true;
+    uint32_t n = list_candidates(b, row, x, out->n_hidden, &ok);
+    out->value = ok ? aigc_calloc((size_t)n * SIGNALS, sizeof *out->value) : NULL;
+    out->n = n;
+    for (uint32_t i = 0; i < n; i++) {
+        for (int s = 0; s < SIGNALS && out->value; s++)
+            out->value[i * SIGNALS + s] = x->signals[s] ? x->signals[s][x->list[i]] : 0;
+        x->marks[x->list[i]] = false;
+    }
+    for (size_t i = 0; i < q->n_events; i++)
+        x->marks[q->events[i].item] = false;
+    for (uint64_t i = 0; i < n_hidden; i++)
+        x->marks[hidden[i]] = false;
+    for (size_t i = 0; i < out->n_hidden && i < (size_t)b->cutoff; i++)
+        out->ideal += discount(i);
+    return out->value != NULL;
+}
+
+/* All signals of a person, where they say something. */
+static void read_signals(const blender *b, const profile *p, scratch *x)
+{
+    uint32_t n = b->m->n->n_items;
+
+    for (int s = 0; s < SIGNALS; s++) {
+        float *out = x->memory + (size_t)s * n;
+        x->signals[s] = general_values(b->m, s);
+        if (x->signals[s])
+            continue;
+        if (!profile_has(p, (score_signal)s))
+            continue;
+        memset(out, 0, n * sizeof *out);
+        profile_signal(p, (score_signal)s, 1, out);
+        x->signals[s] = differs(out, n) ? out : NULL;
+    }
+}
+
 static bool make_case(const blender *b, uint32_t row, int blend, scratch *x)
 {
     aigc_attribute attributes[ATTRIBUTES_MOST];
-    uint32_t n = b->m->n->n_items;
     uint64_t shown = b->h->shown.start[row + 1] - b->h->shown.start[row];
-    bool occurs[SIGNALS];
     profile p;
 
     if (blend_of(EVENTS[blend] < shown ? EVENTS[blend] : shown) != blend)
@@ -125,15 +191,8 @@ static bool make_case(const blender *b, uint32_t row, int blend, scratch *x)
     aigc_query q = user_query(b->fit, b->h, row, EVENTS[blend], x->events, attributes);
     if (profile_open(b->m, &q, &p, NULL) != AIGC_OK)
         return false;
-    for (int s = 0; s < SIGNALS; s++) {
-        memset(x->signals[s], 0, n * sizeof(float));
-        profile_signal(&p, (score_signal)s, 1, x->signals[s]);
-        occurs[s] = false;
-        for (uint32_t i = 0; i < n && !occurs[s]; i++)
-            occurs[s] = x->signals[s][i] != x->signals[s][0];
-    }
-    bool ok =
-        candidates(b, row, &q, x->signals, occurs, x->marks, x->list, &b->cases[(size_t)blend * b->n_users + row]);
+    read_signals(b, &p, x);
+    bool ok = candidates(b, row, &q, x, &b->cases[(size_t)blend * b->n_users + row]);
     profile_close(&p);
     return ok;
 }
@@ -168,8 +227,6 @@ static void cases_work(void *context, int chunk, int thread)
     x.events = aigc_calloc(shown, sizeof *x.events);
     if (!x.memory || !x.marks || !x.list || !x.events)
         ok = false;
-    for (int s = 0; s < SIGNALS && ok; s++)
-        x.signals[s] = x.memory + (size_t)s * n;
     for (int blend = 0; blend < BLENDS && ok; blend++)
         ok = make_case(job->b, row, blend, &x);
     if (!ok)

@@ -21,7 +21,9 @@ typedef struct blender {
     aigc_fit *fit;
     const model *m;
     const holdout *h;
-    blend_case *cases; /* [BLENDS][n_users] */
+    blend_case *cases;          /* [BLENDS][n_users] */
+    uint32_t *general[SIGNALS]; /* the best items of what is the same for everybody; NULL: it is not, or says nothing */
+    size_t n_general[SIGNALS];
     uint32_t n_users, next;
     int blend, round, signal;
     double best;                  /* NDCG of the weights so far */

@@ -188,3 +188,11 @@ static void scan_half(const uint16_t *rows, size_t n, size_t d, const float *q, 
     for (; r < n; r++, rows += d)
         out[r] += dot_half(rows, q, d);
 }
+
+static void reach(const float *c, size_t n, const float *least, uint32_t *mask)
+{
+    vf low = v_load(least), high = v_load(least + 16);
+
+    for (size_t r = 0; r < n; r++, c += 32)
+        mask[r] = v_reaches(v_load(c), low) | v_reaches(v_load(c + 16), high) << 16;
+}

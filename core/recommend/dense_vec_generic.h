@@ -64,4 +64,14 @@ static inline float v_tree(vf v)
     return v.lane[0];
 }
 
+/* Bit l: a[l] >= b[l]; never for NaN. */
+static inline uint32_t v_reaches(vf a, vf b)
+{
+    uint32_t mask = 0;
+
+    for (int i = 0; i < 16; i++)
+        mask |= (uint32_t)(a.lane[i] >= b.lane[i]) << i;
+    return mask;
+}
+
 #endif

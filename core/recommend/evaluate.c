@@ -95,7 +95,7 @@ aigc_query user_query(const aigc_fit *fit, const holdout *h, uint32_t row, size_
 
 /* ---- ranking users ------------------------------------------------------------------------------------------- */
 
-static bool is_hidden(const holdout *h, uint32_t row, uint32_t item)
+bool is_hidden(const holdout *h, uint32_t row, uint32_t item)
 {
     uint64_t low = h->hidden.start[row], high = h->hidden.start[row + 1], end = high;
 

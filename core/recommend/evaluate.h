@@ -47,6 +47,9 @@ enum { ATTRIBUTES_MOST = 64 };
 aigc_query user_query(const aigc_fit *fit, const holdout *h, uint32_t row, size_t n, aigc_event *events,
                       aigc_attribute *attributes);
 
+/* Whether the item is one of those hidden of a row. */
+bool is_hidden(const holdout *h, uint32_t row, uint32_t item);
+
 /* 1 / log2(place + 2) for places 0 .. n - 1 together: the best that n hidden items can have. */
 double discount(size_t place);
 

@@ -11,6 +11,7 @@
 enum {
     GRAM_PARTS = 32,          /* partial sums of V'V, added in their order: the same for any number of threads */
     GRADIENT_STEPS = 3,       /* of conjugate gradient */
+    EXACT_ROWS = 8,           /* that a thread takes */
     GRADIENT_ROWS = 24,       /* that go through it together, so that the dense part is a product of matrices */
     STEP_OPERATIONS = 1 << 30 /* about what one step computes, on one thread */
 };
@@ -281,7 +282,7 @@ bool factors_step(factors *f)
     job.fixed = f->items_turn ? f->users : f->items;
     job.solved = f->items_turn ? f->items : f->users;
     job.exact = f->o.solver == AIGC_SOLVER_EXACT || (f->o.solver == AIGC_SOLVER_AUTO && f->d <= 16);
-    job.rows_per_chunk = job.exact ? 8 : GRADIENT_ROWS;
+    job.rows_per_chunk = job.exact ? EXACT_ROWS : GRADIENT_ROWS;
     if (!f->gram_ready) {
         compute_gram(f, job.fixed, f->items_turn ? f->by_user->n_rows : f->by_item->n_rows);
         f->gram_ready = true;
@@ -297,6 +298,19 @@ bool factors_step(factors *f)
     f->items_turn = !f->items_turn;
     f->n_done += !f->items_turn;
     return !f->items_turn;
+}
+
+void factors_fold_in(factors *f, const pairs *rows, uint32_t begin, uint32_t end, float *out)
+{
+    side_job job = {.f = f, .p = rows, .fixed = f->items, .solved = out, .begin = begin, .end = end};
+
+    job.exact = true;
+    job.rows_per_chunk = EXACT_ROWS;
+    if (begin == 0)
+        compute_gram(f, f->items, f->by_item->n_rows);
+    f->gram_ready = false;
+    if (end > begin)
+        thread_pool_run(f->pool, &(thread_program){side_next, side_work, &job});
 }
 
 uint64_t factors_progress(const factors *f)

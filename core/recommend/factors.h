@@ -57,4 +57,8 @@ uint64_t factors_progress(const factors *f);
 /* alpha0 V'V of the items as they are now, into out [d][d]. */
 void factors_item_gram(factors *f, float *out);
 
+/* Rows [begin, end) of other people, solved exactly with the items as they are now, into those rows of out [][d]. For
+ * begin 0 it makes itself ready; the others must follow before the items change. */
+void factors_fold_in(factors *f, const pairs *rows, uint32_t begin, uint32_t end, float *out);
+
 #endif

@@ -9,6 +9,7 @@
 #include "recommend/blend.h"
 #include "recommend/evaluate.h"
 #include "recommend/half.h"
+#include "recommend/trial.h"
 #include "recommend/tune.h"
 
 enum {
@@ -30,6 +31,8 @@ static const double LAMBDA = 200, REGULARIZATION = 0.008, UNOBSERVED = 0.4;
 /* The search for hyperparameters. */
 struct tuner {
     evaluator evaluator;
+    factor_trial factors;
+    model_rows weights; /* item-to-item weights of the best lambda so far */
     bool evaluating;
     climb climb;
     int which; /* climbs of the factorisation that are over: regularization, unobserved, regularization again */
@@ -243,6 +246,35 @@ static aigc_status try_signal(aigc_fit *fit, score_signal s, double *ndcg, bool 
     return status;
 }
 
+static int last_cutoff(const aigc_fit *fit)
+{
+    int c = AIGC_METRIC_CUTOFFS - 1;
+
+    while (c > 0 && fit->o.cutoffs[c] == 0)
+        c--;
+    return fit->o.cutoffs[c] ? fit->o.cutoffs[c] : 1;
+}
+
+/* The trial's factors, on the users set aside; *done with their NDCG. */
+static aigc_status try_factors(aigc_fit *fit, double *ndcg, bool *done, aigc_error *err)
+{
+    struct tuner *t = fit->tuner;
+    aigc_status status = AIGC_OK;
+
+    *done = false;
+    if (!t->evaluating) {
+        status = factor_trial_open(&t->factors, &fit->trial.factors, &fit->validation, last_cutoff(fit), err);
+        t->evaluating = status == AIGC_OK;
+        return status;
+    }
+    status = factor_trial_step(&t->factors, done, ndcg, err);
+    if (status != AIGC_OK || *done) {
+        factor_trial_close(&t->factors);
+        t->evaluating = false;
+    }
+    return status;
+}
+
 static aigc_status need_tuner(aigc_fit *fit, aigc_error *err)
 {
     if (fit->tuner == NULL && (fit->tuner = aigc_calloc(1, sizeof *fit->tuner)) == NULL)
@@ -262,6 +294,17 @@ static aigc_status open_ease(aigc_fit *fit, training *t, bool keep, aigc_error *
     if (ease_create(&t->ease, &t->by_user, &t->by_item, most, keep, fit->pool))
         return AIGC_OK;
     return aigc_fail_memory(err, "item-to-item weights", (size_t)most * most * 4);
+}
+
+/* The weights of the best lambda are kept for the blend. */
+static void score_lambda(struct tuner *tuner, training *t, double ndcg)
+{
+    climb_score(&tuner->climb, ndcg);
+    if (tuner->climb.best != tuner->climb.tried)
+        return;
+    rows_free(&tuner->weights);
+    tuner->weights = t->item_weights;
+    t->item_weights = (model_rows){0};
 }
 
 /* The trial: for each lambda that is tried, invert and evaluate. A failed inverse counts as a bad lambda. */
@@ -298,11 +341,15 @@ static aigc_status trial_ease_step(aigc_fit *fit, bool *done, aigc_error *err)
         if (status == AIGC_OK)
             status = try_signal(fit, SIGNAL_ITEMS, &ndcg, &evaluated, err);
         if (status == AIGC_OK && evaluated)
-            climb_score(&tuner->climb, ndcg);
+            score_lambda(tuner, t, ndcg);
         return status;
     }
     if (!climb_next(&tuner->climb)) {
         fit->lambda = t->lambda = tuner->climb.best;
+        rows_free(&t->item_weights);
+        t->item_weights = tuner->weights;
+        tuner->weights = (model_rows){0};
+        ease_free(&t->ease);
         *done = true;
         return AIGC_OK;
     }
@@ -311,7 +358,7 @@ static aigc_status trial_ease_step(aigc_fit *fit, bool *done, aigc_error *err)
     return AIGC_OK;
 }
 
-/* Inverts with the lambda that was chosen: for the blend, and for the model. */
+/* Inverts with the lambda that was chosen. */
 static aigc_status final_ease(aigc_fit *fit, training *t, bool *done, aigc_error *err)
 {
     aigc_status status = AIGC_OK;
@@ -332,20 +379,6 @@ static aigc_status final_ease(aigc_fit *fit, training *t, bool *done, aigc_error
     status = t->ease.failed ? AIGC_OK : training_item_weights(fit, t, err);
     ease_free(&t->ease);
     return status;
-}
-
-static aigc_status trial_weights_step(aigc_fit *fit, bool *done, aigc_error *err)
-{
-    training *t = &fit->trial;
-
-    *done = !has_trial(fit) || fit->o.ease_items == 0;
-    if (*done)
-        return AIGC_OK;
-    if (!fit->tuner->begun) {
-        ease_begin(&t->ease, fit->lambda);
-        fit->tuner->begun = true;
-    }
-    return final_ease(fit, t, done, err);
 }
 
 /* ---- factors ------------------------------------------------------------------------------------------------- */
@@ -392,11 +425,11 @@ static aigc_status trial_factors_step(aigc_fit *fit, bool *done, aigc_error *err
     fit->step = (uint64_t)(tuner->which * CLIMB_MOST + tuner->climb.n_tried);
     if (tuner->left > 0) {
         tuner->left -= factors_step(&t->factors);
-        return tuner->left > 0 ? AIGC_OK : training_factors(fit, t, err);
+        return AIGC_OK;
     }
     if (tuner->evaluating || !tuner->climb.begun || tuner->begun) {
         tuner->begun = true;
-        status = try_signal(fit, SIGNAL_FACTORS, &ndcg, &evaluated, err);
+        status = try_factors(fit, &ndcg, &evaluated, err);
         if (status != AIGC_OK || !evaluated)
             return status;
         climb_score(&tuner->climb, ndcg);
@@ -519,6 +552,7 @@ static aigc_status image_step(aigc_fit *fit, bool *done, aigc_error *err)
     *done = true;
     if (fit->o.evaluate_users > 0)
         return AIGC_OK;
+    fit->whole.numbers.weights = fit->o.weights;
     aigc_status status = model_write(&fit->whole.m, &fit->image, &fit->image_size, err);
     if (status == AIGC_OK)
         training_close(&fit->whole);
@@ -591,7 +625,6 @@ static const phase PHASES[] = {
     {"directions", directions_step, 0.05},
     {"trial", split_step, 0.02},
     {"trial of item weights", trial_ease_step, 0.18},
-    {"trial of item weights", trial_weights_step, 0.04},
     {"trial of factors", trial_factors_step, 0.22},
     {"blend", blend_step, 0.12},
     {"pairs", open_step, 0.02},
@@ -653,8 +686,11 @@ void phases_free(aigc_fit *fit)
     training_close(&fit->whole);
     if (fit->blender)
         blender_close(fit->blender);
-    if (fit->tuner)
+    if (fit->tuner) {
         evaluator_close(&fit->tuner->evaluator);
+        factor_trial_close(&fit->tuner->factors);
+        rows_free(&fit->tuner->weights);
+    }
     if (fit->evaluator)
         evaluator_close(fit->evaluator);
     free(fit->blender);

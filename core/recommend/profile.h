@@ -64,6 +64,8 @@ void profile_close(profile *p);
 
 /* out[i] += weight * signal of item i, for all items. */
 void profile_signal(const profile *p, score_signal s, float weight, float *out);
+/* Whether the signal may be more than nothing for this person. */
+bool profile_has(const profile *p, score_signal s);
 /* What an interest, and the query's embedding, add to the score of one item. Interests are no signal of the blend, as
  * no data tells what people who state an interest do. */
 double interest_part(const profile *p, size_t interest, uint32_t item);

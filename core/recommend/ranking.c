@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "recommend/heap.h"
 
 enum {
     POOL_FACTOR = 5, /* items in the pool for each result, when results shall differ */
@@ -20,51 +21,6 @@ aigc_query aigc_query_defaults(void)
 }
 
 /* ---- the best n ---------------------------------------------------------------------------------------------- */
-
-typedef struct candidate {
-    float score;
-    uint32_t item;
-    uint64_t tie;
-} candidate;
-
-/* A bijection of the item for every seed, so that ties have one order; seed 0 keeps the order of the items. */
-static uint64_t tie_of(uint64_t seed, uint32_t item)
-{
-    if (seed == 0)
-        return item;
-    uint64_t x = seed * 0x9e3779b97f4a7c15u + item;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-/* Whether a comes before b. */
-static bool before(const candidate *a, const candidate *b)
-{
-    if (a->score != b->score)
-        return a->score > b->score;
-    return a->tie != b->tie ? a->tie < b->tie : a->item < b->item;
-}
-
-/* heap[0] is the one that would go first if a better one came. */
-static void sift_down(candidate *heap, size_t n, size_t i)
-{
-    candidate moved = heap[i];
-
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && before(&heap[child], &heap[child + 1]))
-            child++;
-        if (!before(&moved, &heap[child]))
-            break;
-        heap[i] = heap[child];
-    }
-    heap[i] = moved;
-}
-
-static int in_order(const void *a, const void *b)
-{
-    return before(a, b) ? -1 : before(b, a);
-}
 
 size_t rank_best(const float *score, uint32_t n_items, size_t n, uint64_t seed, uint32_t **order, bool *ok)
 {
@@ -84,16 +40,7 @@ size_t rank_best(const float *score, uint32_t n_items, size_t n, uint64_t seed, 
     for (uint32_t i = 0; i < n_items && n > 0; i++) {
         if (!(score[i] > -INFINITY) || (m == n && score[i] < heap[0].score))
             continue;
-        candidate c = {score[i], i, tie_of(seed, i)};
-        if (m < n) {
-            heap[m++] = c;
-            if (m == n)
-                for (size_t j = n / 2 + 1; j-- > 0;)
-                    sift_down(heap, n, j);
-        } else if (before(&c, &heap[0])) {
-            heap[0] = c;
-            sift_down(heap, n, 0);
-        }
+        heap_offer(heap, &m, n, (candidate){score[i], i, tie_of(seed, i)});
     }
     qsort(heap, m, sizeof *heap, in_order);
     for (size_t i = 0; i < m; i++)

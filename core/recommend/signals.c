@@ -110,6 +110,40 @@ static void add_near(const profile *p, float weight, float *out)
     }
 }
 
+bool profile_has(const profile *p, score_signal s)
+{
+    const model *m = p->m;
+    bool values = false, matches = false, places = false;
+
+    for (size_t i = 0; i < p->q->n_attributes; i++) {
+        values |= p->values[i] != UINT32_MAX;
+        matches |= p->matches[i] != UINT32_MAX;
+        places |= p->q->attributes[i].kind == AIGC_VALUE_POINT;
+    }
+    switch (s) {
+    case SIGNAL_FACTORS:
+        return p->user && m->n->n_factors;
+    case SIGNAL_ITEMS:
+        return p->n_history && m->ease.n;
+    case SIGNAL_WORDS:
+        return p->n_terms;
+    case SIGNAL_LATENT:
+        return p->latent && m->n->n_latent;
+    case SIGNAL_EMBEDDING:
+        return p->embedding && m->n->n_embedding;
+    case SIGNAL_PEOPLE:
+        return values;
+    case SIGNAL_MATCH:
+        return matches;
+    case SIGNAL_NEAR:
+        return places;
+    case SIGNALS:
+        return false;
+    default:
+        return true;
+    }
+}
+
 void profile_signal(const profile *p, score_signal s, float weight, float *out)
 {
     const model *m = p->m;

@@ -174,7 +174,7 @@ static void set_numbers(const aigc_fit *fit, training *t)
     n->mean_recent = t->context.mean_recent;
     n->mean_length = c->mean_length;
     n->median_weight = fit->median_weight;
-    n->weights = fit->o.weights;
+    n->weights = AIGC_WEIGHTS_PLAIN; /* of pairs, which users set aside are asked for with: scaled already */
     memcpy(n->blend, fit->blend, sizeof n->blend);
     n->interest_weight = fit->interest_weight;
     memcpy(n->cold, fit->cold, sizeof n->cold);
