@@ -146,8 +146,19 @@ static gemm_result result_of(const product *p, size_t row, size_t column)
                          p->bias != NULL ? p->bias + column : NULL};
 }
 
-/* Packs the tile's part of a, a block of k at a time, and multiplies it by what learn_pack() made of b. */
-static void packed_tile(const learner *l, const product *p, tile t, uint32_t *scratch)
+/* What a tile reads of the block of k that begins at `at`. */
+static gemm_ahead reads_of(const learner *l, const product *p, const tile *t, size_t at)
+{
+    size_t lda = (size_t)p->lda, k = (size_t)p->k, part = least(l->gemm->depth, k - at), row = (size_t)t->row;
+    const uint32_t *b = l->packed + (size_t)t->column / GEMM_LINES * gemm_stride(l->gemm, k) + gemm_stride(l->gemm, at);
+    if (p->transpose_a)
+        return (gemm_ahead){p->a + at * lda + row, lda, part, (size_t)t->rows, b};
+    return (gemm_ahead){p->a + row * lda + at, lda, (size_t)t->rows, part, b};
+}
+
+/* Packs the tile's part of a, a block of k at a time, and multiplies it by what learn_pack() made of b. next: the tile
+ * that comes after, or NULL. */
+static void packed_tile(const learner *l, const product *p, tile t, const tile *next, uint32_t *scratch)
 {
     const gemm_kernels *g = l->gemm;
     size_t k = (size_t)p->k, rows = (size_t)t.rows, b_stride = gemm_stride(g, k);
@@ -155,9 +166,12 @@ static void packed_tile(const learner *l, const product *p, tile t, uint32_t *sc
     gemm_result to = result_of(p, (size_t)t.row, (size_t)t.column);
     for (size_t at = 0; at < k; at += g->depth) {
         size_t part = least(g->depth, k - at);
+        gemm_ahead ahead = at + part < k  ? reads_of(l, p, &t, at + part)
+                           : next != NULL ? reads_of(l, p, next, 0)
+                                          : (gemm_ahead){0};
         pack_a(l, p, (size_t)t.row, rows, at, part, scratch);
         g->block(scratch, gemm_stride(g, part), b + gemm_stride(g, at), b_stride, gemm_words(g, part), rows,
-                 (size_t)t.columns, &to);
+                 (size_t)t.columns, &to, &ahead);
         to.from = to.c;
         to.bias = NULL;
     }
@@ -180,7 +194,7 @@ static void whole_columns(const learner *l, const product *p, size_t column, siz
                 to.bias = NULL;
             }
             pack_a(l, p, row, rows, at, part, scratch);
-            g->block(scratch, stride, b, stride, gemm_words(g, part), rows, columns, &to);
+            g->block(scratch, stride, b, stride, gemm_words(g, part), rows, columns, &to, &(gemm_ahead){0});
         }
     }
 }
@@ -198,11 +212,13 @@ void whole_product(learner *l, const product *p, int thread)
 
 void learn_product(learner *l, const phase *ph, int chunk, int thread)
 {
-    tile t = tile_of(&ph->gemm, chunk);
+    const product *p = &ph->gemm;
+    int likely = chunk + l->n_threads; /* what this thread will take next, if all are equally fast */
+    tile t = tile_of(p, chunk), next = tile_of(p, likely);
     if (l->gemm == NULL)
-        blas_tile(l, &ph->gemm, t);
+        blas_tile(l, p, t);
     else
-        packed_tile(l, &ph->gemm, t, (uint32_t *)scratch_of(l, thread));
+        packed_tile(l, p, t, likely < ph->n_chunks ? &next : NULL, (uint32_t *)scratch_of(l, thread));
 }
 
 int pack_chunks(const product *p)

@@ -51,7 +51,7 @@ void gemm_multiply(const gemm_kernels *g, const uint32_t *a, size_t a_stride, co
 {
     for (size_t at = 0; at < k; at += g->depth) {
         size_t part = k - at < g->depth ? k - at : g->depth, skip = gemm_stride(g, at);
-        g->block(a + skip, a_stride, b + skip, b_stride, gemm_words(g, part), m, n, &result);
+        g->block(a + skip, a_stride, b + skip, b_stride, gemm_words(g, part), m, n, &result, &(gemm_ahead){0});
         result.from = result.c;
         result.bias = NULL;
     }

@@ -32,6 +32,14 @@ typedef struct gemm_result {
     const float *bias;
 } gemm_result;
 
+/* What will be read after a block, and is fetched into the second-level cache while the block is multiplied: rows of
+ * floats that will be packed, and the first panels of B. It changes no result; nothing is fetched of what is NULL. */
+typedef struct gemm_ahead {
+    const float *source; /* [n_rows][stride], of each row n floats */
+    size_t stride, n_rows, n;
+    const uint32_t *b; /* b_stride apart, as those at hand */
+} gemm_ahead;
+
 typedef struct gemm_kernels {
     const char *name;
     size_t depth; /* elements of k in a block, a multiple of 32 */
@@ -44,9 +52,9 @@ typedef struct gemm_kernels {
     void (*pack_across)(const float *source, size_t stride, size_t n_lines, size_t k, uint32_t *panels,
                         size_t panel_stride);
 
-    /* One block of k, of `words` words: m x n of C. Panels stand a_stride and b_stride words apart. */
+    /* One block of k, of `words` words: m x n of C. Panels stand a_stride and b_stride words apart. ahead: a hint. */
     void (*block)(const uint32_t *a, size_t a_stride, const uint32_t *b, size_t b_stride, size_t words, size_t m,
-                  size_t n, const gemm_result *result);
+                  size_t n, const gemm_result *result, const gemm_ahead *ahead);
 } gemm_kernels;
 
 /* NULL if the processor can't run this level. */

@@ -47,8 +47,9 @@ static inline __attribute__((always_inline)) void tile(const uint32_t *a, const 
 
 /* The 16 lines of a panel as 6, 5 and 5. */
 static void block(const uint32_t *a, size_t a_stride, const uint32_t *b, size_t b_stride, size_t words, size_t m,
-                  size_t n, const gemm_result *result)
+                  size_t n, const gemm_result *result, const gemm_ahead *ahead)
 {
+    (void)ahead;
     for (size_t j = 0; j < n; j += GEMM_LINES) {
         const uint32_t *panel = b + j / GEMM_LINES * b_stride;
         for (size_t i = 0, rows; i < m; i += rows) {

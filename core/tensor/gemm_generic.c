@@ -78,8 +78,9 @@ static void multiply_row(const uint32_t *a, const uint32_t *b, size_t words, flo
 }
 
 static void block(const uint32_t *a, size_t a_stride, const uint32_t *b, size_t b_stride, size_t words, size_t m,
-                  size_t n, const gemm_result *result)
+                  size_t n, const gemm_result *result, const gemm_ahead *ahead)
 {
+    (void)ahead;
     for (size_t j = 0; j < n; j += GEMM_LINES)
         for (size_t i = 0; i < m; i++) {
             float acc[GEMM_LINES];

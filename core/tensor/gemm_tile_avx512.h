@@ -70,16 +70,69 @@ INLINE size_t strip(size_t n)
     return n > widest && n <= 4 * GEMM_LINES ? 2 * GEMM_LINES : n < widest ? n : widest;
 }
 
-static void block(const uint32_t *a, size_t a_stride, const uint32_t *b, size_t b_stride, size_t words, size_t m,
-                  size_t n, const gemm_result *result)
+/* ---- fetching: the processor sees none of these streams coming by itself ---- */
+
+enum { LINE_FLOATS = 16 }; /* of a cache */
+
+/* Where it is in the rows that lie ahead, and the lines of each turn. */
+typedef struct fetcher {
+    const gemm_ahead *ahead;
+    size_t row, at, share;
+} fetcher;
+
+static fetcher fetch_in(const gemm_ahead *ahead, size_t n_turns)
 {
+    size_t lines = (ahead->n + LINE_FLOATS - 1) / LINE_FLOATS * ahead->n_rows;
+    return (fetcher){.ahead = ahead, .share = (lines + n_turns - 1) / n_turns};
+}
+
+static void fetch_share(fetcher *f)
+{
+    const gemm_ahead *ahead = f->ahead;
+    for (size_t i = 0; i < f->share && f->row < ahead->n_rows; i++) {
+        _mm_prefetch((const char *)(ahead->source + f->row * ahead->stride + f->at), _MM_HINT_T1);
+        f->at += LINE_FLOATS;
+        if (f->at >= ahead->n) {
+            f->at = 0;
+            f->row++;
+        }
+    }
+}
+
+/* Words [begin, end) of the panels of a strip. */
+static void fetch_panels(const uint32_t *b, size_t b_stride, size_t begin, size_t end)
+{
+    for (size_t v = 0; v < VECTORS && b != NULL; v++)
+        for (size_t i = begin; i < end; i++)
+            _mm_prefetch((const char *)(b + v * b_stride + i * GEMM_LINES), _MM_HINT_T1);
+}
+
+/* C is written when its tile is done. */
+static void fetch_result(const gemm_result *result, size_t vectors, size_t rows, size_t row, size_t column)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t v = 0; v < vectors; v++)
+            __builtin_prefetch(result->c + (row + r) * result->ldc + column + v * GEMM_LINES, 1, 3);
+}
+
+/* ---- a block ---- */
+
+static void block(const uint32_t *a, size_t a_stride, const uint32_t *b, size_t b_stride, size_t words, size_t m,
+                  size_t n, const gemm_result *result, const gemm_ahead *ahead)
+{
+    size_t turns = (m + ROWS - 1) / ROWS, strips = (n + VECTORS * GEMM_LINES - 1) / (VECTORS * GEMM_LINES);
+    fetcher rows_ahead = fetch_in(ahead, turns * strips);
     for (size_t j = 0, columns; j < n; j += columns) {
         const uint32_t *panel = b + j / GEMM_LINES * b_stride;
         columns = strip(n - j);
+        const uint32_t *next = j + columns < n ? b + (j + columns) / GEMM_LINES * b_stride : ahead->b;
         size_t vectors = (columns + GEMM_LINES - 1) / GEMM_LINES;
         for (size_t i = 0; i < m; i += ROWS) {
             const uint32_t *lines = a + i / GEMM_LINES * a_stride + i % GEMM_LINES;
-            size_t rows = m - i < ROWS ? m - i : ROWS;
+            size_t rows = m - i < ROWS ? m - i : ROWS, turn = i / ROWS;
+            fetch_result(result, vectors, rows, i, j);
+            fetch_panels(next, b_stride, words * turn / turns, words * (turn + 1) / turns);
+            fetch_share(&rows_ahead);
             if (vectors == 3)
                 tile(lines, panel, b_stride, words, 3, rows, i, j, columns, result);
             else if (vectors == 2)
