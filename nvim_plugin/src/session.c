@@ -15,6 +15,9 @@
 /* The engine computes on this stack too; some systems' default is 128 KiB. NICENESS: whoever types comes first. */
 enum { WORKER_STACK = 2 << 20, NICENESS = 10 };
 
+/* Some 50 microseconds. */
+enum { LOCK_TRIES = 2000 };
+
 /* Some 15 MB: about 250 kB of text. */
 enum { DOCUMENTS_NGRAMS = 1 << 18 };
 
@@ -35,7 +38,7 @@ struct session {
     order *orders, **orders_end; /* under the lock: what waits */
     bool ordering;               /* under the lock: the worker does one */
     memory memory, documents;    /* whoever may use the engine */
-    bool notified;               /* a byte is in the pipe */
+    bool notified;               /* under the lock: a byte is in the pipe, or on its way there */
     int pipe_read, pipe_write;
 
     /* The owning thread's: all jobs that it has not seen the end of, and those handed out by the last take. */
@@ -84,16 +87,29 @@ static bool make_pipe(int fd[2])
     return true;
 }
 
-/* Under the lock. One byte at the edge from nothing to something; a full pipe would say the same. */
+/* Under the lock: whether a byte is due, at the edge from nothing to something. */
+static bool set_notified(session *s)
+{
+    bool due = !s->notified;
+    s->notified = true;
+    return due;
+}
+
+/* Not under the lock: the write wakes the reader, which would find the lock taken, and by a thread of low priority that
+ * the system may let wait just then. A full pipe says the same as a byte. */
 static void notify(session *s)
 {
-    if (s->notified)
-        return;
     ssize_t written;
     do
         written = write(s->pipe_write, "", 1);
     while (written < 0 && errno == EINTR);
-    s->notified = written == 1 || errno == EAGAIN;
+}
+
+static void unlock_and_notify(session *s, bool due)
+{
+    pthread_mutex_unlock(&s->lock);
+    if (due)
+        notify(s);
 }
 
 static void drain(session *s)
@@ -155,9 +171,7 @@ static bool on_piece(void *context, const aigc_piece *piece)
     worker_sink *w = context;
     pthread_mutex_lock(&w->s->lock);
     w->lost = !job_add_fresh(w->j, piece);
-    if (!w->lost)
-        notify(w->s);
-    pthread_mutex_unlock(&w->s->lock);
+    unlock_and_notify(w->s, !w->lost && set_notified(w->s));
     return !w->lost;
 }
 
@@ -207,7 +221,8 @@ static void do_job(session *s)
     pthread_mutex_lock(&s->lock);
     s->running = NULL;
     j->state = JOB_FINISHED;
-    notify(s);
+    unlock_and_notify(s, set_notified(s));
+    pthread_mutex_lock(&s->lock);
 }
 
 /* Likewise. */
@@ -432,8 +447,8 @@ const volatile sig_atomic_t *session_interrupt(const session *s)
 
 /* ---- requests for the worker -------------------------------------------------------------------------------- */
 
-/* Under the lock. */
-static bool cancel_job(session *s, job *j)
+/* Under the lock. *due: a byte must be written then. */
+static bool cancel_job(session *s, job *j, bool *due)
 {
     if (!j || j->cancelled)
         return false;
@@ -443,7 +458,7 @@ static bool cancel_job(session *s, job *j)
     } else {
         s->waiting = NULL;
         j->state = JOB_FINISHED;
-        notify(s);
+        *due = set_notified(s) || *due;
     }
     return true;
 }
@@ -462,24 +477,25 @@ aigc_status session_submit(session *s, job *j, aigc_error *err)
         end = &(*end)->next;
     *end = j;
     j->id = ++s->last_id;
+    bool due = false;
     pthread_mutex_lock(&s->lock);
-    cancel_job(s, s->running);
-    cancel_job(s, s->waiting);
+    cancel_job(s, s->running, &due);
+    cancel_job(s, s->waiting, &due);
     s->waiting = j;
+    unlock_and_notify(s, due);
     pthread_cond_signal(&s->wake);
-    pthread_mutex_unlock(&s->lock);
     return AIGC_OK;
 }
 
 bool session_cancel(session *s, long long id)
 {
+    bool cancelled = false, due = false;
     pthread_mutex_lock(&s->lock);
-    bool cancelled = false;
     if (s->running && (id == 0 || s->running->id == id))
-        cancelled = cancel_job(s, s->running);
+        cancelled = cancel_job(s, s->running, &due);
     if (s->waiting && (id == 0 || s->waiting->id == id))
-        cancelled = cancel_job(s, s->waiting) || cancelled;
-    pthread_mutex_unlock(&s->lock);
+        cancelled = cancel_job(s, s->waiting, &due) || cancelled;
+    unlock_and_notify(s, due);
     return cancelled;
 }
 
@@ -505,8 +521,8 @@ aigc_status session_order(session *s, order *o, aigc_error *err)
     pthread_mutex_lock(&s->lock);
     *s->orders_end = o;
     s->orders_end = &o->next;
-    pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
+    pthread_cond_signal(&s->wake);
     return AIGC_OK;
 }
 
@@ -554,14 +570,24 @@ static void hand_out(job *j)
     j->has_fresh = false;
 }
 
+/* The worker holds the lock for less than a microsecond, unless the system takes its processor away meanwhile. */
+static bool lock_at_once(session *s)
+{
+    for (int i = 0; i < LOCK_TRIES; i++)
+        if (pthread_mutex_trylock(&s->lock) == 0)
+            return true;
+    return false;
+}
+
 void session_take(session *s)
 {
     free_list(s->taken);
-    s->taken = NULL;
+    s->taken = s->taken_next = NULL;
     s->live = NULL;
+    if (!lock_at_once(s))
+        return; /* the pipe stays readable */
     drain(s);
     job **taken_end = &s->taken;
-    pthread_mutex_lock(&s->lock);
     s->notified = false;
     for (job **link = &s->jobs; *link;) {
         job *j = *link;

@@ -71,13 +71,15 @@ void session_use_layer(session *s, job *j);
  * has something to do. */
 aigc_status session_personal(session *s, aigc_model **model, const aigc_personal **layer, aigc_error *err);
 
-/* Becomes readable when there is something to take. Belongs to the session. */
+/* Becomes readable when there is something to take; now and then also when that was taken just before. Belongs to the
+ * session. */
 int session_fd(const session *s);
 
 /* Waits until then: whether there is something. Returns early when a signal comes. */
 bool session_wait(session *s, int milliseconds);
 
 /* Empties the pipe and prepares the jobs that have something to tell, in the order of submission, for session_next().
+ * Does not wait for the worker: if it is in the way there is nothing, and the pipe stays as it is.
  * Jobs that were handed out finished are freed at the next session_take(). */
 void session_take(session *s);
 

@@ -175,13 +175,27 @@ function child:notify(method, ...)
   self.stdin:write(vim.mpack.encode({ 2, method, { ... } }))
 end
 
+-- Waits for a condition as vim.wait() does, up to so many milliseconds in which this process ran: a
+-- machine that was frozen or suspended meanwhile has not kept anybody waiting.
+function child.wait(milliseconds, condition)
+  local last, waited = uv.hrtime(), 0
+  local met
+  vim.wait(2 ^ 30, function()
+    local now = uv.hrtime()
+    waited, last = waited + math.min((now - last) / 1e6, 100), now
+    met = condition()
+    return met or waited > milliseconds
+  end, 1)
+  return met and true or false
+end
+
 function child:request(method, ...)
   self.next_id = self.next_id + 1
   local id = self.next_id
   self.stdin:write(vim.mpack.encode({ 0, id, method, { ... } }))
-  local answered = vim.wait(20000, function()
+  local answered = child.wait(20000, function()
     return self.replies[id] ~= nil or self.code ~= nil
-  end, 1)
+  end)
   local reply = self.replies[id]
   self.replies[id] = nil
   if not reply then

@@ -5,6 +5,10 @@ local options = require('aigc.options')
 
 local FILE = 'aigc-base.gguf'
 
+--- The model that comes with the plugin, once it was there.
+---@type string?
+local own_model
+
 --- The default model: what the environment names, or the one that comes with the plugin (beside it
 --- in the repository, inside it when installed).
 ---@return string
@@ -12,13 +16,17 @@ function M.default_model()
   local named = os.getenv('AIGC_MODEL')
   if named and named ~= '' then
     return named
+  elseif own_model then
+    return own_model
   end
   -- Resolved, because the plugin may be a link into a clone.
   local file = vim.fn.resolve(debug.getinfo(1, 'S').source:sub(2))
   local plugin = vim.fn.fnamemodify(file, ':p:h:h:h')
   local installed = plugin .. '/models/' .. FILE
   local repository = vim.fn.fnamemodify(plugin, ':h') .. '/models/' .. FILE
-  return vim.fn.filereadable(repository) == 1 and repository or installed
+  local path = vim.fn.filereadable(repository) == 1 and repository or installed
+  own_model = vim.fn.filereadable(path) == 1 and path or nil
+  return path
 end
 
 local function describe(value)

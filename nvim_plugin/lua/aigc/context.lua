@@ -42,7 +42,7 @@ function M.reset()
 end
 
 table.insert(require('aigc.hooks').prompt, function(p)
-  local budget = require('aigc.config').get().ring_bytes
+  local budget = p.config.ring_bytes
   if budget > 0 then
     p.context = M.before(p, budget) .. p.context
   end

@@ -90,8 +90,7 @@ table.insert(hooks.opened, function(opened, config)
 end)
 
 table.insert(hooks.request, function(options, p)
-  local config = require('aigc.config').get()
-  if config.documents and not privacy.reason(p.buf, config) then
+  if p.config.documents and not privacy.reason(p.buf, p.config) then
     options.documents = true
     first = { buf = p.buf, row = p.row }
     M.attach(p.buf, p.row)

@@ -94,6 +94,7 @@ local function build_prompt(place, config, extra)
     suffix = prompt.after(origin.buf, origin.row, origin.col, config.suffix_bytes),
     context = '',
     budget = config.prompt_bytes,
+    config = config,
   },
     wrap
 end

@@ -15,6 +15,7 @@ local M = {}
 ---@field suffix string after the cursor, within the budget
 ---@field context string what stands before `text`; hooks may put something there
 ---@field budget integer bytes that `context` and `text` may have together
+---@field config aigc.Config the options in force
 
 --- What became of a suggestion.
 ---@class aigc.Outcome

@@ -98,10 +98,9 @@ table.insert(hooks.opened, function(opened, config)
 end)
 
 table.insert(hooks.request, function(options, p)
-  local config = require('aigc.config').get()
-  if config.personal then
+  if p.config.personal then
     M.watch()
-    options.personal = privacy.reason(p.buf, config) == nil
+    options.personal = privacy.reason(p.buf, p.config) == nil
   end
 end)
 

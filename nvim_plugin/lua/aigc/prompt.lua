@@ -82,7 +82,7 @@ end
 ---@return string prompt
 ---@return string left_out '' or ' '
 function M.split_space(text)
-  if text:find('[^%s] $') then
+  if text:find('^[^%s] $', -2) then
     return text:sub(1, -2), ' '
   end
   return text, ''

@@ -329,14 +329,19 @@ end
 ---@class aigc.StartOptions
 ---@field automatic? boolean nobody asked for it
 ---@field only_cached? boolean
+---@field config? aigc.Config the options in force here, if they are known already
 
 --- Why there can be none here, or nil.
+---@param options? aigc.Config
 ---@return string? reason
 ---@return aigc.Config
-function M.reason_against()
+function M.reason_against(options)
   local kind = place.kind_of(vim.api.nvim_get_mode().mode)
-  local options, problems = config.get(vim.api.nvim_get_current_buf())
-  config.report(problems)
+  if not options then
+    local problems
+    options, problems = config.get(vim.api.nvim_get_current_buf())
+    config.report(problems)
+  end
   if kind ~= 'i' and kind ~= 'n' then
     return 'only in insert and normal mode', options
   end
@@ -356,7 +361,7 @@ function M.start(options)
     end)
     return true
   end
-  local reason, conf = M.reason_against()
+  local reason, conf = M.reason_against(options.config)
   if reason then
     return false, reason
   end

@@ -22,9 +22,12 @@ local waiting
 --- The delay and the mode of a buffer, read again when it is entered and after each pause.
 local delay, mode, mode_buf = 150, nil, nil
 
+---@return aigc.Config
 local function read_mode(buf)
-  local options = config.get(buf)
+  local options, problems = config.get(buf)
+  config.report(problems)
   delay, mode, mode_buf = options.debounce, config.trigger(options, vim.bo[buf].filetype), buf
+  return options
 end
 
 --- Options may have changed.
@@ -54,14 +57,14 @@ local function fire()
   if buf ~= expected.buf or vim.api.nvim_buf_get_changedtick(buf) ~= expected.tick then
     return
   end
-  mode_buf = nil
-  if suggestion.exists() or (menu_is_open() and config.get(buf).menu == 'hide') then
+  local options = read_mode(buf)
+  if suggestion.exists() or (menu_is_open() and options.menu == 'hide') then
     return
   end
   if place.inside_word(place.here(false)) then
     return -- a word is being mended
   end
-  suggestion.start({ automatic = true })
+  suggestion.start({ automatic = true, config = options })
 end
 
 local on_timer = vim.schedule_wrap(fire)
