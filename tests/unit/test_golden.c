@@ -109,7 +109,7 @@ static void read_golden(const char *shape, golden *g)
 static const char *write_model(const char *shape, tensor_type type, uint64_t seed)
 {
     static char path[4224];
-    synthetic_options o = {synthetic_find(shape), type, seed, NULL, 2};
+    synthetic_options o = {synthetic_find(shape), type, seed, NULL, 2, false};
     aigc_error err;
 
     assert_non_null(o.shape);
