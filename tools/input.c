@@ -88,8 +88,8 @@ int find_model(const settings *s, const char **path)
 {
     static char found[PATH_MAX];
     *path = s->model != NULL ? s->model : getenv("AIGC_MODEL");
-    if (*path != NULL && **path != '\0')
-        return EXIT_OK;
+    if (s->model != NULL || (*path != NULL && **path != '\0'))
+        return EXIT_OK; /* an empty --model is a mistake, to be complained of where it is opened */
     if (!default_model(found))
         return complain("no model: give one with --model FILE or in the environment variable AIGC_MODEL "
                         "(no default model is installed)");

@@ -44,33 +44,46 @@ static aigc_status check_range(loader *l, const char *what, uint64_t value, uint
                      gguf_path(l->file), what, value, min, max);
 }
 
+/* By what positions are multiplied. Files of old have rope.scale_linear for the factor, some no type beside it: that is
+ * linear scaling, as in llama.cpp. A factor of 0 is none. */
+static aigc_status read_rope_scaling(loader *l)
+{
+    gguf_string kind = {"linear", 6};
+    float factor = 0.0f;
+    char key[128];
+    aigc_status status;
+    snprintf(key, sizeof key, "%s.rope.scaling.type", l->model->recipe->name);
+    if ((status = key_f32(l, "rope.scale_linear", false, &factor)) != AIGC_OK ||
+        (status = key_f32(l, "rope.scaling.factor", false, &factor)) != AIGC_OK ||
+        (status = gguf_get_string(l->file, key, false, &kind, l->err)) != AIGC_OK)
+        return status;
+    bool linear = kind.len == 6 && memcmp(kind.data, "linear", 6) == 0;
+    if (!linear && !(kind.len == 4 && memcmp(kind.data, "none", 4) == 0))
+        return aigc_fail(l->err, AIGC_E_UNSUPPORTED, "%s: rope scaling '%.*s' is not supported (none and linear are)",
+                         gguf_path(l->file), (int)(kind.len < 64 ? kind.len : 64), kind.data);
+    if (!(factor >= 0.0f) || !isfinite(factor))
+        return aigc_fail(l->err, AIGC_E_FORMAT, "%s: the factor of rope scaling is %g, which must be positive",
+                         gguf_path(l->file), (double)factor);
+    l->model->hp.rope_scale = linear && factor > 0.0f ? 1.0f / factor : 1.0f;
+    return AIGC_OK;
+}
+
 static aigc_status read_rope(loader *l)
 {
     hyperparameters *hp = &l->model->hp;
     aigc_status status;
     hp->n_rot = hp->head_dim;
     hp->rope_base = 10000.0f;
-    float factor = 1.0f;
-    gguf_string kind = {"none", 4};
-    char key[128];
-    snprintf(key, sizeof key, "%s.rope.scaling.type", l->model->recipe->name);
     if ((status = key_u32(l, "rope.dimension_count", false, &hp->n_rot)) != AIGC_OK ||
-        (status = key_f32(l, "rope.freq_base", false, &hp->rope_base)) != AIGC_OK ||
-        (status = key_f32(l, "rope.scaling.factor", false, &factor)) != AIGC_OK ||
-        (status = gguf_get_string(l->file, key, false, &kind, l->err)) != AIGC_OK)
+        (status = key_f32(l, "rope.freq_base", false, &hp->rope_base)) != AIGC_OK)
         return status;
     if (hp->n_rot < 2 || hp->n_rot > hp->head_dim || hp->n_rot % 2 != 0)
         return aigc_fail(l->err, AIGC_E_FORMAT, "%s: rope.dimension_count is %u, which is not even and from 2 to %u",
                          gguf_path(l->file), hp->n_rot, hp->head_dim);
-    if (!(hp->rope_base > 0.0f) || !isfinite(hp->rope_base) || !(factor > 0.0f) || !isfinite(factor))
-        return aigc_fail(l->err, AIGC_E_FORMAT, "%s: rope.freq_base %g and rope.scaling.factor %g must be positive",
-                         gguf_path(l->file), (double)hp->rope_base, (double)factor);
-    bool linear = kind.len == 6 && memcmp(kind.data, "linear", 6) == 0;
-    if (!linear && !(kind.len == 4 && memcmp(kind.data, "none", 4) == 0))
-        return aigc_fail(l->err, AIGC_E_UNSUPPORTED, "%s: rope scaling '%.*s' is not supported (none and linear are)",
-                         gguf_path(l->file), (int)(kind.len < 64 ? kind.len : 64), kind.data);
-    hp->rope_scale = linear ? 1.0f / factor : 1.0f;
-    return AIGC_OK;
+    if (!(hp->rope_base > 0.0f) || !isfinite(hp->rope_base))
+        return aigc_fail(l->err, AIGC_E_FORMAT, "%s: rope.freq_base is %g, which must be positive", gguf_path(l->file),
+                         (double)hp->rope_base);
+    return read_rope_scaling(l);
 }
 
 /* Some converters write "expert_count = 0" for dense models. */
@@ -317,7 +330,8 @@ aigc_status model_load_weights(aigc_model *model, aigc_error *err)
     gguf_string name = {"", 0};
     aigc_status status = gguf_get_string(model->file, "general.type", false, &name, err);
     if (status == AIGC_OK && name.len == 7 && memcmp(name.data, "adapter", 7) == 0)
-        return aigc_fail(err, AIGC_E_UNSUPPORTED, "%s: it is an adapter, to be used beside the model that it was made for",
+        return aigc_fail(err, AIGC_E_UNSUPPORTED,
+                         "%s: it is an adapter, to be used beside the model that it was made for",
                          gguf_path(model->file));
     if (status == AIGC_OK)
         status = gguf_get_string(model->file, "general.architecture", true, &name, err);

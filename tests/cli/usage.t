@@ -69,6 +69,7 @@ for my $command (@commands) {
     my @text = $command =~ /inspect|bench/ ? () : ('-p', 'x');
     check("$command: missing model", 1, qr{/nonexistent/m\.gguf}, $command, '-m', '/nonexistent/m.gguf', @text);
 }
+check('empty model name', 1, qr/the path of the model is empty/, 'generate', '-m', '', '-p', 'x');
 check('missing file',    1, qr{cannot open /nonexistent/t}, 'score', '-m', 'x', '-f', '/nonexistent/t');
 my $dir = File::Temp->newdir;
 check('a directory',     1, qr/\Q$dir\E/, 'inspect', $dir);
