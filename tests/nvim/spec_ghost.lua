@@ -62,11 +62,16 @@ return function(t, child)
     ' c,\n d',
     '(a, b c,\n d)'
   ):stop()
+  -- Where Neovim pushes the rest of the line aside (0.10 and later) it wraps that line itself.
+  local probed = child.start()
+  local inline = probed:lua("return require('aigc.ghost').has_inline()")
+  probed:stop()
   case(
     'a rest of the line that wraps itself',
     'i' .. ('word '):rep(12) .. '<Home><C-k>',
     'FIRST',
-    ('word '):rep(8):sub(1, 39) .. '\nword word word word\nFIRST'
+    inline and 'FIRST' .. ('word '):rep(7):sub(1, -2) .. '\n' .. ('word '):rep(5):sub(1, 24)
+      or ('word '):rep(8):sub(1, 39) .. '\nword word word word\nFIRST'
   ):stop()
   case(
     'with line numbers',
@@ -125,7 +130,7 @@ return function(t, child)
     'an insertion into a line that wraps',
     'i' .. ('word '):rep(7) .. 'abc def<Left><Left><Left><C-k>',
     'INSERT ',
-    ('word '):rep(7) .. 'abc d\nef\nINSERT'
+    inline and ('word '):rep(7) .. 'abc I\nNSERT def' or ('word '):rep(7) .. 'abc d\nef\nINSERT'
   ):stop()
 
   -- as it comes
@@ -164,15 +169,27 @@ return function(t, child)
     end
   ]])
   c:keys('i(a, b)<Left><C-k>')
-  c:say(' c,\n\td and more words than a row of forty cells can hold')
+  c:say(' c,')
   local asked = c:lua('return asked')
   t.is(asked.virt_text_pos, 'inline', 'inline: the text behind the cursor is pushed aside')
-  t.is(asked.virt_text[1][1] .. '|' .. #asked.virt_text, ' c,|1', 'inline: by the first line')
+  t.is(asked.virt_text[1][1] .. '|' .. #asked.virt_text, ' c,|1', 'inline: by the suggestion')
+  c:keys('<C-g>d')
+  t.is(#marks(c), 0, 'inline: and is taken away')
+  c:keys('<C-k>')
+  c:say(' c,\n\td and more')
+  t.is(c:lua('return asked.virt_text_pos'), 'overlay', 'inline: several lines have it behind the last')
+  c:keys('<C-g>d')
+  c:lua('vim.lsp.inlay_hint = { is_enabled = function() return true end }')
+  c:keys('<C-k>')
+  c:say(' c,\n\td and more words than a row of forty cells can hold')
+  asked = c:lua('return asked')
+  t.is(asked.virt_text_pos, 'inline', 'inline: where there may be inlay hints')
   t.is(
     asked.virt_lines[1][1][1] .. '|' .. asked.virt_lines[2][1][1],
     '        d and more words than a row of|forty cells can hold',
-    'inline: the others stand below, wrapped'
+    'inline: the other lines stand below, wrapped'
   )
+  c:lua('vim.lsp.inlay_hint = nil')
   c:keys('<C-g>d<End><C-k>')
   c:say(' e')
   t.is(c:lua('return asked.virt_text_pos'), 'overlay', 'inline: not at the end of a line')

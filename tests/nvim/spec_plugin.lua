@@ -18,7 +18,8 @@ return function(t, child)
     return names
   ]])
   t.is(#loaded, 0, 'start-up loads no module')
-  t.is(c:lua("return vim.fn.maparg('<Tab>', 'i') .. vim.fn.maparg('<C-l>', 'i')"), '', 'and maps no key')
+  local maps = c:lua("return vim.fn.maparg('<Tab>', 'i') .. vim.fn.maparg('<C-l>', 'i')")
+  t.ok(maps == '' or maps:find('^<Lua %d+: vim/_defaults.lua:%d+>$'), 'and maps no key', maps) -- 0.11 has a <Tab>
   t.is(c:lua("return vim.fn.exists('#aigc')"), 0, 'and watches nothing')
 
   c:keys('i')
@@ -192,7 +193,9 @@ return function(t, child)
     local one = child.start(options)
     one:lua(setup)
     one:request('nvim_command', 'checkhealth aigc')
-    local text = one:buffer()
+    -- Later versions write '- ✅ OK text' and '- text'.
+    local text = one:buffer():gsub('\n%- [^%w%s]+%s*(%u+) ', '\n%1: '):gsub('\n%- INFO: ', '\n- ')
+    text = text:gsub('\n%s+%- INFO: ', '\n- '):gsub('INFO: ', '')
     one:stop()
     return text
   end
@@ -201,10 +204,10 @@ return function(t, child)
     'OK: core.so 0.1.0',
     'OK: CPU level: generic',
     'OK: all known and in range',
-    'INFO: /x/fake.gguf',
+    '- /x/fake.gguf',
     'OK: fake: llama, F32, 1.0 million parameters, 4.0 MB, context 512',
     'OK: threads: 1 of ',
-    'INFO: state: stopped',
+    '- state: stopped',
   }) do
     t.ok(text:find(line, 1, true), 'checkhealth: ' .. line, text)
   end

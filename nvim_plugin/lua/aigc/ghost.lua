@@ -12,7 +12,7 @@ local NAMESPACE = vim.api.nvim_create_namespace('aigc')
 local MARK = 1 -- always the same: updated in place, so that nothing flickers
 local GROUP, INFO_GROUP = 'AigcSuggestion', 'AigcInfo'
 
----@type { buf: integer, text: string, key: string, rows: aigc.Row[], floats?: boolean }?
+---@type { buf: integer, text?: string, key?: string, rows?: aigc.Row[], floats?: boolean }?
 local drawn
 
 ---@type boolean?
@@ -153,6 +153,7 @@ local function inline_mark(buf, text, place, tabstop)
     virt_text_pos = 'inline',
   }
   if not tail then
+    drawn = { buf = buf }
     return mark, 0
   end
   local lines = {}
@@ -213,7 +214,10 @@ function M.draw(row, col, text, info)
     return
   end
   local mark, n_lines
-  if M.has_inline() and (after ~= '' or has_hints(buf)) then
+  -- Of several lines the last has the rest of the cursor's line behind it: pushed aside, that rest
+  -- would stay behind the first.
+  local aside = after ~= '' and not text:find('\n', 1, true)
+  if M.has_inline() and (aside or has_hints(buf)) then
     mark, n_lines = inline_mark(buf, text, place, tabstop)
   else
     mark, n_lines = overlay_mark(buf, text, after, place, tabstop)
