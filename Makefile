@@ -130,6 +130,7 @@ endif
 AS_THEY_COME = $(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-reassoc -fno-tree-ter)
 $(BUILD)/core/tensor/kernels_%.o: OPT = -O3 $(AS_THEY_COME)
 $(BUILD)/core/recommend/dense_%.o: OPT = -O3 $(AS_THEY_COME)
+$(BUILD)/core/recommend/bounds%.o $(BUILD)/core/recommend/coarse.o: OPT = -O3
 # Loops there are plain C, for the compiler to vectorise.
 $(BUILD)/core/learn/math.o $(BUILD)/core/learn/muon.o: OPT = -O3
 

@@ -35,6 +35,9 @@ typedef struct dense_kernels {
     void (*scan_half)(const uint16_t *rows, size_t n, size_t d, const float *q, float *out);
     float (*dot_half)(const uint16_t *x, const float *y, size_t n);
     void (*axpy_half)(float a, const uint16_t *x, float *y, size_t n);
+    /* out[index[i]] += scale * weight[i] + base for those of n half-precision weights whose index is below n_out */
+    void (*scatter)(const uint32_t *index, const uint16_t *weight, size_t n, uint32_t n_out, float scale, float base,
+                    float *out);
     /* mask[r], bit l: c[r][l] >= least[l], for n rows of 32 */
     void (*reach)(const float *c, size_t n, const float *least, uint32_t *mask);
 } dense_kernels;

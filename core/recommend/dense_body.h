@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "recommend/dense.h"
+#include "recommend/half.h"
 
 /* One tile of C, kept in registers over all of k. rows and vectors are constants where it is inlined. */
 __attribute__((always_inline)) static inline void tile(const int rows, const int vectors, int k, const float *a,
@@ -187,6 +188,25 @@ static void scan_half(const uint16_t *rows, size_t n, size_t d, const float *q, 
     }
     for (; r < n; r++, rows += d)
         out[r] += dot_half(rows, q, d);
+}
+
+/* The product is rounded before base is added, as in the rest of a row. */
+static void scatter(const uint32_t *index, const uint16_t *weight, size_t n, uint32_t n_out, float scale, float base,
+                    float *out)
+{
+    vf s = v_set(scale), b = v_set(base), one = v_set(1);
+    float value[16];
+    size_t i = 0;
+
+    for (; i + 16 <= n; i += 16) {
+        v_store(value, v_fma(one, v_mul(s, v_load_half(weight + i)), b));
+        for (int l = 0; l < 16; l++)
+            if (index[i + l] < n_out)
+                out[index[i + l]] += value[l];
+    }
+    for (; i < n; i++)
+        if (index[i] < n_out)
+            out[index[i]] += scale * half_to_float(weight[i]) + base;
 }
 
 static void reach(const float *c, size_t n, const float *least, uint32_t *mask)

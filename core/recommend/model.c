@@ -56,7 +56,10 @@ typedef enum section {
     SECTION_PEOPLE_START,
     SECTION_PEOPLE_INDEX,
     SECTION_PEOPLE_WEIGHT,
-    SECTIONS
+    SECTION_COARSE_FACTORS, /* each followed by its scales and errors */
+    SECTION_COARSE_LATENT = SECTION_COARSE_FACTORS + 3,
+    SECTION_COARSE_EMBEDDING = SECTION_COARSE_LATENT + 3,
+    SECTIONS = SECTION_COARSE_EMBEDDING + 3
 } section;
 
 typedef struct model_header {
@@ -100,6 +103,14 @@ static void keys_parts(part *p, model_keys *keys, uint32_t n, uint32_t n_slots)
     p[2] = (part){(const void **)&keys->slots, n_slots, sizeof *keys->slots, false, NULL};
 }
 
+static void coarse_parts(part *p, coarse_rows *coarse, size_t n, size_t d)
+{
+    n = d ? n : 0;
+    p[0] = (part){(const void **)&coarse->rows, n * coarse_width(d), sizeof *coarse->rows, false, NULL};
+    p[1] = (part){(const void **)&coarse->scale, n, sizeof *coarse->scale, false, NULL};
+    p[2] = (part){(const void **)&coarse->error, n, sizeof *coarse->error, false, NULL};
+}
+
 /* All sections of a model whose numbers are known. */
 static void list_parts(model *m, part p[SECTIONS])
 {
@@ -136,6 +147,9 @@ static void list_parts(model *m, part p[SECTIONS])
     p[SECTION_TIME] = (part){(const void **)&m->time, items, sizeof *m->time, false, NULL};
     p[SECTION_PLACE] = (part){(const void **)&m->place, 2 * items, sizeof *m->place, false, NULL};
     rows_parts(p + SECTION_PEOPLE_START, &m->people, n->n_values);
+    coarse_parts(p + SECTION_COARSE_FACTORS, &m->coarse_factors, items, n->n_factors);
+    coarse_parts(p + SECTION_COARSE_LATENT, &m->coarse_latent, items, n->n_latent);
+    coarse_parts(p + SECTION_COARSE_EMBEDDING, &m->coarse_embedding, items, n->n_embedding);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------------- */
@@ -148,7 +162,7 @@ static aigc_status check_header(const model_header *h, size_t size, aigc_error *
         return aigc_fail(err, AIGC_E_UNSUPPORTED,
                          "the recommender model has version %u and byte order %08x, this library reads %d and %08x",
                          h->version, h->byte_order, MODEL_VERSION, BYTE_ORDER_MARK);
-    if (h->size != size || h->n_sections != SECTIONS)
+    if (h->size != size || h->n_sections != SECTIONS || size % MODEL_ALIGNMENT)
         return aigc_fail(err, AIGC_E_FORMAT,
                          "the recommender model should have %llu bytes in %u sections, but there are %zu in %d",
                          (unsigned long long)h->size, h->n_sections, size, SECTIONS);
@@ -218,14 +232,23 @@ static uint64_t aligned(uint64_t n)
     return (n + MODEL_ALIGNMENT - 1) / MODEL_ALIGNMENT * MODEL_ALIGNMENT;
 }
 
+static bool make_coarse(char *out, const model_header *h, int first, const uint16_t *rows, size_t n, size_t d)
+{
+    return rows == NULL || d == 0 ||
+           coarse_make(rows, n, d, (int8_t *)(out + h->sections[first].offset),
+                       (float *)(out + h->sections[first + 1].offset), (float *)(out + h->sections[first + 2].offset));
+}
+
 aigc_status model_write(const model *m, void **image, size_t *size, aigc_error *err)
 {
     model copy = *m;
+    const model_numbers *n = m->n;
     part parts[SECTIONS];
     model_header h = {.version = MODEL_VERSION, .byte_order = BYTE_ORDER_MARK, .n_sections = SECTIONS};
     uint64_t at = aligned(sizeof h);
 
     memcpy(h.magic, MAGIC, sizeof MAGIC);
+    copy.coarse_factors = copy.coarse_latent = copy.coarse_embedding = (coarse_rows){0};
     list_parts(&copy, parts);
     for (int i = 0; i < SECTIONS; i++) {
         h.sections[i].offset = at;
@@ -248,6 +271,12 @@ aigc_status model_write(const model *m, void **image, size_t *size, aigc_error *
             memcpy(out + h.sections[i].offset, *parts[i].pointer, h.sections[i].bytes);
     }
     memset(out + end, 0, at - end);
+    if (!make_coarse(out, &h, SECTION_COARSE_FACTORS, m->factors, n->n_items, n->n_factors) ||
+        !make_coarse(out, &h, SECTION_COARSE_LATENT, m->latent, n->n_items, n->n_latent) ||
+        !make_coarse(out, &h, SECTION_COARSE_EMBEDDING, m->embedding, n->n_items, n->n_embedding)) {
+        free(out);
+        return aigc_fail_memory(err, "the recommender model", at);
+    }
     *image = out;
     *size = at;
     return AIGC_OK;

@@ -2,16 +2,18 @@
  * model.h: a fitted model as it lies in its image, and how an image is written.
  *
  * An image is a header, a table of sections and the sections, each at a multiple of 64 bytes, in the byte order of the
- * machine. Sections are arrays; what they are is said at `model` below. Opening checks that every section lies inside
- * the image and has the size that the counts ask for, so that any index below a count may be read. What an array
- * contains (starts of rows, numbers of items) is not looked at then, and is checked wherever it is used: model_row().
+ * machine; its size is one, too, so that loops may read whole vectors. Sections are arrays; what they are is said at
+ * `model` below. Opening checks that every section lies inside the image and has the size that the counts ask for, so
+ * that any index below a count may be read. What an array contains (starts of rows, numbers of items) is not looked at
+ * then, and is checked wherever it is used: model_row().
  */
 #ifndef AIGC_RECOMMEND_MODEL_H
 #define AIGC_RECOMMEND_MODEL_H
 
 #include "aigc.h"
+#include "recommend/coarse.h"
 
-enum { MODEL_VERSION = 1, MODEL_ALIGNMENT = 64 };
+enum { MODEL_VERSION = 2, MODEL_ALIGNMENT = 64 };
 
 /* What scores are made of. */
 typedef enum score_signal {
@@ -96,6 +98,7 @@ typedef struct model {
     const double *time;                       /* [n_items] NaN: unknown */
     const float *place;                       /* [n_items][2] latitude, longitude; NaN: unknown */
     model_rows people;                        /* [n_values] log lift of items among those with the value */
+    coarse_rows coarse_factors, coarse_latent, coarse_embedding; /* of the above, made when an image is written */
     size_t bytes;
 } model;
 

@@ -77,4 +77,11 @@ float nearness(double latitude, double longitude, const float place[2]);
 /* The signals together, as the model blends them; without the factors' if the caller adds those. */
 void profile_scores(const profile *p, bool factors, float *out);
 
+/* For whoever adds up products and what is the same for everybody: the other signals and the interests, which are rows
+ * of weights (out [n_items] += them) ... */
+void profile_rows(const profile *p, float *out);
+/* ... and the vectors of which the products with directions and embeddings of items count: latent [n_latent], embedding
+ * [n_embedding]. */
+void profile_directions(const profile *p, float *latent, float *embedding);
+
 #endif

@@ -115,16 +115,10 @@ aigc_status aigc_ranking_open(const aigc_recommender *recommender, const aigc_qu
     status = profile_open(&recommender->m, &r->q, &r->p, err);
     if (status == AIGC_OK && interrupted(r))
         status = stop(err);
-    if (status == AIGC_OK) {
-        size_t n = recommender->m.n->n_items;
-        r->score = aigc_calloc(n, sizeof *r->score);
-        if (r->score == NULL)
-            status = aigc_fail_memory(err, "scores", n * sizeof *r->score);
-    }
-    if (status == AIGC_OK) {
-        profile_scores(&r->p, true, r->score);
-        status = interrupted(r) ? stop(err) : rank_restrict(&r->q, r->p.m->n->n_items, r->score, err);
-    }
+    if (status == AIGC_OK)
+        status = bounds_open(&r->scores, &r->p, err);
+    if (status == AIGC_OK)
+        status = interrupted(r) ? stop(err) : rank_restrict(&r->q, r->p.m->n->n_items, r->scores.score, err);
     if (status == AIGC_OK)
         *out = r;
     else
@@ -136,8 +130,8 @@ void aigc_ranking_free(aigc_ranking *r)
 {
     if (r == NULL)
         return;
+    bounds_close(&r->scores);
     profile_close(&r->p);
-    free(r->score);
     free(r->order);
     free(r->hidden);
     free(r->results);
@@ -166,7 +160,7 @@ static aigc_status extend_order(aigc_ranking *r, size_t n, aigc_error *err)
         return AIGC_OK;
     size_t ask = n < 2 * r->n_order ? 2 * r->n_order : n;
     uint32_t *order;
-    size_t m = rank_best(r->score, r->p.m->n->n_items, ask, r->q.seed, &order, &ok);
+    size_t m = bounds_best(&r->scores, ask, r->q.seed, &order, &ok);
     if (!ok)
         return aigc_fail_memory(err, "a ranking", ask * sizeof(candidate));
     free(r->order);
@@ -260,7 +254,8 @@ float item_cosine(const profile *p, uint32_t a, uint32_t b)
 static aigc_status diversify(aigc_ranking *r, uint32_t *pool, size_t n, size_t k, aigc_error *err)
 {
     float *similar = aigc_calloc(n, sizeof *similar);
-    float best = r->score[pool[0]], span = best - r->score[pool[n - 1]], share = (float)r->q.diversity;
+    const float *score = r->scores.score;
+    float best = score[pool[0]], span = best - score[pool[n - 1]], share = (float)r->q.diversity;
 
     if (similar == NULL)
         return aigc_fail_memory(err, "a selection", n * sizeof *similar);
@@ -272,7 +267,7 @@ static aigc_status diversify(aigc_ranking *r, uint32_t *pool, size_t n, size_t k
             return stop(err);
         }
         for (size_t i = done; i < n; i++) {
-            float relevance = span > 0 ? 1 - (best - r->score[pool[i]]) / span : 1;
+            float relevance = span > 0 ? 1 - (best - score[pool[i]]) / span : 1;
             float value = (1 - share) * relevance - share * similar[i];
             if (value > most) {
                 most = value;
@@ -314,7 +309,7 @@ aigc_status aigc_ranking_select(aigc_ranking *r, aigc_error *err)
     if (status == AIGC_OK && r->results == NULL)
         status = aigc_fail_memory(err, "results", k * sizeof *r->results);
     for (size_t i = 0; i < k && status == AIGC_OK; i++)
-        r->results[i] = (aigc_recommendation){.item = pool[i], .score = r->score[pool[i]]};
+        r->results[i] = (aigc_recommendation){.item = pool[i], .score = r->scores.score[pool[i]]};
     if (status == AIGC_OK)
         r->n_results = k;
     free(pool);

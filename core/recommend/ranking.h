@@ -2,12 +2,12 @@
 #ifndef AIGC_RECOMMEND_RANKING_H
 #define AIGC_RECOMMEND_RANKING_H
 
-#include "recommend/profile.h"
+#include "recommend/bounds.h"
 
 struct aigc_ranking {
     profile p;
     aigc_query q;
-    float *score;    /* [n_items]; -INFINITY: not to be ranked */
+    bounds scores;
     uint32_t *order; /* [n_order] the best items, best first */
     size_t n_order, n_given;
     bool complete; /* order holds everything that may be ranked */

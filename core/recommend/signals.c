@@ -20,16 +20,14 @@ static const double NEAR_KILOMETRES = 50; /* a distance that halves what nearnes
 static const float DISLIKED = -0.5f;
 
 /* out[index] += scale * weight over one row of an image, whatever that holds. */
-static void add_row(const model *m, const model_rows *rows, uint32_t row, float scale, float base, float *out)
+static void add_row(const dense_kernels *k, const model *m, const model_rows *rows, uint32_t row, float scale,
+                    float base, float *out)
 {
     const uint32_t *index;
     const uint16_t *weight;
     uint64_t n = model_row(rows, row, &index, &weight);
-    uint32_t n_items = m->n->n_items;
 
-    for (uint64_t i = 0; i < n; i++)
-        if (index[i] < n_items)
-            out[index[i]] += scale * half_to_float(weight[i]) + base;
+    k->scatter(index, weight, n, m->n->n_items, scale, base, out);
 }
 
 static void add_scan(const profile *p, const uint16_t *rows, const float *x, size_t d, float weight, float *out)
@@ -50,7 +48,7 @@ static void add_array(const profile *p, const float *x, float weight, float *out
 static void add_item_weights(const profile *p, float weight, float *out)
 {
     for (size_t i = 0; i < p->n_history; i++)
-        add_row(p->m, &p->m->ease, p->history[i].item, p->history[i].liked ? weight : DISLIKED * weight, 0, out);
+        add_row(p->k, p->m, &p->m->ease, p->history[i].item, p->history[i].liked ? weight : DISLIKED * weight, 0, out);
 }
 
 static void add_words(const profile *p, float weight, float *out)
@@ -64,7 +62,7 @@ static void add_words(const profile *p, float weight, float *out)
         if (n > left)
             continue;
         left -= n;
-        add_row(p->m, &p->m->postings, p->terms[i].term, weight * p->terms[i].weight, 0, out);
+        add_row(p->k, p->m, &p->m->postings, p->terms[i].term, weight * p->terms[i].weight, 0, out);
     }
 }
 
@@ -72,14 +70,14 @@ static void add_people(const profile *p, float weight, float *out)
 {
     for (size_t i = 0; i < p->q->n_attributes; i++)
         if (p->values[i] != UINT32_MAX)
-            add_row(p->m, &p->m->people, p->values[i], weight, 0, out);
+            add_row(p->k, p->m, &p->m->people, p->values[i], weight, 0, out);
 }
 
 static void add_matches(const profile *p, float weight, float *out)
 {
     for (size_t i = 0; i < p->q->n_attributes; i++)
         if (p->matches[i] != UINT32_MAX)
-            add_row(p->m, &p->m->postings, p->matches[i], 0, weight, out);
+            add_row(p->k, p->m, &p->m->postings, p->matches[i], 0, weight, out);
 }
 
 /* 1 at the place itself, half of it NEAR_KILOMETRES away: 1 / (1 + distance / that). Distance on a sphere, from the
@@ -250,9 +248,9 @@ static void add_interests(const profile *p, float weight, float *out)
         const interest_words *w = &p->wanted[i];
         float scale = weight * w->weight;
         if (w->tag != KEY_NONE && scale != 0)
-            add_row(p->m, &p->m->postings, w->tag, scale * DEGREE, scale * TAG_MATCH, out);
+            add_row(p->k, p->m, &p->m->postings, w->tag, scale * DEGREE, scale * TAG_MATCH, out);
         for (int j = 0; j < w->n; j++)
-            add_row(p->m, &p->m->postings, w->words[j], scale * DEGREE,
+            add_row(p->k, p->m, &p->m->postings, w->words[j], scale * DEGREE,
                     (float)(scale * WORDS_MATCH * p->m->idf[w->words[j]] / w->idf), out);
     }
 }
@@ -300,24 +298,32 @@ static void add_cold(const profile *p, float weight, float *out)
 }
 
 /* Directions of history and interests are added up first, so that the items' are read once. */
-static void add_directions(const profile *p, const float *blend, float interests, float *out)
+void profile_directions(const profile *p, float *latent, float *embedding)
+{
+    const model_numbers *n = p->m->n;
+    const float *blend = n->blend[p->blend];
+
+    memset(latent, 0, n->n_latent * sizeof *latent);
+    if (p->latent)
+        p->k->axpy(blend[SIGNAL_LATENT], p->latent, latent, n->n_latent);
+    for (size_t i = 0; i < p->q->n_interests; i++)
+        add_direction(p, &p->wanted[i], n->interest_weight * p->wanted[i].weight, latent);
+    memset(embedding, 0, n->n_embedding * sizeof *embedding);
+    if (p->embedding)
+        p->k->axpy(blend[SIGNAL_EMBEDDING], p->embedding, embedding, n->n_embedding);
+    add_embedding(p, n->interest_weight, embedding);
+}
+
+static void add_directions(const profile *p, float *out)
 {
     size_t d = p->m->n->n_latent, e = p->m->n->n_embedding;
-    float *x = p->scratch + (d > e ? d : e);
+    float *latent = p->scratch + (d > e ? d : e), *embedding = latent + d;
 
-    memset(x, 0, d * sizeof *x);
-    if (p->latent)
-        p->k->axpy(blend[SIGNAL_LATENT], p->latent, x, d);
-    for (size_t i = 0; i < p->q->n_interests; i++)
-        add_direction(p, &p->wanted[i], interests * p->wanted[i].weight, x);
-    if (d && p->k->dot(x, x, d) > 0)
-        p->k->scan_half(p->m->latent, p->m->n->n_items, d, x, out);
-    memset(x, 0, e * sizeof *x);
-    if (p->embedding)
-        p->k->axpy(blend[SIGNAL_EMBEDDING], p->embedding, x, e);
-    add_embedding(p, interests, x);
-    if (e && p->k->dot(x, x, e) > 0)
-        p->k->scan_half(p->m->embedding, p->m->n->n_items, e, x, out);
+    profile_directions(p, latent, embedding);
+    if (d && p->k->dot(latent, latent, d) > 0)
+        p->k->scan_half(p->m->latent, p->m->n->n_items, d, latent, out);
+    if (e && p->k->dot(embedding, embedding, e) > 0)
+        p->k->scan_half(p->m->embedding, p->m->n->n_items, e, embedding, out);
 }
 
 /* Signals that are the same for everybody. */
@@ -336,6 +342,17 @@ void profile_scores(const profile *p, bool factors, float *out)
             !(p->q->likeness && is_general(s)))
             profile_signal(p, (score_signal)s, blend[s], out);
     add_cold(p, p->m->n->cold[p->blend], out);
-    add_directions(p, blend, p->m->n->interest_weight, out);
+    add_directions(p, out);
+    add_interests(p, p->m->n->interest_weight, out);
+}
+
+void profile_rows(const profile *p, float *out)
+{
+    static const score_signal signals[] = {SIGNAL_ITEMS, SIGNAL_WORDS, SIGNAL_PEOPLE, SIGNAL_MATCH, SIGNAL_NEAR};
+    const float *blend = p->m->n->blend[p->blend];
+
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (blend[signals[i]] != 0)
+            profile_signal(p, signals[i], blend[signals[i]], out);
     add_interests(p, p->m->n->interest_weight, out);
 }
