@@ -201,18 +201,15 @@ static bool may_merge(const void *context, const char *text, size_t left_len, si
     return true;
 }
 
-static bool push_merged(const merger *m, int32_t unknown, encoder *e)
+static bool push_merged(const merger *m, encoder *e)
 {
-    for (int32_t i = 0; i >= 0; i = m->symbols[i].next) {
-        int32_t id = m->symbols[i].id >= 0 ? m->symbols[i].id : unknown;
-
-        if (id >= 0 && !encoder_push(e, id))
+    for (int32_t i = 0; i >= 0; i = m->symbols[i].next)
+        if (m->symbols[i].id >= 0 && !encoder_push(e, m->symbols[i].id))
             return false;
-    }
     return true;
 }
 
-static bool encode_word(const bpe *b, const char *text, size_t len, int32_t unknown, encoder *e)
+static bool encode_word(const bpe *b, const char *text, size_t len, encoder *e)
 {
     size_t n = 0;
 
@@ -231,14 +228,14 @@ static bool encode_word(const bpe *b, const char *text, size_t len, int32_t unkn
         if (id >= 0)
             return encoder_push(e, id);
     }
-    return merger_run(&e->merger, e->word, may_merge, b) && push_merged(&e->merger, unknown, e);
+    return merger_run(&e->merger, e->word, may_merge, b) && push_merged(&e->merger, e);
 }
 
-bool bpe_encode(const bpe *b, const char *text, size_t len, int32_t unknown, encoder *e)
+bool bpe_encode(const bpe *b, const char *text, size_t len, encoder *e)
 {
     for (size_t pos = 0, end; pos < len; pos = end) {
         end = b->pre->next(b->pre, text, pos, encoder_word_limit(pos, len, 1));
-        if (merger_stopped(&e->merger) || !encode_word(b, text + pos, end - pos, unknown, e))
+        if (merger_stopped(&e->merger) || !encode_word(b, text + pos, end - pos, e))
             return false;
     }
     return true;

@@ -18,9 +18,9 @@ void bpe_close(bpe *b);
 const pretokenizer *bpe_pretokenizer(const bpe *b);
 
 /* Appends the tokens of text[0..len), valid UTF-8 without special tokens. Bytes that the vocabulary has no token for
- * become `unknown`, or nothing if that is -1. False if memory is out, a word too long or the encoder
- * stopped. */
-bool bpe_encode(const bpe *b, const char *text, size_t len, int32_t unknown, encoder *e);
+ * are left out, as Hugging Face's tokenizers and llama.cpp do: what such files call their unknown token ends documents.
+ * False if memory is out, a word too long or the encoder stopped. */
+bool bpe_encode(const bpe *b, const char *text, size_t len, encoder *e);
 
 /* The character (UTF-8, 1 or 2 bytes; out holds 2) that stands for a byte in tokens and merges. Returns its length. */
 int bpe_symbol(unsigned char byte, char out[2]);

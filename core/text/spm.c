@@ -121,11 +121,22 @@ static bool may_merge(const void *context, const char *text, size_t left_len, si
     return true;
 }
 
+/* One for a run of them, in whatever words. */
+static bool push_unknown(int32_t unknown, encoder *e)
+{
+    if (e->unknown_end == e->n_ids && e->n_ids > 0)
+        return true;
+    if (!encoder_push(e, unknown))
+        return false;
+    e->unknown_end = e->n_ids;
+    return true;
+}
+
 static bool push_bytes(const spm *s, const char *text, size_t len, int32_t unknown, encoder *e)
 {
     for (size_t i = 0; i < len; i++)
         if (s->byte_id[(unsigned char)text[i]] < 0)
-            return unknown < 0 || encoder_push(e, unknown);
+            return unknown < 0 || push_unknown(unknown, e);
     for (size_t i = 0; i < len; i++)
         if (!encoder_push(e, s->byte_id[(unsigned char)text[i]]))
             return false;

@@ -16,8 +16,8 @@ aigc_status spm_open(const gguf_file *file, const vocab *v, spm **out, aigc_erro
 void spm_close(spm *s);
 
 /* Appends the tokens of text[0..len), valid UTF-8 without special tokens, as if a space stood before it if
- * `add_space`. Characters that have neither a token nor byte tokens become `unknown`, or nothing if that is -1.
- * False if memory is out, a word too long or the encoder stopped. */
+ * `add_space`. Characters that have neither a token nor byte tokens become `unknown`, a run of them one, or
+ * nothing if that is -1. False if memory is out, a word too long or the encoder stopped. */
 bool spm_encode(const spm *s, const char *text, size_t len, bool add_space, int32_t unknown, encoder *e);
 
 /* The byte that a byte token's text ("<0x0A>") stands for, or -1. */

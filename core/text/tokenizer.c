@@ -20,7 +20,7 @@ struct tokenizer {
     special_set specials;
     bpe *bpe; /* one of the two */
     spm *spm;
-    int32_t bos, eos, unknown; /* -1: none */
+    int32_t bos, eos, unknown; /* -1: none; unknown: SentencePiece alone makes it */
     bool add_bos, add_eos;
     bool add_space;                         /* SentencePiece: a space before the text and after each special token */
     const volatile sig_atomic_t *interrupt; /* stops an encoding; may be NULL */
@@ -263,7 +263,7 @@ static bool is_ascii_space(char c)
 /* Text between special tokens. */
 static bool encode_plain(const tokenizer *t, const char *text, size_t len, encoder *e)
 {
-    return t->bpe ? bpe_encode(t->bpe, text, len, t->unknown, e)
+    return t->bpe ? bpe_encode(t->bpe, text, len, e)
                   : spm_encode(t->spm, text, len, t->add_space, t->unknown, e);
 }
 
