@@ -5,7 +5,8 @@
  *     bench-recommend evaluate EVENTS ITEMS USERS N [name=value ...]   figures on N users kept out
  *     bench-recommend rank MODEL QUERIES K                             one line of item keys for each line of queries
  *     bench-recommend serve MODEL QUERIES K ROUNDS                     seconds of each query, one a line
- *     bench-recommend all MODEL EVENTS K THREADS                       wall and CPU seconds for all users together
+ *     bench-recommend all MODEL EVENTS K THREADS                       wall and CPU seconds for all users together:
+ *                                                                      folding in and ranking, then ranking alone
  *     bench-recommend iterate EVENTS [name=value ...]                  wall and CPU seconds of each iteration
  *
  * EVENTS: user, item and optionally weight and time on a line, apart by tabs; a file named *.u32 holds pairs of
@@ -427,9 +428,16 @@ static int all_command(char **argv)
         queries[i].events = events + first[i];
         queries[i].n_events = (i + 1 < n ? first[i + 1] : n_events) - first[i];
     }
-    double begin = now(), cpu = (double)clock();
-    check(aigc_recommend_all(recommender, queries, n, (size_t)k, atoi(argv[3]), NULL, items, NULL, &err), &err);
-    printf("%.4f %.4f\n", now() - begin, ((double)clock() - cpu) / CLOCKS_PER_SEC);
+    aigc_people *people;
+    double begin[2] = {now()}, cpu[2] = {(double)clock()};
+    check(aigc_people_open(recommender, queries, n, atoi(argv[3]), NULL, &people, &err), &err);
+    begin[1] = now();
+    cpu[1] = (double)clock();
+    check(aigc_people_rank(people, (size_t)k, items, NULL, &err), &err);
+    double end = now(), cpu_end = (double)clock();
+    for (int i = 0; i < 2; i++)
+        printf("%.4f %.4f\n", end - begin[i], (cpu_end - cpu[i]) / CLOCKS_PER_SEC);
+    aigc_people_close(people);
     return 0;
 }
 

@@ -360,6 +360,17 @@ aigc_status aigc_recommend_all(const aigc_recommender *model, const aigc_query *
                                int n_threads, const volatile sig_atomic_t *interrupt, uint32_t *items, float *scores,
                                aigc_error *err);
 
+/*
+ * The same in two parts, for who ranks the same people more than once: folding them in, which is most of the work, and
+ * ranking them. Model and queries (with what they point to) must live as long as the people. Memory: n_factors floats
+ * for each. People may be ranked by one thread at a time.
+ */
+typedef struct aigc_people aigc_people;
+aigc_status aigc_people_open(const aigc_recommender *model, const aigc_query *queries, size_t n, int n_threads,
+                             const volatile sig_atomic_t *interrupt, aigc_people **out, aigc_error *err);
+aigc_status aigc_people_rank(aigc_people *people, size_t k, uint32_t *items, float *scores, aigc_error *err);
+void aigc_people_close(aigc_people *people); /* NULL is allowed */
+
 /* Items like this one: a query of one like, by likeness. among, exclude, k, diversity, seed, at and interrupt of the
  * query count. */
 aigc_status aigc_similar(const aigc_recommender *model, uint32_t item, const aigc_query *query, aigc_ranking **out,

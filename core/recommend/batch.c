@@ -1,6 +1,7 @@
 /*
- * batch.c: the best items of many queries together: aigc_recommend_all(). The factors of items are unpacked once, and a
- * block of people is multiplied with a panel of items at a time, which stays in the cache for all of them.
+ * batch.c: the best items of many queries together: aigc_recommend_all() and aigc_people. Of most people factors and
+ * what is the same for everybody is all that counts: they are folded in once and ranked in groups, as products
+ * (best.h). Others bring a row of scores of their own to that, made when they are ranked.
  */
 #include <math.h>
 #include <stdatomic.h>
@@ -11,155 +12,348 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/threads.h"
-#include "recommend/half.h"
+#include "recommend/best.h"
 #include "recommend/ranking.h"
 
-enum { PANEL = 256, BLOCK_MOST = 24, SCORES_MOST = 8 << 20 };
+enum {
+    OWN_SCORES_MOST = 8 << 20, /* of the people that a thread ranks together */
+    FOLDED_TOGETHER = 16       /* people that a thread takes */
+};
 
-typedef struct batch {
+/* How a person is ranked. */
+typedef enum person_kind {
+    BY_PRODUCT,       /* factors, and what is the same for everybody */
+    BY_LIKENESS,      /* factors alone */
+    BY_OWN_SCORES = 2 /* with a row of scores of their own */
+} person_kind;
+
+typedef struct person {
+    uint8_t kind, blend;
+} person;
+
+/* What a thread ranks with. */
+typedef struct worker {
+    best_group group;
+    float *own; /* [own_rows][n_items] scores of those who have some besides products */
+    float *user;
+} worker;
+
+struct aigc_people {
     const model *m;
     const aigc_query *queries;
+    size_t n;
     const volatile sig_atomic_t *interrupt;
-    size_t n, k, n_panels, block; /* people together */
+    thread_pool *pool;
+    person *persons; /* [n] */
+    float *vectors;  /* [n][n_factors] folded in and weighted */
+    float *general;  /* [BLENDS][n_items] scores that are the same for everybody */
+    best_items ready;
+};
+
+typedef struct job {
+    aigc_people *p;
+    size_t k, own_rows, per_chunk;
     uint32_t *items;
     float *scores;
-    float *panels;  /* [n_panels][n_factors][PANEL] */
-    float *scratch; /* [threads][block][n_panels * PANEL + n_factors] */
-    const dense_kernels *kernels;
-    int phase;
-    _Atomic int status; /* aigc_status of the first block that failed */
-} batch;
+    worker *workers;
+    bool begun;
+    _Atomic int status; /* aigc_status of the first chunk that failed */
+} job;
 
-static void pack(batch *b, size_t panel)
-{
-    size_t d = b->m->n->n_factors, first = panel * PANEL;
-    float *out = b->panels + panel * d * PANEL;
-
-    for (size_t i = 0; i < PANEL && first + i < b->m->n->n_items; i++)
-        for (size_t j = 0; j < d; j++)
-            out[j * PANEL + i] = half_to_float(b->m->factors[(first + i) * d + j]);
-}
-
-static void fail(batch *b, aigc_status status)
+static void fail(job *j, aigc_status status)
 {
     int none = AIGC_OK;
-    atomic_compare_exchange_strong(&b->status, &none, (int)status);
-}
-
-/* Everything but the factors into a row of scores; the person's own factors, weighted, into user. */
-static aigc_status begin_row(batch *b, const aigc_query *q, float *row, float *user)
-{
-    size_t d = b->m->n->n_factors;
-    profile p;
-    aigc_status status = profile_open(b->m, q, &p, NULL);
-
-    if (status != AIGC_OK)
-        return status;
-    profile_scores(&p, false, row);
-    memset(user, 0, d * sizeof *user);
-    if (p.user)
-        b->kernels->axpy(b->m->n->blend[p.blend][SIGNAL_FACTORS], p.user, user, d);
-    profile_close(&p);
-    return AIGC_OK;
-}
-
-static aigc_status finish_row(batch *b, size_t query, float *row)
-{
-    uint32_t *order;
-    bool ok;
-    aigc_status status = rank_restrict(&b->queries[query], b->m->n->n_items, row, NULL);
-
-    if (status != AIGC_OK)
-        return status;
-    size_t n = rank_best(row, b->m->n->n_items, b->k, b->queries[query].seed, &order, &ok);
-    if (!ok)
-        return AIGC_E_MEMORY;
-    for (size_t i = 0; i < b->k; i++) {
-        b->items[query * b->k + i] = i < n ? order[i] : AIGC_NO_ITEM;
-        if (b->scores)
-            b->scores[query * b->k + i] = i < n ? row[order[i]] : 0;
-    }
-    free(order);
-    return AIGC_OK;
-}
-
-static void rank_block(batch *b, size_t block, float *rows)
-{
-    size_t d = b->m->n->n_factors, width = b->n_panels * PANEL, first = block * b->block;
-    size_t n = b->n - first < b->block ? b->n - first : b->block;
-    float *users = rows + b->block * width;
-    aigc_status status = AIGC_OK;
-
-    for (size_t i = 0; i < n && status == AIGC_OK; i++)
-        status = b->interrupt && *b->interrupt ? AIGC_INTERRUPTED
-                                               : begin_row(b, &b->queries[first + i], rows + i * width, users + i * d);
-    for (size_t p = 0; p < b->n_panels && status == AIGC_OK && d; p++)
-        b->kernels->gemm((int)n, PANEL, (int)d, users, d, 1, b->panels + p * d * PANEL, PANEL, rows + p * PANEL, width,
-                         1);
-    for (size_t i = 0; i < n && status == AIGC_OK; i++)
-        status = finish_row(b, first + i, rows + i * width);
-    if (status != AIGC_OK)
-        fail(b, status);
+    atomic_compare_exchange_strong(&j->status, &none, (int)status);
 }
 
 static int next(void *state)
 {
-    batch *b = state;
+    job *j = state;
 
-    b->phase++;
-    if (b->phase == 1)
-        return (int)b->n_panels;
-    return b->phase == 2 ? (int)((b->n + b->block - 1) / b->block) : 0;
+    if (j->begun)
+        return 0;
+    j->begun = true;
+    return (int)((j->p->n + j->per_chunk - 1) / j->per_chunk);
 }
 
-static void work(void *state, int chunk, int thread)
+static bool interrupted(const aigc_people *p)
 {
-    batch *b = state;
-    size_t floats = b->block * (b->n_panels * PANEL + b->m->n->n_factors);
-
-    if (b->phase == 1)
-        pack(b, (size_t)chunk);
-    else if (b->status == AIGC_OK)
-        rank_block(b, (size_t)chunk, b->scratch + (size_t)thread * floats);
+    return p->interrupt && *p->interrupt;
 }
 
-static aigc_status run(batch *b, int n_threads, aigc_error *err)
+/* ---- folding in ---------------------------------------------------------------------------------------------- */
+
+/* Whether factors and what is the same for everybody are all that this person's scores are made of. */
+static bool is_product(const profile *p)
 {
-    size_t d = b->m->n->n_factors, floats = b->block * (b->n_panels * PANEL + d);
-    thread_pool *pool;
-    aigc_status status = thread_pool_create(n_threads, &pool, err);
+    const model_numbers *n = p->m->n;
+    const float *blend = n->blend[p->blend];
+
+    if (p->q->n_interests || p->q->embedding || (p->n_history && n->n_factors && n->cold[p->blend] != 0))
+        return false;
+    for (int s = 0; s < SIGNALS; s++)
+        if (blend[s] != 0 && !signal_is_general(s) && s != SIGNAL_FACTORS && profile_has(p, (score_signal)s))
+            return false;
+    return true;
+}
+
+static aigc_status fold_in(aigc_people *people, size_t i)
+{
+    size_t d = people->m->n->n_factors;
+    const aigc_query *q = &people->queries[i];
+    float *vector = people->vectors + i * d;
+    profile p;
+    aigc_status status = profile_read(people->m, q, &p, NULL);
 
     if (status != AIGC_OK)
         return status;
-    b->panels = aigc_calloc(b->n_panels * d, PANEL * sizeof *b->panels);
-    b->scratch = aigc_calloc((size_t)n_threads, floats * sizeof *b->scratch);
-    if (b->panels && b->scratch)
-        thread_pool_run(pool, &(thread_program){next, work, b});
-    else
-        b->status = AIGC_E_MEMORY;
-    thread_pool_destroy(pool);
-    free(b->panels);
-    free(b->scratch);
-    if (b->status == AIGC_INTERRUPTED)
+    people->persons[i].blend = (uint8_t)p.blend;
+    people->persons[i].kind = !is_product(&p) ? BY_OWN_SCORES : q->likeness ? BY_LIKENESS : BY_PRODUCT;
+    if (people->persons[i].kind != BY_OWN_SCORES)
+        status = profile_fold_in(&p, NULL);
+    if (p.user)
+        people->ready.k->axpy(people->m->n->blend[p.blend][SIGNAL_FACTORS], p.user, vector, d);
+    profile_close(&p);
+    return status;
+}
+
+static void fold_work(void *state, int chunk, int thread)
+{
+    job *j = state;
+    size_t first = (size_t)chunk * j->per_chunk;
+
+    (void)thread;
+    for (size_t i = first; i < j->p->n && i < first + j->per_chunk && j->status == AIGC_OK; i++) {
+        aigc_status status = interrupted(j->p) ? AIGC_INTERRUPTED : fold_in(j->p, i);
+        if (status != AIGC_OK)
+            fail(j, status);
+    }
+}
+
+/* Popularity and the like, weighted, for each blend. */
+static bool weigh_general(aigc_people *p)
+{
+    const model *m = p->m;
+    uint32_t n = m->n->n_items;
+
+    p->general = aigc_calloc((size_t)BLENDS * n, sizeof *p->general);
+    for (int blend = 0; blend < BLENDS && p->general; blend++)
+        for (int s = 0; s < SIGNALS; s++) {
+            float weight = m->n->blend[blend][s];
+            const float *x = signal_is_general(s) && weight != 0 ? signal_values(m, s) : NULL;
+            for (uint32_t i = 0; i < n && x; i++)
+                p->general[(size_t)blend * n + i] += weight * x[i];
+        }
+    return p->general != NULL;
+}
+
+static aigc_status finish(const job *j, size_t bytes, aigc_error *err)
+{
+    if (j->status == AIGC_INTERRUPTED)
         return aigc_fail(err, AIGC_INTERRUPTED, "ranking was interrupted");
-    return b->status == AIGC_OK ? AIGC_OK : aigc_fail_memory(err, "rankings", floats * sizeof *b->scratch);
+    return j->status == AIGC_OK ? AIGC_OK : aigc_fail_memory(err, "rankings", bytes);
+}
+
+static aigc_status open_people(aigc_people *p, aigc_error *err)
+{
+    job j = {.p = p, .per_chunk = FOLDED_TOGETHER};
+    size_t d = p->m->n->n_factors;
+
+    p->persons = aigc_calloc(p->n, sizeof *p->persons);
+    p->vectors = aigc_calloc(p->n * d, sizeof *p->vectors);
+    if (p->persons && p->vectors && weigh_general(p) &&
+        best_items_open(&p->ready, dense_best(), p->m->n->n_items, d, NULL, p->m->factors, p->general, BLENDS))
+        thread_pool_run(p->pool, &(thread_program){next, fold_work, &j});
+    else
+        j.status = AIGC_E_MEMORY;
+    return finish(&j, p->n * d * sizeof *p->vectors, err);
+}
+
+aigc_status aigc_people_open(const aigc_recommender *recommender, const aigc_query *queries, size_t n, int n_threads,
+                             const volatile sig_atomic_t *interrupt, aigc_people **out, aigc_error *err)
+{
+    int cores = cpu_count();
+
+    if (n_threads < 0 || n_threads > THREAD_MAX)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "n_threads is %d, but goes from 0 to %d", n_threads, THREAD_MAX);
+    aigc_people *p = aigc_calloc(1, sizeof *p);
+    if (p == NULL)
+        return aigc_fail_memory(err, "people", sizeof *p);
+    *p = (aigc_people){.m = &recommender->m, .queries = queries, .n = n, .interrupt = interrupt};
+    aigc_status status = thread_pool_create(n_threads ? n_threads : cores < 8 ? cores : 8, &p->pool, err);
+    if (status == AIGC_OK)
+        status = open_people(p, err);
+    if (status == AIGC_OK)
+        *out = p;
+    else
+        aigc_people_close(p);
+    return status;
+}
+
+void aigc_people_close(aigc_people *p)
+{
+    if (p == NULL)
+        return;
+    best_items_close(&p->ready);
+    thread_pool_destroy(p->pool);
+    free(p->persons);
+    free(p->vectors);
+    free(p->general);
+    free(p);
+}
+
+/* ---- ranking ------------------------------------------------------------------------------------------------- */
+
+/* What must not be ranked, as rank_restrict() has it. */
+static void exclude(const aigc_people *p, best_group *g, int l, const aigc_query *q)
+{
+    if (q->among)
+        best_group_only(g, &p->ready, l, q->among, q->n_among);
+    for (size_t i = 0; i < q->n_exclude; i++)
+        best_group_exclude(g, &p->ready, l, q->exclude[i]);
+    for (size_t i = 0; i < q->n_dislikes; i++)
+        best_group_exclude(g, &p->ready, l, q->dislikes[i]);
+    for (size_t i = 0; i < q->n_likes && !q->keep_seen; i++)
+        best_group_exclude(g, &p->ready, l, q->likes[i]);
+    for (size_t i = 0; i < q->n_events && !q->keep_seen; i++)
+        best_group_exclude(g, &p->ready, l, q->events[i].item);
+}
+
+/* Scores of their own into row, and their factors, weighted, into the worker's user. */
+static aigc_status own_scores(const aigc_people *people, worker *w, const aigc_query *q, float *row)
+{
+    size_t d = people->m->n->n_factors;
+    profile p;
+    aigc_status status = profile_open(people->m, q, &p, NULL);
+
+    if (status != AIGC_OK)
+        return status;
+    profile_scores(&p, false, row);
+    memset(w->user, 0, d * sizeof *w->user);
+    if (p.user)
+        p.k->axpy(people->m->n->blend[p.blend][SIGNAL_FACTORS], p.user, w->user, d);
+    profile_close(&p);
+    return AIGC_OK;
+}
+
+/* Person i into lane l; *own counts the rows of scores in use. */
+static aigc_status seat(const aigc_people *p, worker *w, int l, size_t i, size_t *own)
+{
+    const aigc_query *q = &p->queries[i];
+    const person *who = &p->persons[i];
+    float *row = w->own + *own * p->m->n->n_items;
+    aigc_status status = AIGC_OK;
+
+    if (who->kind == BY_OWN_SCORES)
+        status = own_scores(p, w, q, row);
+    if (status != AIGC_OK)
+        return status;
+    best_group_set(&w->group, &p->ready, l, who->kind == BY_OWN_SCORES ? w->user : p->vectors + i * p->m->n->n_factors,
+                   who->kind == BY_PRODUCT ? who->blend : -1, q->seed);
+    if (who->kind == BY_OWN_SCORES) {
+        w->group.base[l] = row;
+        ++*own;
+    }
+    exclude(p, &w->group, l, q);
+    return AIGC_OK;
+}
+
+static void write_list(const job *j, const best_group *g, int l, size_t i)
+{
+    const candidate *list = g->heap + (size_t)l * g->k;
+
+    for (size_t r = 0; r < j->k; r++) {
+        bool is = r < g->n[l];
+        j->items[i * j->k + r] = is ? list[r].item : AIGC_NO_ITEM;
+        if (j->scores)
+            j->scores[i * j->k + r] = is ? list[r].score : 0;
+    }
+}
+
+/* As many people from `first` on as there is room for; *n is how many. */
+static aigc_status rank_some(const job *j, worker *w, size_t first, size_t end, size_t *n)
+{
+    aigc_status status = AIGC_OK;
+    size_t own = 0;
+
+    best_group_clear(&w->group, &j->p->ready);
+    for (*n = 0; first + *n < end && own < j->own_rows && status == AIGC_OK; ++*n)
+        status = interrupted(j->p) ? AIGC_INTERRUPTED : seat(j->p, w, (int)*n, first + *n, &own);
+    if (status != AIGC_OK)
+        return status;
+    best_rank(&j->p->ready, &w->group);
+    for (size_t l = 0; l < *n; l++)
+        write_list(j, &w->group, (int)l, first + l);
+    return AIGC_OK;
+}
+
+static void rank_work(void *state, int chunk, int thread)
+{
+    job *j = state;
+    size_t first = (size_t)chunk * BEST_LANES, n = 0;
+    size_t end = j->p->n - first < BEST_LANES ? j->p->n : first + BEST_LANES;
+
+    for (; first < end && j->status == AIGC_OK; first += n) {
+        aigc_status status = rank_some(j, &j->workers[thread], first, end, &n);
+        if (status != AIGC_OK)
+            fail(j, status);
+    }
+}
+
+static bool open_workers(job *j, int n_threads)
+{
+    size_t n = j->p->m->n->n_items;
+    bool ok = true;
+
+    j->own_rows = n ? OWN_SCORES_MOST / n : BEST_LANES;
+    j->own_rows = j->own_rows < 1 ? 1 : j->own_rows < BEST_LANES ? j->own_rows : BEST_LANES;
+    j->workers = aigc_calloc((size_t)n_threads, sizeof *j->workers);
+    for (int i = 0; i < n_threads && j->workers && ok; i++) {
+        worker *w = &j->workers[i];
+        w->own = aigc_calloc(j->own_rows * n, sizeof *w->own);
+        w->user = aigc_calloc(j->p->m->n->n_factors, sizeof *w->user);
+        ok = best_group_open(&w->group, &j->p->ready, j->k) && w->own && w->user;
+    }
+    return ok && j->workers;
+}
+
+static void close_workers(job *j, int n_threads)
+{
+    for (int i = 0; i < n_threads && j->workers; i++) {
+        best_group_close(&j->workers[i].group);
+        free(j->workers[i].own);
+        free(j->workers[i].user);
+    }
+    free(j->workers);
+}
+
+aigc_status aigc_people_rank(aigc_people *p, size_t k, uint32_t *items, float *scores, aigc_error *err)
+{
+    job j = {.p = p, .k = k, .per_chunk = BEST_LANES, .items = items, .scores = scores};
+    int n_threads = thread_pool_size(p->pool);
+
+    if (k == 0)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "k is 0, but at least one item must be asked for");
+    if (open_workers(&j, n_threads))
+        thread_pool_run(p->pool, &(thread_program){next, rank_work, &j});
+    else
+        j.status = AIGC_E_MEMORY;
+    close_workers(&j, n_threads);
+    return finish(&j, (size_t)n_threads * (j.own_rows + 1) * p->m->n->n_items * sizeof(float), err);
 }
 
 aigc_status aigc_recommend_all(const aigc_recommender *recommender, const aigc_query *queries, size_t n, size_t k,
                                int n_threads, const volatile sig_atomic_t *interrupt, uint32_t *items, float *scores,
                                aigc_error *err)
 {
-    int cores = cpu_count();
-    batch b = {.m = &recommender->m, .queries = queries, .interrupt = interrupt, .n = n, .k = k, .items = items};
+    aigc_people *people;
 
     if (k == 0)
         return aigc_fail(err, AIGC_E_ARGUMENT, "k is 0, but at least one item must be asked for");
-    if (n_threads < 0 || n_threads > THREAD_MAX)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "n_threads is %d, but goes from 0 to %d", n_threads, THREAD_MAX);
-    b.scores = scores;
-    b.kernels = dense_best();
-    b.n_panels = ((size_t)b.m->n->n_items + PANEL - 1) / PANEL;
-    b.block = b.n_panels ? SCORES_MOST / (b.n_panels * PANEL) : BLOCK_MOST;
-    b.block = b.block < 1 ? 1 : b.block < BLOCK_MOST ? b.block : BLOCK_MOST;
-    return run(&b, n_threads ? n_threads : cores < 8 ? cores : 8, err);
+    aigc_status status = aigc_people_open(recommender, queries, n, n_threads, interrupt, &people, err);
+    if (status != AIGC_OK)
+        return status;
+    status = aigc_people_rank(people, k, items, scores, err);
+    aigc_people_close(people);
+    return status;
 }

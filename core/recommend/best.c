@@ -162,6 +162,15 @@ void best_group_exclude(best_group *g, const best_items *x, int l, uint32_t item
         g->excluded[x->place[item]] |= 1u << l;
 }
 
+void best_group_only(best_group *g, const best_items *x, int l, const uint32_t *items, size_t n)
+{
+    for (uint32_t p = 0; p < x->n; p++)
+        g->excluded[p] |= 1u << l;
+    for (size_t i = 0; i < n; i++)
+        if (items[i] < x->n)
+            g->excluded[x->place[items[i]]] &= ~(1u << l);
+}
+
 /* ---- ranking ------------------------------------------------------------------------------------------------- */
 
 /*

@@ -56,6 +56,8 @@ void best_group_clear(best_group *g, const best_items *x);
 /* Somebody into lane l: their vector [d] (NULL: zeros), extra scores and seed. */
 void best_group_set(best_group *g, const best_items *x, int l, const float *vector, int extra, uint64_t seed);
 void best_group_exclude(best_group *g, const best_items *x, int l, uint32_t item);
+/* All items but these. */
+void best_group_only(best_group *g, const best_items *x, int l, const uint32_t *items, size_t n);
 
 /* The lists of all who stand in the group: heap[l * k ..] has n[l] of them in order, best first. */
 void best_rank(const best_items *x, best_group *g);

@@ -33,15 +33,6 @@ void blend_defaults(float blend[BLENDS][SIGNALS])
 
 /* ---- cases --------------------------------------------------------------------------------------------------- */
 
-/* The values of a signal that is the same for everybody, NULL for others. */
-static const float *general_values(const model *m, int s)
-{
-    return s == SIGNAL_POPULARITY ? m->popularity
-           : s == SIGNAL_RECENT   ? m->recent
-           : s == SIGNAL_FRESH    ? m->fresh
-                                  : NULL;
-}
-
 static bool differs(const float *x, uint32_t n)
 {
     uint32_t i = 0;
@@ -58,7 +49,7 @@ static bool list_general(blender *b)
     bool ok = true;
 
     for (int s = 0; s < SIGNALS && ok; s++) {
-        const float *values = general_values(b->m, s);
+        const float *values = signal_values(b->m, s);
         if (values && differs(values, n))
             b->n_general[s] = rank_best(values, n, BEST_OF_SIGNAL, 0, &b->general[s], &ok);
     }
@@ -117,7 +108,7 @@ static uint32_t list_candidates(const blender *b, uint32_t row, scratch *x, uint
     for (int s = 0; s < SIGNALS && *ok; s++) {
         if (b->general[s]) {
             n = list_items(x, n, b->general[s], b->n_general[s]);
-        } else if (x->signals[s] && !general_values(b->m, s)) {
+        } else if (x->signals[s] && !signal_values(b->m, s)) {
             size_t len = rank_best(x->signals[s], n_items, BEST_OF_SIGNAL, 0, &order, ok);
             n = list_items(x, n, order, len);
             free(order);
@@ -169,7 +160,7 @@ static void read_signals(const blender *b, const profile *p, scratch *x)
 
     for (int s = 0; s < SIGNALS; s++) {
         float *out = x->memory + (size_t)s * n;
-        x->signals[s] = general_values(b->m, s);
+        x->signals[s] = signal_values(b->m, s);
         if (x->signals[s])
             continue;
         if (!profile_has(p, (score_signal)s))

@@ -2,16 +2,15 @@
 #include "recommend/dense.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "recommend/dense_levels.h"
 
 /* Rows that dense_cholesky() finishes together: few, as they are solved one after another; enough for full tiles. */
 enum { CHOLESKY_ROWS = 12, GRAM_ROWS = 24 };
 
-const dense_kernels *dense_for(cpu_level level)
+static const dense_kernels *table_of(cpu_level level)
 {
-    if (!cpu_supports(level))
-        return NULL;
     switch (level) {
     case CPU_GENERIC:
         return &dense_generic;
@@ -26,9 +25,15 @@ const dense_kernels *dense_for(cpu_level level)
     }
 }
 
+const dense_kernels *dense_for(cpu_level level)
+{
+    return cpu_supports(level) ? table_of(level) : NULL;
+}
+
+/* Asked for by every query: it must not ask the processor, which takes tens of microseconds in a virtual machine. */
 const dense_kernels *dense_best(void)
 {
-    const dense_kernels *best = dense_for(cpu_best_level());
+    const dense_kernels *best = table_of(cpu_best_level());
 
     return best ? best : &dense_generic;
 }
@@ -88,24 +93,24 @@ bool dense_cholesky(const dense_kernels *k, float *a, size_t n)
     return true;
 }
 
-/* Rows of U are read from a multiple of 16 on: what stands left of the diagonal there is not U and must not count. */
+/* Rows of U are read in whole vectors, and what stands left of the diagonal there is not U: it must not count. */
 void dense_solve(const dense_kernels *k, const float *u, size_t n, float *x)
 {
+    float own[DENSE_LANES];
+
     for (size_t r = 0; r < n; r++) { /* U' y = x */
-        const float *row = u + r * n;
-        size_t next = (r / DENSE_LANES + 1) * DENSE_LANES;
-        x[r] /= row[r];
-        for (size_t i = r + 1; i < next; i++)
-            x[i] = fmaf(-x[r], row[i], x[i]);
-        if (next < n)
-            k->axpy(-x[r], row + next, x + next, n - next);
+        size_t first = r / DENSE_LANES * DENSE_LANES;
+        x[r] /= u[r * n + r];
+        memcpy(own, x + first, sizeof own);
+        k->axpy(-x[r], u + r * n + first, x + first, n - first);
+        memcpy(x + first, own, (r + 1 - first) * sizeof *own);
     }
     for (size_t r = n; r-- > 0;) { /* U x = y */
-        const float *row = u + r * n;
-        size_t next = (r / DENSE_LANES + 1) * DENSE_LANES;
-        float sum = next < n ? k->dot(row + next, x + next, n - next) : 0;
-        for (size_t i = r + 1; i < next; i++)
-            sum = fmaf(row[i], x[i], sum);
-        x[r] = (x[r] - sum) / row[r];
+        size_t first = r / DENSE_LANES * DENSE_LANES, next = first + DENSE_LANES;
+        memcpy(own, u + r * n + first, sizeof own);
+        memset(own, 0, (r + 1 - first) * sizeof *own);
+        float sum = k->dot(own, x + first, DENSE_LANES);
+        sum += next < n ? k->dot(u + r * n + next, x + next, n - next) : 0;
+        x[r] = (x[r] - sum) / u[r * n + r];
     }
 }

@@ -13,15 +13,37 @@
 
 /* ---- history ------------------------------------------------------------------------------------------------- */
 
-static int by_item(const void *a, const void *b)
+/* By item, those of equal items as they stood: a byte at a time, the lowest first. Hosts often have them in order. */
+static bool sort_history(past *h, size_t n)
 {
-    const past *x = a, *y = b;
+    uint32_t most = 0;
+    bool ordered = true;
 
-    if (x->item != y->item)
-        return x->item < y->item ? -1 : 1;
-    if (x->kind != y->kind)
-        return x->kind < y->kind ? -1 : 1;
-    return (x->index > y->index) - (x->index < y->index);
+    for (size_t i = 0; i < n; i++) {
+        most = h[i].item > most ? h[i].item : most;
+        ordered &= i == 0 || h[i - 1].item <= h[i].item;
+    }
+    if (ordered)
+        return true;
+    past *from = h, *to = aigc_realloc_array(NULL, n, sizeof *to), *other = to;
+    if (to == NULL)
+        return false;
+    for (int shift = 0; shift < 32 && most >> shift; shift += 8) {
+        size_t start[257] = {0};
+        for (size_t i = 0; i < n; i++)
+            start[(from[i].item >> shift & 255) + 1]++;
+        for (int b = 0; b < 256; b++)
+            start[b + 1] += start[b];
+        for (size_t i = 0; i < n; i++)
+            to[start[from[i].item >> shift & 255]++] = from[i];
+        past *sorted = to;
+        to = from;
+        from = sorted;
+    }
+    if (from != h)
+        memcpy(h, from, n * sizeof *h);
+    free(other);
+    return true;
 }
 
 /* The latest first; without times, the heaviest; the lowest number among equals. */
@@ -62,7 +84,6 @@ static size_t merge(const profile *p, past *h, size_t n)
     const model_numbers *m = p->m->n;
     size_t to = 0;
 
-    qsort(h, n, sizeof *h, by_item);
     for (size_t i = 0; i < n;) {
         past one = h[i];
         double sum = 0;
@@ -99,11 +120,15 @@ static aigc_status open_history(profile *p, aigc_error *err)
     p->history = n < INT32_MAX ? aigc_calloc(n, sizeof *p->history) : NULL;
     if (p->history == NULL)
         return aigc_fail_memory(err, "what the person did", n * sizeof *p->history);
-    n = merge(p, p->history, collect(p, p->history));
+    n = collect(p, p->history);
+    if (!sort_history(p->history, n))
+        return aigc_fail_memory(err, "what the person did", n * sizeof *p->history);
+    n = merge(p, p->history, n);
     if (n > HISTORY_MOST) {
         qsort(p->history, n, sizeof *p->history, by_worth);
         n = HISTORY_MOST;
-        qsort(p->history, n, sizeof *p->history, by_item);
+        if (!sort_history(p->history, n))
+            return aigc_fail_memory(err, "what the person did", n * sizeof *p->history);
     }
     p->n_history = n;
     for (size_t i = 0; i < n; i++)
@@ -115,32 +140,32 @@ static aigc_status open_history(profile *p, aigc_error *err)
 
 /* The row of A x = b that this person would have had in the fit (factors.h); what they dislike is a pair whose
  * product should be 0. */
-static aigc_status fold_in(profile *p, aigc_error *err)
+aigc_status profile_fold_in(profile *p, aigc_error *err)
 {
     const model *m = p->m;
     size_t d = m->n->n_factors, n = p->n_history;
 
     if (n == 0 || d == 0)
         return AIGC_OK;
-    size_t rows = DENSE_PANEL * d, scratch = dense_gram_scratch(d);
-    float *memory = aigc_calloc(d + d * d + rows + scratch + 2 * DENSE_PANEL, sizeof *memory);
-    uint32_t index[DENSE_PANEL];
+    float *memory = aigc_realloc_array(NULL, d + d * d + DENSE_PANEL * d, sizeof *memory);
     if (memory == NULL)
-        return aigc_fail_memory(err, "folding in", (d * d + rows + scratch) * sizeof *memory);
-    float *x = memory, *a = x + d, *panel = a + d * d, *weight = panel + rows, *work = weight + 2 * DENSE_PANEL;
+        return aigc_fail_memory(err, "folding in", (d + DENSE_PANEL) * d * sizeof *memory);
+    float *x = memory, *a = x + d, *panel = a + d * d;
+    memset(x, 0, d * sizeof *x);
     memcpy(a, m->gram, d * d * sizeof *a);
     for (size_t i = 0; i < n; i += DENSE_PANEL) {
         size_t len = n - i < DENSE_PANEL ? n - i : DENSE_PANEL;
         memset(panel, 0, len * d * sizeof *panel);
         for (size_t j = 0; j < len; j++) {
             const past *h = &p->history[i + j];
-            p->k->axpy_half(1, m->factors + h->item * d, panel + j * d, d);
-            index[j] = (uint32_t)j;
-            weight[j] = h->weight;
+            float *row = panel + j * d;
+            p->k->axpy_half(1, m->factors + h->item * d, row, d);
             if (h->liked)
-                p->k->axpy(h->weight, panel + j * d, x, d);
+                p->k->axpy(h->weight, row, x, d);
+            if (h->weight != 1)
+                p->k->scale(sqrtf(h->weight), row, d);
         }
-        dense_gram(p->k, panel, index, weight, len, d, a, work);
+        dense_gram(p->k, panel, NULL, NULL, len, d, a, panel);
     }
     float ridge = (float)(m->n->regularization * ((double)n + m->n->unobserved * m->n->n_items));
     for (size_t i = 0; i < d; i++)
@@ -272,12 +297,10 @@ static aigc_status read_query(profile *p, aigc_error *err)
     return AIGC_OK;
 }
 
-aigc_status profile_open(const model *m, const aigc_query *q, profile *p, aigc_error *err)
+aigc_status profile_read(const model *m, const aigc_query *q, profile *p, aigc_error *err)
 {
     *p = (profile){.m = m, .q = q, .k = dense_best()};
     aigc_status status = open_history(p, err);
-    if (status == AIGC_OK)
-        status = fold_in(p, err);
     if (status == AIGC_OK)
         status = direction(p, m->latent, m->n->n_latent, &p->latent, err);
     if (status == AIGC_OK)
@@ -287,6 +310,18 @@ aigc_status profile_open(const model *m, const aigc_query *q, profile *p, aigc_e
     if (status == AIGC_OK)
         status = read_query(p, err);
     p->blend = blend_of(p->n_liked);
+    if (status != AIGC_OK)
+        profile_close(p);
+    return status;
+}
+
+aigc_status profile_open(const model *m, const aigc_query *q, profile *p, aigc_error *err)
+{
+    aigc_status status = profile_read(m, q, p, err);
+
+    if (status != AIGC_OK)
+        return status;
+    status = profile_fold_in(p, err);
     if (status != AIGC_OK)
         profile_close(p);
     return status;

@@ -58,12 +58,27 @@ typedef struct profile {
     float *scratch;         /* room for three vectors of any kind */
 } profile;
 
-/* Errors: AIGC_E_MEMORY. */
+/* Errors: AIGC_E_MEMORY. Reading is everything but the factors, which are most of the work. */
+aigc_status profile_read(const model *m, const aigc_query *q, profile *p, aigc_error *err);
+aigc_status profile_fold_in(profile *p, aigc_error *err);
 aigc_status profile_open(const model *m, const aigc_query *q, profile *p, aigc_error *err);
 void profile_close(profile *p);
 
 /* out[i] += weight * signal of item i, for all items. */
 void profile_signal(const profile *p, score_signal s, float weight, float *out);
+/* Signals that are the same for everybody, and their values. */
+static inline bool signal_is_general(int s)
+{
+    return s == SIGNAL_POPULARITY || s == SIGNAL_RECENT || s == SIGNAL_FRESH;
+}
+static inline const float *signal_values(const model *m, int s)
+{
+    return s == SIGNAL_POPULARITY ? m->popularity
+           : s == SIGNAL_RECENT   ? m->recent
+           : s == SIGNAL_FRESH    ? m->fresh
+                                  : NULL;
+}
+
 /* Whether the signal may be more than nothing for this person. */
 bool profile_has(const profile *p, score_signal s);
 /* What an interest, and the query's embedding, add to the score of one item. Interests are no signal of the blend, as

@@ -326,12 +326,6 @@ static void add_directions(const profile *p, float *out)
         p->k->scan_half(p->m->embedding, p->m->n->n_items, e, embedding, out);
 }
 
-/* Signals that are the same for everybody. */
-static bool is_general(int s)
-{
-    return s == SIGNAL_POPULARITY || s == SIGNAL_RECENT || s == SIGNAL_FRESH;
-}
-
 void profile_scores(const profile *p, bool factors, float *out)
 {
     const float *blend = p->m->n->blend[p->blend];
@@ -339,7 +333,7 @@ void profile_scores(const profile *p, bool factors, float *out)
     memset(out, 0, p->m->n->n_items * sizeof *out);
     for (int s = 0; s < SIGNALS; s++)
         if (blend[s] != 0 && s != SIGNAL_LATENT && s != SIGNAL_EMBEDDING && (factors || s != SIGNAL_FACTORS) &&
-            !(p->q->likeness && is_general(s)))
+            !(p->q->likeness && signal_is_general(s)))
             profile_signal(p, (score_signal)s, blend[s], out);
     add_cold(p, p->m->n->cold[p->blend], out);
     add_directions(p, out);

@@ -426,9 +426,12 @@ static void many_at_once_rank_the_same(void **state)
     static aigc_event events[N][3];
     static uint32_t items[N * K];
     static float scores[N * K];
+    uint32_t few[] = {3, 23, 43, 63, 83}, some[ITEMS / 2];
     aigc_query queries[N];
 
     (void)state;
+    for (uint32_t i = 0; i < ITEMS / 2; i++)
+        some[i] = 2 * i;
     for (uint32_t i = 0; i < N; i++) {
         queries[i] = aigc_query_defaults();
         queries[i].k = K;
@@ -436,6 +439,17 @@ static void many_at_once_rank_the_same(void **state)
             events[i][j] = (aigc_event){.item = (i * 17 + j * j * 5) % ITEMS, .weight = 1, .time = NAN};
         queries[i].events = events[i];
         queries[i].n_events = i % 4;
+        queries[i].exclude = few;
+        queries[i].n_exclude = i % 3;
+        queries[i].dislikes = i % 5 == 1 ? few + 2 : NULL;
+        queries[i].n_dislikes = i % 5 == 1 ? 2 : 0;
+        queries[i].likes = i % 7 == 3 ? few + 4 : NULL;
+        queries[i].n_likes = i % 7 == 3;
+        queries[i].among = i % 6 == 2 ? some : NULL;
+        queries[i].n_among = ITEMS / 2;
+        queries[i].keep_seen = i % 8 == 5;
+        queries[i].likeness = i % 9 == 4;
+        queries[i].seed = i % 2 * 12345;
     }
     assert_int_equal(aigc_recommend_all(world, queries, N, K, 3, NULL, items, scores, NULL), AIGC_OK);
     for (uint32_t i = 0; i < N; i++) {
@@ -450,6 +464,16 @@ static void many_at_once_rank_the_same(void **state)
         }
         aigc_ranking_free(ranking);
     }
+    /* folded in once, ranked twice: the first of a longer list are those of a shorter one */
+    static uint32_t longer[N * 2 * K];
+    aigc_people *people;
+    assert_int_equal(aigc_people_open(world, queries, N, 2, NULL, &people, NULL), AIGC_OK);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(aigc_people_rank(people, 2 * K, longer, NULL, NULL), AIGC_OK);
+        for (uint32_t i = 0; i < N; i++)
+            assert_memory_equal(longer + (size_t)i * 2 * K, items + (size_t)i * K, K * sizeof *items);
+    }
+    aigc_people_close(people);
     volatile sig_atomic_t flag = 1;
     assert_int_equal(aigc_recommend_all(world, queries, N, K, 2, &flag, items, NULL, NULL), AIGC_INTERRUPTED);
     assert_int_equal(aigc_recommend_all(world, queries, N, 0, 2, NULL, items, NULL, NULL), AIGC_E_ARGUMENT);
