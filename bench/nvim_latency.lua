@@ -6,38 +6,27 @@
 -- From the repository's root. Drives a Neovim over RPC as a terminal would (tests/nvim/child.lua):
 -- text counts as shown when a flush of the screen has it. Prints a table in milliseconds. Without
 -- AIGC_MODEL it runs the test model of ../shared/data. AIGC_RUNS: how often each is repeated
--- (default 20). AIGC_TYPING: seconds of steady typing (default 20).
-package.path = 'tests/nvim/?.lua;' .. package.path
+-- (default 20). AIGC_TYPING: seconds of steady typing (default 20). AIGC_PARTS: only some of the
+-- measurements, such as `keys large` (start, first, keys, large, typing, leave).
+package.path = 'tests/nvim/?.lua;bench/?.lua;' .. package.path
 
-local child, probe = require('child'), require('probe')
+local child, probe, typing = require('child'), require('probe'), require('nvim_typing')
 local uv = vim.loop
 
 local shared = os.getenv('AIGC_SHARED') or '../shared'
 local model = vim.fn.fnamemodify(os.getenv('AIGC_MODEL') or shared .. '/data/models/stories260K.gguf', ':p')
 local RUNS = tonumber(os.getenv('AIGC_RUNS')) or 20
 local TYPING_SECONDS = tonumber(os.getenv('AIGC_TYPING')) or 20
+local CONTEXT_BYTES = 6000 -- some 1,500 tokens of prose
 
-local SENTENCE = 'The rain had stopped before dawn, and the road to the village lay grey between the fields. '
--- Some ten tokens each, as a writer's next words.
-local BURSTS = {
-  'Tom and his sister went down to the old river again',
-  'She had never seen the water so high before that day',
-  'They looked for the boat that their father had left there',
-  'It was a long way home and the light was almost gone',
-  'The dog ran ahead of them and barked at every gate',
-}
+local BURSTS, SENTENCE = typing.BURSTS, typing.SENTENCE
+local say, row, fill, to_screen = typing.say, typing.row, typing.fill, typing.to_screen
+-- Between a writer's bursts there is time.
+local PAUSE_MS = 150
 
-local function say(...)
-  io.stdout:write(string.format(...), '\n')
-  io.stdout:flush()
-end
-
-local function row(name, values)
-  table.sort(values)
-  local function at(part)
-    return values[math.max(1, math.ceil(#values * part))]
-  end
-  say('%-62s %5d %9.3f %9.3f %9.3f', name, #values, at(0.5), at(0.99), values[#values])
+local parts = os.getenv('AIGC_PARTS')
+local function wanted(part)
+  return not parts or parts:find(part, 1, true) ~= nil
 end
 
 local function wait_for(c, code)
@@ -56,42 +45,11 @@ local function start(options)
   return c
 end
 
-local function fill(c, n_bytes)
-  local text = SENTENCE:rep(math.ceil(n_bytes / #SENTENCE))
-  local lines = {}
-  for i = 1, #text, 90 do
-    lines[#lines + 1] = text:sub(i, i + 89)
-  end
-  lines[#lines + 1] = ''
-  c:lua('vim.api.nvim_buf_set_lines(0, 0, -1, true, ...)', lines)
-  c:keys('G')
-end
-
 -- Until every module is there.
 local function insert_mode(c, keys)
   c:request('nvim_input', keys)
   assert(wait_for(c, "return package.loaded['aigc.events'] ~= nil"), 'the modules do not load')
   c:settle()
-end
-
--- From keys to a flush with text behind the cursor, or nil if there is none.
-local function to_screen(c, keys)
-  local seen
-  c.shown.on_flush = function(screen)
-    local cursor = screen.cursor
-    local rest = screen:row(cursor.row):sub(cursor.column)
-    local below = screen:row(math.min(cursor.row + 1, screen.lines))
-    if not seen and (rest:find('%S') or below:find('^%w')) then
-      seen = uv.hrtime()
-    end
-  end
-  local started = uv.hrtime()
-  c:notify('nvim_input', keys)
-  vim.wait(3000, function()
-    return seen ~= nil
-  end, 1)
-  c.shown.on_flush = nil
-  return seen and (seen - started) / 1e6
 end
 
 local function collect(list, value)
@@ -101,11 +59,11 @@ local function collect(list, value)
 end
 
 say('%s, %d bytes', vim.fn.fnamemodify(model, ':t'), vim.fn.getfsize(model))
-say('%-62s %5s %9s %9s %9s', 'ms', 'n', 'median', '99 %', 'max')
+typing.head()
 
 -- before the first use
 local load_times = {}
-for _ = 1, RUNS do
+for _ = 1, wanted('start') and RUNS or 0 do
   local c = child.start({ fake = false })
   load_times[#load_times + 1] = c:lua([[
     vim.cmd('delcommand Aigc')
@@ -120,7 +78,7 @@ row('start of Neovim: plugin/aigc.lua', load_times)
 
 -- the first suggestion
 local first = {}
-for _ = 1, math.max(3, math.floor(RUNS / 4)) do
+for _ = 1, wanted('first') and math.max(3, math.floor(RUNS / 4)) or 0 do
   local c = start({ trigger = 'manual' })
   c:keys('i' .. BURSTS[1])
   collect(first, to_screen(c, '<C-k>'))
@@ -128,35 +86,54 @@ for _ = 1, math.max(3, math.floor(RUNS / 4)) do
 end
 row('key to text: the first one, opens the model', first)
 
--- in a text of 3,500 bytes (some 900 tokens), after ten more
-local keys, per_event, per_event_clock = {}, {}, {}
-local status
-do
-  local c = start({ context = 0 })
-  fill(c, 3500)
+-- Adds to how long callbacks took, by name.
+local by_name = {}
+local function add_holds(c, processor, clock)
+  local holds = c:lua('return holds')
+  vim.list_extend(processor, holds.processor)
+  vim.list_extend(clock, holds.clock)
+  for i, name in ipairs(holds.names) do
+    by_name[name] = by_name[name] or {}
+    table.insert(by_name[name], holds.processor[i])
+  end
+end
+
+-- in a text of CONTEXT_BYTES (some 1,500 tokens), after ten more
+local keys, begun, per_event, per_event_clock = {}, {}, {}, {}
+local status = ''
+if wanted('keys') then
+  local c = start({ context = 0, prompt_bytes = CONTEXT_BYTES })
+  fill(c, CONTEXT_BYTES)
   insert_mode(c, 'A')
   to_screen(c, 'Once ')
+  vim.wait(PAUSE_MS)
   c:lua(probe.RESET)
   for i = 1, 2 * RUNS do
-    collect(keys, to_screen(c, BURSTS[i % #BURSTS + 1]))
-    c:lua("require('aigc').dismiss()")
+    local took = to_screen(c, BURSTS[i % #BURSTS + 1])
+    local new = c:lua([[
+      local last = require('aigc.client').last()
+      require('aigc').dismiss()
+      return last and last.prompt - last.prompt_hit or -1
+    ]])
+    collect(keys, took)
+    collect(begun, new > 100 and took or nil)
     c:keys(i % 3 == 0 and '.<CR>' or ' ')
     c:lua("require('aigc').dismiss()")
     c:settle()
+    vim.wait(PAUSE_MS)
   end
-  local holds = c:lua('return holds')
-  vim.list_extend(per_event, holds.processor)
-  vim.list_extend(per_event_clock, holds.clock)
+  add_holds(c, per_event, per_event_clock)
   status = c:request('nvim_exec', 'Aigc status', true)
   c:stop()
 end
-row('key to text: 3500 bytes before it, some 10 new tokens', keys)
+row(('key to text: %d bytes before it, some 10 new tokens'):format(CONTEXT_BYTES), keys)
+row('  of those: prompts of which more than 100 tokens were new', begun)
 row('main loop held by one of our callbacks, processor time', per_event)
 row('  the same by the clock (neighbours included)', per_event_clock)
 
 -- in a buffer of 100,000 lines
 local large, large_clock = {}, {}
-do
+if wanted('large') then
   local c = start({})
   c:lua([[
     local lines = {}
@@ -173,9 +150,7 @@ do
     end
     c:settle()
   end
-  local holds = c:lua('return holds')
-  vim.list_extend(large, holds.processor)
-  vim.list_extend(large_clock, holds.clock)
+  add_holds(c, large, large_clock)
   c:stop()
 end
 row('100,000 lines: main loop held by a callback, processor time', large)
@@ -188,7 +163,7 @@ local function processor_seconds(pid)
   file:close()
   return (tonumber(fields[12]) + tonumber(fields[13])) / 100 -- clock ticks of 10 ms
 end
-do
+if wanted('typing') then
   local c = start({ debounce = 150 })
   fill(c, 2000)
   insert_mode(c, 'A')
@@ -220,7 +195,7 @@ local function leave(c)
   c:stop()
   return (uv.hrtime() - started) / 1e6
 end
-for _ = 1, math.max(3, math.floor(RUNS / 4)) do
+for _ = 1, wanted('leave') and math.max(3, math.floor(RUNS / 4)) or 0 do
   local c = start({ trigger = 'off' })
   insert_mode(c, 'i')
   idle[#idle + 1] = leave(c)
@@ -231,5 +206,17 @@ for _ = 1, math.max(3, math.floor(RUNS / 4)) do
 end
 row(':qa! to the end of the process, nothing running', idle)
 row(':qa! while text streams', streaming)
+local slowest = {}
+for name, values in pairs(by_name) do
+  table.sort(values)
+  slowest[#slowest + 1] = { name = name, values = values }
+end
+table.sort(slowest, function(a, b)
+  return a.values[#a.values] > b.values[#b.values]
+end)
+say('the callbacks that took longest, processor time:')
+for i = 1, math.min(4, #slowest) do
+  row('  ' .. slowest[i].name, slowest[i].values)
+end
 say('%s', status)
 vim.cmd('qall!')

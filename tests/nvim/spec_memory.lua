@@ -194,9 +194,109 @@ return function(t, child)
   t.is(told(), 'forget', 'then it is')
   t.is(
     table.concat(c:lua("return vim.fn.getcompletion('Aigc memory ', 'cmdline')"), ' '),
-    'forget show',
+    'export forget show',
     'completion'
   )
+  c:stop()
+
+  -- ---- what became of suggestions -----------------------------------------------------------------
+  c = child.start({ aigc = options({ ring_bytes = 0, documents = false, personal = folder .. 'outcomes' }) })
+  c:lua(TOLD)
+  c:request('nvim_command', 'edit! ' .. folder .. 'report.txt')
+  local function exported(kind)
+    local path = folder .. 'export.jsonl'
+    c:lua("return require('aigc.outcomes').export(...)", path, kind)
+    local list = {}
+    for i, line in ipairs(vim.fn.readfile(path)) do
+      local r = vim.json.decode(line)
+      list[i] = table.concat({ r.prompt, r.response or r.chosen, r.rejected }, '|')
+    end
+    return table.concat(list, '\n')
+  end
+  local function suggest_after(keys, text)
+    c:keys(keys .. '<C-k>')
+    c:say(text)
+    c:finish()
+  end
+  suggest_after('iOnce upon ', 'a time.')
+  c:keys('<C-j><Esc>')
+  t.is(exported('responses'), 'Once upon| a time.', 'an accepted one, with the space before it')
+  suggest_after('oThe cat', ' was black.')
+  c:keys(' sat on the mat and slept')
+  t.is(exported('preferences'), '', 'nothing is settled while one writes on')
+  c:keys('<Esc>')
+  local preference = 'Once upon a time.\nThe cat| sat on the| was black.'
+  t.is(exported('preferences'), preference, 'typed otherwise: as much as was shown')
+  t.is(
+    exported('responses'),
+    'Once upon| a time.\nOnce upon a time.\nThe cat| sat on the',
+    'what was written instead is a response, too'
+  )
+  suggest_after('oIt rained', ' cats.')
+  c:keys('<C-g>d')
+  c:keys(' all day long<C-k>')
+  t.ok(
+    exported('preferences'):find('It rained| all day| cats.', 1, true),
+    'dismissed, and settled by the next request',
+    exported('preferences')
+  )
+  c:keys('<Esc>')
+  suggest_after('oWe went', ' home by bus.')
+  c:keys('<C-g>w')
+  c:keys(' on foot through the rain<Esc>')
+  t.ok(
+    exported('preferences'):find('We went| home on foot| home by bus.', 1, true),
+    'a part is accepted, and the rest is not',
+    exported('preferences')
+  )
+  suggest_after('oThey saw', ' a dog.')
+  c:keys('<C-g>d a dog.<Esc>')
+  t.ok(not exported('preferences'):find('They saw|', 1, true), 'dismissed and then written all the same: no preference')
+  t.ok(exported('responses'):find('They saw| a dog.', 1, true), 'but a response')
+  suggest_after('oShe said', ' yes.')
+  c:keys('<C-g>d<Esc>')
+  t.ok(not exported('responses'):find('She said|', 1, true), 'nothing written instead says nothing')
+  suggest_after('oHe ran', ' away.')
+  c:keys('<C-g>d<Esc>ddggOEverything is different now here<Esc>')
+  t.ok(not exported('responses'):find('He ran|', 1, true), 'nor does a text that has gone')
+  c:request('nvim_command', 'edit! ' .. folder .. 'secrets.txt')
+  c:lua([[
+    local buf = vim.api.nvim_get_current_buf()
+    local outcome = { buf = buf, kind = 'accepted', shown = ' is lost.', prompt = 'The password', left_out = '' }
+    require('aigc.outcomes').note(outcome)
+  ]])
+  t.ok(not exported('responses'):find('password', 1, true), 'secrets are not kept')
+  c:request('nvim_command', 'edit! ' .. folder .. 'report.txt')
+  t.is(c:lua('return vim.fn.getfperm(...)', folder .. 'outcomes/outcomes.jsonl'), 'rw-------', 'the file is private')
+  local counts = c:lua("return require('aigc.outcomes').counts()")
+  t.is(counts.accepted .. ' ' .. counts.rejected, '2 3', 'counts, for :Aigc memory show')
+  c:keys(':Aigc memory export responses ' .. folder .. 'by command<CR>')
+  t.ok(c:lua('return notes[#notes]'):find('5 responses written to', 1, true), 'the command', c:lua('return notes'))
+  t.is(#vim.fn.readfile(folder .. 'by command'), 5, 'writes them')
+  c:keys(':Aigc memory forget home by bus<CR>')
+  local rest = exported('preferences')
+  t.ok(not rest:find('bus', 1, true) and rest:find('cats', 1, true), 'a phrase is forgotten there, too')
+  c:keys(':Aigc memory export<CR>')
+  t.ok(c:lua('return notes[#notes]'):find('which file', 1, true), 'export needs a file')
+  c:keys(':Aigc memory export /nonexistent/x<CR>')
+  t.ok(c:lua('return notes[#notes]'):find('ENOENT', 1, true), 'and one that can be written')
+  -- bounded
+  c:lua([[
+    local outcomes = require('aigc.outcomes')
+    for i = 1, 2200 do
+      local buf = vim.api.nvim_get_current_buf()
+      local shown = ('n%d '):format(i) .. ('x'):rep(2000)
+      outcomes.note({ buf = buf, kind = 'accepted', shown = shown, taken = '', prompt = 'p', left_out = '' })
+      if i % 200 == 0 then outcomes.save() vim.wait(50) end
+    end
+    vim.wait(5000, function() return vim.fn.getfsize(outcomes.path()) < 4 * 1024 * 1024 end, 10)
+  ]])
+  local size = c:lua("return vim.fn.getfsize(require('aigc.outcomes').path())")
+  t.ok(size < 4.5 * 1024 * 1024 and size > 1024 * 1024, 'the file is bounded', size)
+  t.ok(exported('responses'):find('p|n2200 ', 1, true), 'and keeps the newest')
+  c:lua('vim.ui.select = function(items, _, choose) choose(items[2]) end')
+  c:keys(':Aigc memory forget<CR>')
+  t.is(c:lua("return vim.fn.filereadable(require('aigc.outcomes').path())"), 0, 'forgetting all removes the file')
   c:stop()
 
   -- ---- the documents at hand --------------------------------------------------------------------

@@ -1,6 +1,10 @@
 --- Taking a suggestion, whole or in part, and bringing it into the buffer.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local place = require('aigc.place')
 local stop = require('aigc.stop')
 local suggestion = require('aigc.suggestion')

@@ -10,6 +10,10 @@
 ---               |<---- a frame -->|
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local uv = vim.uv or vim.loop
 
 --- Version of the Lua side; core.so must have the same.
@@ -93,6 +97,7 @@ end
 local function deliver(event)
   if event.kind == 'done' then
     account(event)
+    require('aigc.idle').later()
   end
   if not request or event.id ~= request.id then
     return -- of a request that was given up
@@ -103,6 +108,12 @@ local function deliver(event)
     times[event.id] = nil
   end
   to.calm = to.on_event(event)
+end
+
+--- Whether somebody waits for an answer.
+---@return boolean
+function M.is_busy()
+  return request ~= nil
 end
 
 --- Runs where most of Neovim's API may not be called: takes, and leaves the rest to the main loop.

@@ -1,6 +1,10 @@
 --- The options in force: where they come from, and what is wrong with them.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local options = require('aigc.options')
 
 local FILE = 'aigc-base.gguf'
@@ -97,36 +101,85 @@ function M.setup(opts)
   M.report(problems)
 end
 
---- The options in force: defaults, then vim.g.aigc, then what setup() was given, then the .aigc.json
---- of the buffer's project. Wrong ones are left out.
+--- What was put together last, and from what: most calls come from the same buffer as the one before.
+---@class aigc.MergedOptions
+---@field global any
+---@field setup any
+---@field project? table
+---@field message? string
+---@field model? string
+---@field config aigc.Config
+---@field problems string[]
+
+---@type aigc.MergedOptions?
+local last
+
 ---@param buf? integer
----@return aigc.Config config
----@return string[] problems
-function M.get(buf)
+---@param config { project: boolean }
+---@return table? project
+---@return string? path
+---@return string? message
+local function project_options(buf, config)
+  if buf and config.project then
+    return require('aigc.project').get(buf)
+  end
+end
+
+--- Defaults, then vim.g.aigc, then what setup() was given.
+---@return table config
+local function user_options(global, problems)
   local config = {}
   for key, value in pairs(options.defaults) do
     config[key] = value
   end
-  local problems = {}
-  local global = global_options(problems)
   if global ~= nil then
     merge(config, global, 'vim.g.aigc', problems)
   end
   if from_setup ~= nil then
     merge(config, from_setup, 'setup()', problems)
   end
-  if buf and config.project then
-    local project, path, message = require('aigc.project').get(buf)
-    if project then
-      merge(config, project, path, problems, options.of_projects)
-    elseif message then
-      problems[#problems + 1] = message
-    end
+  return config
+end
+
+--- The options in force: defaults, then vim.g.aigc, then what setup() was given, then the .aigc.json
+--- of the buffer's project. Wrong ones are left out. The table is for reading: others get it, too.
+---@param buf? integer
+---@return aigc.Config config
+---@return string[] problems
+function M.get(buf)
+  local problems = {}
+  local global = global_options(problems)
+  local model = M.chosen_model or M.default_model()
+  local same = last
+    and #problems == 0
+    and last.setup == from_setup
+    and last.model == model
+    and vim.deep_equal(last.global, global)
+  local config = same and last.config or user_options(global, problems)
+  local project, path, message = project_options(buf, config)
+  if same and last.project == project and last.message == message then
+    return last.config, last.problems
+  elseif same then
+    config = user_options(global, problems)
+  end
+  if project then
+    merge(config, project, path, problems, options.of_projects)
+  elseif message then
+    problems[#problems + 1] = message
   end
   config.model = vim.fn.expand(M.chosen_model or config.model or M.default_model())
   config.lora = config.lora and vim.fn.expand(config.lora)
   config.stop = type(config.stop) == 'string' and { config.stop } or config.stop
   table.sort(problems)
+  last = {
+    global = global,
+    setup = from_setup,
+    project = project,
+    message = message,
+    model = model,
+    config = config,
+    problems = problems,
+  }
   return config, problems
 end
 

@@ -10,12 +10,30 @@
 --- :Aigc status tells how much of the prompts was known before.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 --- As much of the text's beginning as tells one anchor from another.
 local ANCHOR_BYTES = 256
 
---- The ring's part of the last prompt.
----@type { buf: integer, anchor: string, budget: integer, text: string }?
-local frozen
+--- The ring's part of the last prompt, and of the one before that, or of one that was read
+--- beforehand (idle.lua).
+---@class aigc.Frozen
+---@field buf integer
+---@field anchor string
+---@field budget integer
+---@field text string
+
+---@type aigc.Frozen?, aigc.Frozen?
+local frozen, other
+
+--- Whether a prompt with this beginning goes on from one that had `f`. A text shorter than an anchor
+--- grows: it still begins with what it began with.
+---@param f? aigc.Frozen
+local function fits(f, buf, budget, anchor)
+  return f and f.buf == buf and f.budget == budget and vim.startswith(anchor, f.anchor)
+end
 
 ---@param p aigc.Prompt
 ---@param budget integer most bytes
@@ -24,21 +42,19 @@ function M.before(p, budget)
   local ring = require('aigc.ring')
   ring.watch()
   local anchor = p.text:sub(1, ANCHOR_BYTES)
-  -- A text shorter than that grows: it still begins with what it began with.
-  local same = frozen
-    and frozen.buf == p.buf
-    and frozen.budget == budget
-    and vim.startswith(anchor, frozen.anchor)
-  if not same then
-    local text = ring.text(p.buf, budget, p.text)
-    frozen = { buf = p.buf, anchor = anchor, budget = budget, text = text }
+  if not fits(frozen, p.buf, budget, anchor) then
+    frozen, other = other, frozen
+    if not fits(frozen, p.buf, budget, anchor) then
+      local text = ring.text(p.buf, budget, p.text)
+      frozen = { buf = p.buf, anchor = anchor, budget = budget, text = text }
+    end
   end
   return frozen.text
 end
 
---- Forgets the ring's part of the last prompt.
+--- Forgets the ring's part of the last prompts.
 function M.reset()
-  frozen = nil
+  frozen, other = nil, nil
 end
 
 table.insert(require('aigc.hooks').prompt, function(p)

@@ -6,6 +6,10 @@
 --- paragraphs that change are learned when insert mode ends.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local privacy = require('aigc.privacy')
 
 --- Of a longer buffer so much before the cursor is learned, and a quarter of it behind.

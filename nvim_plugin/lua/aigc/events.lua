@@ -2,6 +2,10 @@
 --- time, or with the first request.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local suggestion = require('aigc.suggestion')
 local trigger = require('aigc.trigger')
 

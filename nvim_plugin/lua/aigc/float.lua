@@ -2,6 +2,10 @@
 --- text would be drawn over the line itself. It cannot be entered and is not listed.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 ---@type { buf: integer, win: integer }?
 local shown
 

@@ -8,6 +8,10 @@
 ---               +--> generation.text, which only grows
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local client = require('aigc.client')
 local prompt = require('aigc.prompt')
 local prose = require('aigc.prose')
@@ -75,11 +79,12 @@ local KEY_BYTES = 1500
 ---@param place aigc.Position
 ---@param config aigc.Config
 ---@param extra string text that is taken to stand before the place, behind what the buffer has
+---@param from? integer where it begins, of prompt.next_beginning()
 ---@return aigc.Prompt
 ---@return integer? wrap
-local function build_prompt(place, config, extra)
+local function build_prompt(place, config, extra, from)
   local origin = extra ~= '' and place.origin or place
-  local text = prompt.before(origin.buf, origin.row, origin.col, config.prompt_bytes) .. extra
+  local text = prompt.before(origin.buf, origin.row, origin.col, config.prompt_bytes, from) .. extra
   local wrap = prose.wrap_column(place.buf)
   if wrap then
     text = prose.join(text, wrap)
@@ -117,6 +122,17 @@ local function request_options(config, p)
     presence_penalty = config.presence_penalty,
     seed = config.seed,
   }
+end
+
+--- A request with the prompt that a later one will have, as far as it is written.
+---@param place aigc.Position
+---@param config aigc.Config
+---@param from integer of prompt.next_beginning()
+---@return table
+function M.prompt_from(place, config, from)
+  local p = build_prompt(place, config, '', from)
+  require('aigc.hooks').run('prompt', p)
+  return request_options(config, p)
 end
 
 -- ---- what it says -------------------------------------------------------------------------------

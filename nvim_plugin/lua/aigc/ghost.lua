@@ -6,6 +6,10 @@
 --- the text behind the cursor after the suggestion.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local wrap = require('aigc.wrap')
 
 local NAMESPACE = vim.api.nvim_create_namespace('aigc')

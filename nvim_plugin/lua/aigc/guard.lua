@@ -1,6 +1,10 @@
 --- Where there are no suggestions: special buffers, huge files, secrets, macros, several cursors.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 --- A line longer than this is data, and looking at it at each key would be felt.
 local MAX_LINE_BYTES = 50000
 

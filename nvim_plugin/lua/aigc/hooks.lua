@@ -5,6 +5,10 @@
 --- it has 0.1 ms. One that raises is taken off its list, and that is told once.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 --- What the model is to see, before it is sent.
 ---@class aigc.Prompt
 ---@field buf integer
@@ -23,7 +27,10 @@ local M = {}
 ---@field kind 'accepted'|'typed'|'rejected' inserted by a key; typed to its end; anything else
 ---@field shown string what was on the screen
 ---@field taken string what of it is in the buffer now
----@field prompt string what stood before it
+---@field prompt string what the model was given before it
+---@field left_out string the space between the two, or ''
+---@field row integer from 0, where it stood
+---@field before string the line's text before it
 
 --- fun(prompt): may set prompt.context.
 ---@type (fun(prompt: aigc.Prompt))[]

@@ -1,6 +1,10 @@
 --- What happened lately, for :Aigc log. In memory only: nothing of what is written reaches a disk.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local SIZE = 200
 
 ---@type string[]

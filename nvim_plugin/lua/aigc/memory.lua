@@ -1,6 +1,10 @@
 --- :Aigc memory: what the personal layer knows, and making it forget.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local SHOWN = 200
 --- The worker may have something to do: asked again so often, so many milliseconds apart.
 local TRIES, PAUSE_MS = 100, 50
@@ -39,6 +43,7 @@ end
 ---@param info table of model:memory()
 ---@return string[]
 function M.lines(info)
+  local outcomes = require('aigc.outcomes').counts()
   local lines = {
     'The personal layer: phrases of your own text, mixed into what the model says.',
     "':Aigc memory forget WORD...' drops every phrase with these words,",
@@ -53,6 +58,13 @@ function M.lines(info)
     'Kept in ' .. (require('aigc.personal').path(require('aigc.config').get()) or '')
       .. info.vocabulary
       .. '.aigc',
+    '',
+    ('%d accepted and %d rejected suggestions in %s'):format(
+      outcomes.accepted,
+      outcomes.rejected,
+      outcomes.path or ''
+    ),
+    "':Aigc memory export FILE' writes them as `aigc finetune` reads them.",
     '',
     'Most frequent phrases:',
   }
@@ -96,6 +108,7 @@ function M.forget(phrase)
       if phrase then
         model:forget(phrase, 'documents')
       end
+      require('aigc.outcomes').forget(phrase)
       require('aigc.ring').clear()
       require('aigc.context').reset()
       require('aigc.generation').forget() -- answers that were kept
@@ -103,6 +116,31 @@ function M.forget(phrase)
     else
       say(message, vim.log.levels.ERROR)
     end
+  end
+end
+
+local KINDS = { 'preferences', 'responses' }
+
+--- Writes what became of suggestions into a file, for `aigc finetune`.
+---@param words string[] the kind, if it is not the first one, and the file's name
+local function export_command(words)
+  local kind = KINDS[1]
+  if #words > 1 and vim.tbl_contains(KINDS, words[1]) then
+    kind = table.remove(words, 1)
+  end
+  if #words == 0 then
+    say('memory export: which file?', vim.log.levels.ERROR)
+    return
+  elseif not require('aigc.config').get().personal then
+    say("the personal layer is off: the option 'personal' switches it on", vim.log.levels.WARN)
+    return
+  end
+  local path = vim.fn.expand(table.concat(words, ' '))
+  local n, message = require('aigc.outcomes').export(path, kind)
+  if n then
+    say(('%d %s written to %s'):format(n, kind, path))
+  else
+    say(tostring(message), vim.log.levels.ERROR)
   end
 end
 
@@ -128,12 +166,17 @@ M.commands = {
         M.show()
       elseif what == 'forget' then
         forget_command(args)
+      elseif what == 'export' then
+        export_command(args)
       else
-        say(("memory: no '%s', there are: forget, show"):format(what), vim.log.levels.ERROR)
+        say(("memory: no '%s', there are: export, forget, show"):format(what), vim.log.levels.ERROR)
       end
     end,
     complete = function(_, args)
-      return #args == 0 and { 'forget', 'show' } or {}
+      if #args == 0 then
+        return { 'export', 'forget', 'show' }
+      end
+      return args[1] == 'export' and #args == 1 and KINDS or {}
     end,
   },
 }

@@ -3,6 +3,10 @@
 --- as it stands. Used by personal.lua and documents.lua; privacy.lua has the last word.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local privacy = require('aigc.privacy')
 
 --- A change of more lines at once was not typed: at most so many of them are looked at.

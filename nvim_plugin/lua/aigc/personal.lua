@@ -6,6 +6,10 @@
 --- itself. Buffers that privacy.lua excludes are never looked at.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local privacy = require('aigc.privacy')
 
 ---@type table? the open model
@@ -84,6 +88,7 @@ function M.watch()
     end,
   })
   tracker:attach(vim.api.nvim_get_current_buf())
+  require('aigc.outcomes').watch()
 end
 
 local hooks = require('aigc.hooks')
@@ -101,12 +106,14 @@ table.insert(hooks.request, function(options, p)
   if p.config.personal then
     M.watch()
     options.personal = privacy.reason(p.buf, p.config) == nil
+    require('aigc.outcomes').on_request(p.buf, p.row, p.col)
   end
 end)
 
 table.insert(hooks.outcome, function(outcome)
   if model and outcome.shown ~= '' then
     tell('feedback', outcome.shown, #outcome.taken, outcome.kind == 'rejected')
+    require('aigc.outcomes').note(outcome)
   end
 end)
 

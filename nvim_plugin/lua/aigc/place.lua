@@ -1,6 +1,10 @@
 --- Where a suggestion would go, and what stands around it.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 ---@class aigc.Position
 ---@field buf integer
 ---@field row integer from 0

@@ -1,6 +1,10 @@
 --- How much of the machine the model may have: fewer threads on battery, or when others need it.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local uv = vim.uv or vim.loop
 
 local POWER = '/sys/class/power_supply'

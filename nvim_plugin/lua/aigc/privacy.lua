@@ -1,6 +1,10 @@
 --- Which buffers' text may be kept for later: in the ring, in the personal layer.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 --- Why a buffer's text must not be kept, or nil.
 ---@param buf integer
 ---@param settings? aigc.Config

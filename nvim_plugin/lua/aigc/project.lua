@@ -3,6 +3,10 @@
 --- Nothing in it is executed. options.lua says which options a project may set.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local uv = vim.uv or vim.loop
 
 local NAME = '.aigc.json'

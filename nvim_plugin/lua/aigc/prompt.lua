@@ -1,6 +1,10 @@
 --- The text before the cursor, as much of it as the model shall see.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 --- Row of the line that holds a byte of the buffer, found by halving: O(log n) calls whatever the
 --- buffer's size.
 ---@param buf integer
@@ -43,6 +47,25 @@ function M.char_start(line, at)
   return at
 end
 
+--- The offset at which a prompt up to `position` may begin.
+local function beginning(position, budget)
+  local step = math.floor(budget / 4)
+  return math.max(0, math.ceil((position - budget) / step) * step)
+end
+
+--- Where prompts will begin when so many more bytes have been written, if not where they do now.
+---@param buf integer
+---@param row integer from 0
+---@param col integer in bytes
+---@param budget integer in bytes
+---@param near integer in bytes
+---@return integer? offset
+function M.next_beginning(buf, row, col, budget, near)
+  local position = vim.api.nvim_buf_get_offset(buf, row) + col
+  local offset = beginning(position + near, budget)
+  return offset ~= beginning(position, budget) and offset or nil
+end
+
 --- Text from at most `budget` bytes before (row, col) up to there. Its beginning moves in steps of
 --- a quarter of the budget: while one writes, most requests begin like the one before, and what the
 --- model has computed of them holds.
@@ -50,15 +73,15 @@ end
 ---@param row integer from 0
 ---@param col integer in bytes
 ---@param budget integer in bytes
+---@param from? integer where it is to begin, of next_beginning()
 ---@return string text
 ---@return integer row where it begins
 ---@return integer col
-function M.before(buf, row, col, budget)
+function M.before(buf, row, col, budget, from)
   local position = vim.api.nvim_buf_get_offset(buf, row) + col
   local start_row, start_col = 0, 0
-  if position > budget then
-    local step = math.floor(budget / 4)
-    local offset = math.ceil((position - budget) / step) * step
+  local offset = from or beginning(position, budget)
+  if offset > 0 then
     start_row = M.row_of(buf, offset, row)
     start_col = offset - vim.api.nvim_buf_get_offset(buf, start_row)
     if start_col > 0 then

@@ -1,6 +1,10 @@
 --- What is written where: prose or code, and prose with line ends inside its paragraphs ('textwidth').
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local FILETYPES = {
   [''] = true,
   asciidoc = true,

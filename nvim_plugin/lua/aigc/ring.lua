@@ -6,6 +6,10 @@
 --- is the same as before. For the same reason, when the ring is full its older half goes at once.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local privacy = require('aigc.privacy')
 
 local MAX_CHUNKS = 16

@@ -4,6 +4,10 @@
 --- depends on a character that has not come yet waits for it.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 ---@class aigc.Stop
 ---@field extent aigc.Extent not 'auto'
 ---@field words integer

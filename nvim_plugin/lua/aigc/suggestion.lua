@@ -7,6 +7,10 @@
 --- Typing what the suggestion says keeps it: the typed part is taken off its beginning.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local config = require('aigc.config')
 local generation = require('aigc.generation')
 local ghost = require('aigc.ghost')
@@ -70,6 +74,9 @@ local function tell_outcome(s, kind)
       shown = s.text,
       taken = s.text:sub(1, s.typed),
       prompt = s.generation.prompt.text,
+      left_out = s.generation.prompt.left_out,
+      row = s.place.row,
+      before = s.place.before,
     })
   end
 end
@@ -330,6 +337,7 @@ end
 ---@field automatic? boolean nobody asked for it
 ---@field only_cached? boolean
 ---@field config? aigc.Config the options in force here, if they are known already
+---@field checked? boolean reason_against() has found nothing
 
 --- Why there can be none here, or nil.
 ---@param options? aigc.Config
@@ -361,7 +369,12 @@ function M.start(options)
     end)
     return true
   end
-  local reason, conf = M.reason_against(options.config)
+  local reason, conf
+  if options.checked then
+    conf = options.config
+  else
+    reason, conf = M.reason_against(options.config)
+  end
   if reason then
     return false, reason
   end

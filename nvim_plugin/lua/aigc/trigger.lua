@@ -6,6 +6,10 @@
 ---     request                 *      only here
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local config = require('aigc.config')
 local place = require('aigc.place')
 local suggestion = require('aigc.suggestion')
@@ -46,17 +50,23 @@ local function menu_is_open()
   return vim.fn.pumvisible() == 1
 end
 
---- The pause was long enough.
+--- Whether nothing has happened since a key.
+local function is_still(expected)
+  local buf = vim.api.nvim_get_current_buf()
+  return vim.api.nvim_get_mode().mode == 'i'
+    and buf == expected.buf
+    and vim.api.nvim_buf_get_changedtick(buf) == expected.tick
+end
+
+--- The pause was long enough. The request is put together in the next turn of the main loop, so that
+--- neither turn is long.
 local function fire()
   local expected = waiting
   waiting = nil
-  if not expected or vim.api.nvim_get_mode().mode ~= 'i' then
+  if not expected or not is_still(expected) then
     return
   end
-  local buf = vim.api.nvim_get_current_buf()
-  if buf ~= expected.buf or vim.api.nvim_buf_get_changedtick(buf) ~= expected.tick then
-    return
-  end
+  local buf = expected.buf
   local options = read_mode(buf)
   if suggestion.exists() or (menu_is_open() and options.menu == 'hide') then
     return
@@ -64,7 +74,14 @@ local function fire()
   if place.inside_word(place.here(false)) then
     return -- a word is being mended
   end
-  suggestion.start({ automatic = true, config = options })
+  if suggestion.reason_against(options) then
+    return
+  end
+  vim.schedule(function()
+    if is_still(expected) and not suggestion.exists() then
+      suggestion.start({ automatic = true, config = options, checked = true })
+    end
+  end)
 end
 
 local on_timer = vim.schedule_wrap(fire)

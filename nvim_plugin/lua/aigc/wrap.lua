@@ -1,6 +1,10 @@
 --- Breaks text into rows of a width, as an editor with 'linebreak' would show it.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 -- Of characters seen so far: asking Neovim for each again would cost more than all the rest.
 local widths = {}
 
