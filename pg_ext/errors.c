@@ -36,14 +36,36 @@ void raise_core_error(const aigc_error *error, const char *hint)
                     hint ? errhint("%s", hint) : 0));
 }
 
-char *message_without_path(const aigc_error *error, const char *path)
+/* Whether message begins with the path's first len bytes; core writes '?' for what cannot be printed. */
+static bool begins_with_path(const char *message, const char *path, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!message[i] || (message[i] != path[i] && message[i] != '?'))
+            return false;
+    return true;
+}
+
+/* What follows "path: " in message, or NULL. */
+static const char *behind_path(const char *message, const char *path)
 {
     size_t len = strlen(path);
-    const char *message = error->message;
 
-    if (strncmp(message, path, len) == 0 && strncmp(message + len, ": ", 2) == 0)
-        message += len + 2;
-    return utf8_for_display(message);
+    return begins_with_path(message, path, len) && strncmp(message + len, ": ", 2) == 0 ? message + len + 2 : NULL;
+}
+
+/* The directory is for superusers to know. A long path stands in the message without its middle. */
+char *message_without_path(const aigc_error *error, const char *path)
+{
+    const char *message = error->message, *why = behind_path(message, path), *gap = strstr(message, " ... ");
+    const char *slash = strrchr(path, '/');
+
+    if (!why && gap && (size_t)(gap - message) < strlen(path) && begins_with_path(message, path, gap - message)) {
+        for (const char *at = gap; *at && !why; at++)
+            why = behind_path(at, slash ? slash + 1 : path);
+        if (!why)
+            why = gap + 1;
+    }
+    return utf8_for_display(why ? why : message);
 }
 
 void raise_model_error(const char *model, const char *path, const aigc_error *error, const char *hint)

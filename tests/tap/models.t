@@ -136,6 +136,21 @@ fails_like($user, 'SHOW aigc.model_directory', qr/must be superuser|permission d
 unlike((ask($user, "SELECT generate('x', '$_')"))[1], qr/\Q$directory\E/, "the error of $_ does not tell it")
   for qw(absent truncated random folder);
 unlike(ask($user, 'SELECT * FROM aigc_models()'), qr/\Q$directory\E/, 'nor does the list');
+write_file("bad\xffname.gguf", 'no model');
+is(ask($user, q{SELECT name, error FROM aigc_models() WHERE name LIKE 'bad%'}),
+    'bad?name|not a GGUF file: it begins with the bytes 6e 6f 20 6d', 'nor where a name cannot be shown');
+my $deep = join '/', $directory, map { $_ x 150 } qw(a b c);
+system('mkdir', '-p', $deep) == 0 or die;
+for my $name ('short', 'n' x 200) {
+    rename "$directory/random.gguf", "$deep/$name.gguf" or die;
+    ask($main, "SET aigc.model_directory = '$deep'");
+    my $why = ask($main, 'SELECT error FROM aigc_models()');
+    like($why, qr/^not a GGUF file: it begins with the bytes [0-9a-f ]+$/, 'nor a path too long for a message');
+    like((ask($main, "SELECT generate('x', '$name')"))[1], qr/ERROR:  cannot use model "$name": \Q$why\E$/m,
+        'which leaves the reason');
+    rename "$deep/$name.gguf", "$directory/random.gguf" or die;
+}
+ask($main, 'RESET aigc.model_directory');
 is(ask($user, 'SET aigc.threads = 1; SET aigc.context_size = 128; SET aigc.max_tokens = 5; SET aigc.seed = 3;
     SELECT 1'), '1', 'anybody may set the others');
 ask($main, 'REVOKE EXECUTE ON FUNCTION generate, generate_alternatives, generate_stream, score_text FROM PUBLIC');
