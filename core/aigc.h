@@ -523,7 +523,8 @@ typedef struct aigc_train_options {
     int n_threads;                          /* 0: one per core, at most 8 */
     size_t valid_tokens;                    /* most tokens that an evaluation looks at */
     const volatile sig_atomic_t *interrupt; /* ends aigc_trainer_feed() with AIGC_INTERRUPTED; may be NULL */
-    bool interrupt_steps; /* also aigc_trainer_start(), step() and evaluate(): called again, they begin anew */
+    bool interrupt_steps; /* also everything else that takes long but aigc_trainer_save(): creating a trainer with init
+                           * or base, start, step, evaluate, writing a model. Called again, they go on or begin anew */
 } aigc_train_options;
 
 aigc_train_options aigc_train_defaults(void);

@@ -84,9 +84,15 @@ static void check_trainer_memory(const Training *t)
 
 void training_open(Training *t, const char *vocabulary, const char *model, const char *path)
 {
+    aigc_status status;
     aigc_error error;
 
-    if (aigc_trainer_create(vocabulary, &t->settings->train, &t->trainer, &error) != AIGC_OK) {
+    do {
+        check_interrupts();
+        t->trainer = NULL;
+        status = aigc_trainer_create(vocabulary, &t->settings->train, &t->trainer, &error);
+    } while (status == AIGC_INTERRUPTED);
+    if (status != AIGC_OK) {
         t->trainer = NULL;
         /* Core begins what it says of a file with its path, which not everybody may know. */
         if (model && strncmp(error.message, path, strlen(path)) == 0)
@@ -254,12 +260,15 @@ static void write_model(Training *t)
 {
     const text *given = t->settings->type;
     const char *type = given ? text_to_utf8_cstring(given) : t->settings->train.base ? NULL : "F32";
+    aigc_status status;
     aigc_error error;
 
     progress_phase(&t->progress, "writing model", 0);
-    check_interrupts();
-    aigc_status status = t->adapter ? aigc_trainer_write_adapter(t->trainer, t->model.temporary, t->model.name, &error)
-                                    : aigc_trainer_write(t->trainer, t->model.temporary, type, t->model.name, &error);
+    do {
+        check_interrupts();
+        status = t->adapter ? aigc_trainer_write_adapter(t->trainer, t->model.temporary, t->model.name, &error)
+                            : aigc_trainer_write(t->trainer, t->model.temporary, type, t->model.name, &error);
+    } while (status == AIGC_INTERRUPTED);
     if (status != AIGC_OK)
         raise_new_model_error(&t->model, &error);
     check_interrupts();

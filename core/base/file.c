@@ -86,10 +86,11 @@ struct file_writer {
     size_t temporary_size;
     size_t used; /* bytes of buffer that wait to be written */
     uint64_t offset;
+    const volatile sig_atomic_t *interrupt; /* NULL: none */
     unsigned char buffer[WRITE_BUFFER];
 };
 
-enum { TEMPORARY_NAMES = 1000 };
+enum { TEMPORARY_NAMES = 1000, WRITE_AT_ONCE = 4 << 20 }; /* bytes, between two looks at the interrupt */
 
 /* Number i of the names that a temporary file for path may have. */
 static void name_temporary(file_writer *w, unsigned i)
@@ -162,6 +163,7 @@ aigc_status file_writer_open(const char *path, file_writer **writer, aigc_error 
         return aigc_fail_memory(err, "a file's buffer", sizeof *w);
     w->used = 0;
     w->offset = 0;
+    w->interrupt = NULL;
     w->path = strdup(path);
     w->temporary_size = strlen(path) + 32;
     w->temporary = malloc(w->temporary_size);
@@ -184,6 +186,18 @@ aigc_status file_writer_open(const char *path, file_writer **writer, aigc_error 
     return AIGC_OK;
 }
 
+void file_writer_set_interrupt(file_writer *w, const volatile sig_atomic_t *flag)
+{
+    w->interrupt = flag;
+}
+
+static aigc_status check_interrupt(const file_writer *w, aigc_error *err)
+{
+    if (w->interrupt == NULL || !*w->interrupt)
+        return AIGC_OK;
+    return aigc_fail(err, AIGC_INTERRUPTED, "%s: writing it was interrupted", w->path);
+}
+
 aigc_status file_writer_make_private(file_writer *w, aigc_error *err)
 {
     return fchmod(w->fd, S_IRUSR | S_IWUSR) == 0 ? AIGC_OK : fail_errno(err, w->temporary, "can't make it private");
@@ -194,8 +208,11 @@ static aigc_status write_all(file_writer *w, const void *data, size_t size, aigc
     const char *p = data;
 
     while (size > 0) {
-        ssize_t n = write(w->fd, p, size < SSIZE_MAX ? size : SSIZE_MAX);
+        aigc_status status = check_interrupt(w, err);
+        ssize_t n = status == AIGC_OK ? write(w->fd, p, size < WRITE_AT_ONCE ? size : WRITE_AT_ONCE) : 0;
 
+        if (status != AIGC_OK)
+            return status;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -216,12 +233,12 @@ static aigc_status flush(file_writer *w, aigc_error *err)
 
 aigc_status file_writer_write(file_writer *w, const void *data, size_t size, aigc_error *err)
 {
-    if (size > sizeof w->buffer - w->used) {
-        aigc_status status = flush(w, err);
+    aigc_status status = check_interrupt(w, err);
 
-        if (status != AIGC_OK)
-            return status;
-    }
+    if (status == AIGC_OK && size > sizeof w->buffer - w->used)
+        status = flush(w, err);
+    if (status != AIGC_OK)
+        return status;
     w->offset += size;
     if (size >= sizeof w->buffer)
         return write_all(w, data, size, err);
@@ -255,11 +272,30 @@ static aigc_status sync_directory(const char *path, aigc_error *err)
     return status;
 }
 
+/* Has the system write what it holds of the file, a piece at a time: what fsync() does then is short. Where a piece
+ * can't be written, fsync() will say so. */
+static aigc_status write_back(const file_writer *w, aigc_error *err)
+{
+    aigc_status status = check_interrupt(w, err);
+#ifdef SYNC_FILE_RANGE_WRITE
+    const unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+
+    for (uint64_t at = 0; status == AIGC_OK && w->interrupt != NULL && at < w->offset; at += WRITE_AT_ONCE) {
+        if (sync_file_range(w->fd, (off_t)at, WRITE_AT_ONCE, how) != 0)
+            break;
+        status = check_interrupt(w, err);
+    }
+#endif
+    return status;
+}
+
 static aigc_status close_synced(file_writer *w, aigc_error *err)
 {
     int fd = w->fd;
     aigc_status status = flush(w, err);
 
+    if (status == AIGC_OK)
+        status = write_back(w, err);
     if (status != AIGC_OK)
         return status;
     if (fsync(fd) != 0)

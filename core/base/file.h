@@ -2,6 +2,9 @@
 #ifndef AIGC_BASE_FILE_H
 #define AIGC_BASE_FILE_H
 
+#include <signal.h>
+#include <stdint.h>
+
 #include "base/error.h"
 
 typedef struct file_map {
@@ -19,6 +22,9 @@ void file_map_close(file_map *map);
 typedef struct file_writer file_writer;
 
 aigc_status file_writer_open(const char *path, file_writer **writer, aigc_error *err);
+/* Makes writing and committing give up with AIGC_INTERRUPTED soon after *flag becomes non-zero, also in the middle of a
+ * large piece; nothing is left but to abandon it (a commit has done so). */
+void file_writer_set_interrupt(file_writer *writer, const volatile sig_atomic_t *flag);
 /* Makes the file readable and writable by its owner alone. */
 aigc_status file_writer_make_private(file_writer *writer, aigc_error *err);
 aigc_status file_writer_write(file_writer *writer, const void *data, size_t size, aigc_error *err);

@@ -114,6 +114,8 @@ void gguf_writer_copy_prefix(gguf_writer *w, const gguf_file *from, const char *
 void gguf_writer_add_tensor(gguf_writer *w, const char *name, tensor_type type, int n_dims, const uint64_t *dims);
 /* Writes header and padding to a temporary file, then takes the tensors' data in order, each whole or in parts. */
 aigc_status gguf_writer_begin(gguf_writer *w, const char *path, aigc_error *err);
+/* After gguf_writer_begin(): data and finish then end with AIGC_INTERRUPTED soon after *flag becomes non-zero. */
+void gguf_writer_set_interrupt(gguf_writer *w, const volatile sig_atomic_t *flag);
 aigc_status gguf_writer_data(gguf_writer *w, const void *data, size_t size, aigc_error *err);
 /* Checks that all data came, syncs, renames, frees w (in any case). */
 aigc_status gguf_writer_finish(gguf_writer *w, aigc_error *err);

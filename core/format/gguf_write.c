@@ -339,6 +339,12 @@ aigc_status gguf_writer_begin(gguf_writer *w, const char *path, aigc_error *err)
     return report(w, err);
 }
 
+void gguf_writer_set_interrupt(gguf_writer *w, const volatile sig_atomic_t *flag)
+{
+    if (w->file)
+        file_writer_set_interrupt(w->file, flag);
+}
+
 static void write_data(gguf_writer *w, const void *data, size_t size)
 {
     const entry *tensor = w->current < w->names.n ? &w->names.items[w->current] : NULL;

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "learn/initial.h"
 #include "learn/rewrite.h"
 #include "learn/trainer.h"
 
@@ -52,12 +51,9 @@ aigc_status trainer_open_base(aigc_trainer *t, aigc_error *err)
                                  &t->core, err);
     if (status != AIGC_OK)
         return status;
-    const learn_layout *layout = learner_layout(t->core);
-    o->architecture = layout->recipe->name;
-    o->untied = !layout->tied;
-    layout_start_from(layout, t->init, o->seed, learner_weights(t->core));
-    t->init_hash = initial_hash(layout, learner_weights(t->core));
-    return AIGC_OK;
+    o->architecture = t->init->recipe->name;
+    o->untied = !learner_layout(t->core)->tied;
+    return trainer_load_init(t, err);
 }
 
 /* ---- writing ---- */
@@ -113,8 +109,19 @@ aigc_status trainer_write_base(const aigc_trainer *t, const char *path, const ch
                                aigc_error *err)
 {
     trained_weights w = {.layout = learner_layout(t->core), .weights = learner_weights(t->core)};
-    bool lora = w.layout->lora_rank > 0;
-    rewrite r = {lora ? has_lora : is_known, lora ? merge_row : take_row, &w, type, name};
+    bool lora = w.layout->lora_rank > 0, adapted = t->options.base != NULL;
+    char key[NAME_BYTES];
+    snprintf(key, sizeof key, "%s.context_length", w.layout->recipe->name);
+    rewrite r = {.wanted = lora ? has_lora : is_known,
+                 .row = lora ? merge_row : take_row,
+                 .context = &w,
+                 .type = type,
+                 .name = name,
+                 .notes = t->notes,
+                 .n_notes = t->n_notes,
+                 .context_key = adapted ? NULL : key,
+                 .n_context = w.layout->hp.n_context,
+                 .interrupt = trainer_interrupt(t)};
     return rewrite_model(t->init->file, &r, path, err);
 }
 
@@ -140,6 +147,7 @@ aigc_status aigc_trainer_write_adapter(const aigc_trainer *t, const char *path, 
             gguf_writer_add_tensor(w, l->tensors[i].name, TYPE_F32, 2, dims);
     }
     status = gguf_writer_begin(w, path, err);
+    gguf_writer_set_interrupt(w, trainer_interrupt(t));
     for (int i = 0; i < l->n_tensors && status == AIGC_OK; i++) {
         const learn_tensor *tensor = &l->tensors[i];
         if (tensor->offset >= l->first_trained)

@@ -253,6 +253,11 @@ void layout_free(learn_layout *l)
     *l = (learn_layout){0};
 }
 
+static bool is_set(const volatile sig_atomic_t *interrupt)
+{
+    return interrupt != NULL && *interrupt;
+}
+
 /* First values of the tensors from offset `from` on. False: interrupted. */
 static bool start_tensors(const learn_layout *l, size_t from, uint64_t seed, const volatile sig_atomic_t *interrupt,
                           float *weights)
@@ -263,7 +268,7 @@ static bool start_tensors(const learn_layout *l, size_t from, uint64_t seed, con
         random_seed(&r, seed, (uint64_t)i + 1);
         for (size_t row = 0; t->offset >= from && row < t->rows; row++) {
             float *w = weights + t->offset + row * t->k;
-            if (interrupt != NULL && *interrupt)
+            if (is_set(interrupt))
                 return false;
             for (size_t j = 0; j < t->k; j++)
                 w[j] = t->deviation > 0 ? t->deviation * (float)random_normal(&r) : t->start;
@@ -277,11 +282,18 @@ bool layout_start(const learn_layout *l, uint64_t seed, const volatile sig_atomi
     return start_tensors(l, 0, seed, interrupt, weights);
 }
 
-static void load_matrix(const learn_layout *l, int tensor, const matrix *m, float *weights)
+/* ---- the weights of a model ---- */
+
+static bool load_matrix(const learn_layout *l, int tensor, const matrix *m, const volatile sig_atomic_t *interrupt,
+                        float *weights)
 {
     float *w = weights + l->tensors[tensor].offset;
-    for (size_t r = 0; r < m->rows; r++)
+    for (size_t r = 0; r < m->rows; r++) {
+        if (is_set(interrupt))
+            return false;
         tensor_row_to_float(m->type, (const unsigned char *)m->data + r * m->row_bytes, w + r * m->k, m->k);
+    }
+    return true;
 }
 
 static void load_vector(const learn_layout *l, int tensor, const float *v, float *weights)
@@ -290,29 +302,65 @@ static void load_vector(const learn_layout *l, int tensor, const float *v, float
         memcpy(weights + l->tensors[tensor].offset, v, l->tensors[tensor].k * sizeof *v);
 }
 
-void layout_start_from(const learn_layout *l, const aigc_model *base, uint64_t seed, float *weights)
+static bool load_layer(const learn_layout *l, const aigc_model *base, uint32_t i,
+                       const volatile sig_atomic_t *interrupt, float *weights)
 {
-    load_matrix(l, l->token_embd, &base->token_embd, weights);
-    if (l->position_embd != NO_TENSOR)
-        load_matrix(l, l->position_embd, &base->position_embd, weights);
+    const layer *from = &base->layers[i];
+    for (int role = 0; role < LAYER_ROLES; role++) {
+        int weight = l->layers[i].weight[role];
+        if (weight == NO_TENSOR)
+            continue;
+        if (role >= LAYER_MATRICES)
+            load_vector(l, weight, from->norms[role], weights);
+        else if (!load_matrix(l, weight, &from->weights[role], interrupt, weights))
+            return false;
+        load_vector(l, l->layers[i].bias[role], from->biases[role], weights);
+    }
+    return true;
+}
+
+bool layout_start_from(const learn_layout *l, const aigc_model *base, uint64_t seed,
+                       const volatile sig_atomic_t *interrupt, float *weights)
+{
+    if (!load_matrix(l, l->token_embd, &base->token_embd, interrupt, weights) ||
+        (l->position_embd != NO_TENSOR &&
+         !load_matrix(l, l->position_embd, &base->position_embd, interrupt, weights)) ||
+        (!l->tied && !load_matrix(l, l->output, &base->output, interrupt, weights)))
+        return false;
     for (uint32_t i = 0; i < l->hp.n_layers; i++)
-        for (int role = 0; role < LAYER_ROLES; role++) {
-            const layer *from = &base->layers[i];
-            int weight = l->layers[i].weight[role];
-            if (weight == NO_TENSOR)
-                continue;
-            if (role < LAYER_MATRICES)
-                load_matrix(l, weight, &from->weights[role], weights);
-            else
-                load_vector(l, weight, from->norms[role], weights);
-            load_vector(l, l->layers[i].bias[role], from->biases[role], weights);
-        }
+        if (!load_layer(l, base, i, interrupt, weights))
+            return false;
     load_vector(l, l->output_norm, base->output_norm, weights);
     load_vector(l, l->output_norm_bias, base->output_norm_bias, weights);
-    if (!l->tied)
-        load_matrix(l, l->output, &base->output, weights);
-    if (l->lora_rank > 0)
-        start_tensors(l, l->first_trained, seed, NULL, weights);
+    return l->lora_rank == 0 || start_tensors(l, l->first_trained, seed, interrupt, weights);
+}
+
+static const uint64_t FNV_START = 0xcbf29ce484222325u, FNV_PRIME = 0x100000001b3u;
+
+static uint64_t hash_floats(uint64_t hash, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        hash = (hash ^ bits) * FNV_PRIME;
+    }
+    return hash;
+}
+
+bool layout_hash(const learn_layout *l, const float *weights, const volatile sig_atomic_t *interrupt, uint64_t *out)
+{
+    uint64_t hash = hash_floats(FNV_START, &l->hp.norm_eps, 1);
+    hash = hash_floats(hash, &l->hp.rope_base, 1);
+    for (int i = 0; i < l->n_tensors; i++) {
+        const learn_tensor *t = &l->tensors[i];
+        for (size_t r = 0; r < t->rows; r++) {
+            if (is_set(interrupt))
+                return false;
+            hash = hash_floats(hash, weights + t->offset + r * t->k, t->k);
+        }
+    }
+    *out = hash;
+    return true;
 }
 
 /* ---- files ---- */
@@ -341,13 +389,18 @@ static void set_note(gguf_writer *w, const char *key, const char *value)
         gguf_writer_set_string(w, key, value, strlen(value));
 }
 
+void layout_write_notes(gguf_writer *w, const model_note *notes, size_t n_notes)
+{
+    for (size_t i = 0; i < n_notes; i++)
+        set_note(w, notes[i].key, notes[i].value);
+}
+
 static void set_metadata(gguf_writer *w, const learn_layout *l, const model_metadata *m)
 {
     const hyperparameters *hp = &l->hp;
     gguf_writer_set_string(w, "general.architecture", l->recipe->name, strlen(l->recipe->name));
     gguf_writer_set_string(w, "general.name", m->name, strlen(m->name));
-    for (size_t i = 0; i < m->n_notes; i++)
-        set_note(w, m->notes[i].key, m->notes[i].value);
+    layout_write_notes(w, m->notes, m->n_notes);
     set_u32(w, l, "block_count", hp->n_layers);
     set_u32(w, l, "context_length", l->n_positions);
     set_u32(w, l, "embedding_length", hp->n_embd);
@@ -398,7 +451,8 @@ static aigc_status write_tensors(gguf_writer *w, const learn_layout *l, const fl
 }
 
 aigc_status layout_write_model(const learn_layout *l, const float *weights, tensor_type type,
-                               const model_metadata *metadata, const char *path, aigc_error *err)
+                               const model_metadata *metadata, const volatile sig_atomic_t *interrupt, const char *path,
+                               aigc_error *err)
 {
     gguf_writer *w;
     aigc_status status = gguf_writer_create(&w, err);
@@ -411,6 +465,7 @@ aigc_status layout_write_model(const learn_layout *l, const float *weights, tens
         gguf_writer_add_tensor(w, t->name, type_of(l, i, type), t->is_vector ? 1 : 2, dims);
     }
     status = gguf_writer_begin(w, path, err);
+    gguf_writer_set_interrupt(w, interrupt);
     if (status == AIGC_OK)
         status = write_tensors(w, l, weights, type, err);
     if (status != AIGC_OK) {

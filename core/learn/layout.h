@@ -57,14 +57,20 @@ typedef struct learn_layout {
 /* Errors: AIGC_E_ARGUMENT names the size that is out of range. */
 aigc_status layout_create(const learn_shape *shape, learn_layout *layout, aigc_error *err);
 
-/* The layout of a model that is to be adapted, with sequences of n_context tokens. lora_rank 0: all its weights are
- * trained; else they are frozen, and each matrix of attention and feed-forward has two thin matrices beside it (Hu et
- * al., 2021) whose product counts lora_alpha / lora_rank times. */
+/* The layout of a model that is to be adapted or gone on with, with sequences of n_context tokens. lora_rank 0: all its
+ * weights are trained; else they are frozen, and each matrix of attention and feed-forward has two thin matrices beside
+ * it (Hu et al., 2021) whose product counts lora_alpha / lora_rank times. */
 aigc_status layout_of_model(const aigc_model *base, int n_context, int lora_rank, double lora_alpha,
                             learn_layout *layout, aigc_error *err);
 
-/* The base model's weights as floats, and the thin matrices at their beginning: A normal, B zero. */
-void layout_start_from(const learn_layout *layout, const aigc_model *base, uint64_t seed, float *weights);
+/* The base model's weights as floats, and the thin matrices at their beginning: A normal, B zero. False: *interrupt
+ * (may be NULL) became non-zero. */
+bool layout_start_from(const learn_layout *layout, const aigc_model *base, uint64_t seed,
+                       const volatile sig_atomic_t *interrupt, float *weights);
+
+/* Tells one beginning from another: a hash of weights, epsilon and rotary base. False: interrupted. */
+bool layout_hash(const learn_layout *layout, const float *weights, const volatile sig_atomic_t *interrupt,
+                 uint64_t *hash);
 void layout_free(learn_layout *layout);
 
 /* Floats of an array that holds what is trained. */
@@ -95,9 +101,13 @@ typedef struct model_metadata {
     size_t n_notes;
 } model_metadata;
 
+/* Notes as metadata: numbers as they are read elsewhere, else strings. */
+void layout_write_notes(gguf_writer *w, const model_note *notes, size_t n_notes);
+
 /* Writes a model file: matrices as `type` where their rows are whole blocks of it, else as F16; vectors and learned
- * positions as F32. */
+ * positions as F32. AIGC_INTERRUPTED: *interrupt (may be NULL) became non-zero, and nothing was written. */
 aigc_status layout_write_model(const learn_layout *layout, const float *weights, tensor_type type,
-                               const model_metadata *metadata, const char *path, aigc_error *err);
+                               const model_metadata *metadata, const volatile sig_atomic_t *interrupt, const char *path,
+                               aigc_error *err);
 
 #endif

@@ -258,7 +258,7 @@ void learner_destroy(learner *l)
     optimiser_free(l);
     free(l->forward.items);
     free(l->backward.items);
-    free(l->norm.items);
+    free(l->squares.items);
     free(l->update.items);
     layout_free(&l->layout);
     free(l);
@@ -299,6 +299,8 @@ float *learner_moments(learner *l, int which)
 static int next_phase(void *context)
 {
     learner *l = context;
+    if (l->stopped)
+        return 0;
     l->next_phase++;
     return l->next_phase < l->running->n ? l->running->items[l->next_phase].n_chunks : 0;
 }
@@ -307,19 +309,18 @@ static void work_chunk(void *context, int chunk, int thread)
 {
     learner *l = context;
     const phase *p = &l->running->items[l->next_phase];
-    if (l->may_stop && *l->interrupt)
-        l->stopped = true;
-    if (!l->stopped)
+    if (!must_stop(l))
         p->work(l, p, chunk, thread);
 }
 
-void run_phases(learner *l, const phase_list *list)
+bool run_phases(learner *l, const phase_list *list)
 {
     thread_program program = {next_phase, work_chunk, l};
     l->running = list;
     l->next_phase = -1;
     l->stopped = false;
     thread_pool_run(l->pool, &program);
+    return !l->stopped;
 }
 
 static aigc_status check_batch(const learner *l, const learn_batch *b, aigc_error *err)
@@ -354,10 +355,7 @@ static aigc_status run_batch(learner *l, const phase_list *list, const learn_bat
         l->first[t] = b->first[t];
         l->factors[t] = factors != NULL ? factors[t] : 1;
     }
-    l->may_stop = l->interrupt != NULL;
-    run_phases(l, list);
-    l->may_stop = false;
-    if (l->stopped) {
+    if (!run_phases(l, list)) {
         l->stale = true; /* also after learner_loss(): a step of preferences calls both */
         return aigc_fail(err, AIGC_INTERRUPTED, "the step was interrupted");
     }

@@ -46,9 +46,9 @@ float *learner_weights(learner *l); /* [n_floats], as the layout says */
 float *learner_gradients(learner *l);
 float *learner_moments(learner *l, int which); /* likewise; 0: mean of gradients, 1: of their squares */
 
-/* Makes learner_loss() and learner_backward() give up with AIGC_INTERRUPTED soon after *flag becomes non-zero; the
- * gradients are of no use then, and the next learner_backward() begins from zero: all of the step is to be computed
- * again. NULL, as at first: they never do. */
+/* Makes learner_loss(), learner_backward() and learner_update() give up with AIGC_INTERRUPTED soon after *flag becomes
+ * non-zero. After the first two the gradients are of no use, and the next learner_backward() begins from zero: all of
+ * the step is to be computed again. NULL, as at first: they never do. */
 void learner_set_interrupt(learner *l, const volatile sig_atomic_t *flag);
 
 /* Sum of the losses (natural logarithm) of the targets. The batch is checked: AIGC_E_TEXT for ids out of range. */
@@ -80,8 +80,12 @@ typedef struct adamw_options {
     double clip;         /* largest norm of the whole gradient; 0: no bound */
 } adamw_options;
 
-/* Step number `step` (1 is the first) with this learning rate; gradients are zero afterwards. Returns the gradient's
- * norm before clipping: where it is not finite, weights and moments are left as they were. */
-double learner_update(learner *l, const adamw_options *options, double rate, uint64_t step);
+/* Step number `step` (1 is the first) with this learning rate; gradients are zero afterwards. *norm: the gradient's
+ * before clipping; where it is not finite, weights and moments are left as they were. AIGC_INTERRUPTED: some of the
+ * weights have made the step, and the rest do when it is called again with the same arguments, unless the weights are
+ * set anew and learner_abandon_update() says so. */
+aigc_status learner_update(learner *l, const adamw_options *options, double rate, uint64_t step, double *norm,
+                           aigc_error *err);
+void learner_abandon_update(learner *l);
 
 #endif

@@ -496,7 +496,7 @@ static void plan_forward(planner *p, bool backward)
 
 bool plan_phases(learner *l)
 {
-    l->forward.n = l->backward.n = l->norm.n = l->update.n = 0;
+    l->forward.n = l->backward.n = l->squares.n = l->update.n = 0;
     const hyperparameters *hp = &l->layout.hp;
     planner p = {.l = l, .n_tokens = (size_t)l->n_tokens, .n_embd = hp->n_embd, .n_ff = hp->n_ff};
     p.q = hp->dims[DIM_Q];

@@ -62,6 +62,7 @@ typedef struct slice {
     int tensor;       /* its number */
     bool decays;
     bool muon; /* is left to Muon */
+    bool done; /* in the update at hand */
 } slice;
 
 struct learner {
@@ -103,13 +104,14 @@ struct learner {
     adamw_step adamw[2]; /* without and with weight decay */
     struct muon *muon;   /* NULL: AdamW updates all weights */
 
-    phase_list forward, backward, norm, update;
+    phase_list forward, backward, squares, update;
     const phase_list *running;
     int next_phase;
     const volatile sig_atomic_t *interrupt; /* NULL: none */
-    bool may_stop;                          /* there is an interrupt, and forward or backward run */
+    bool updating;                          /* an update was interrupted */
+    double norm_found;                      /* of the gradient that it is of */
     bool stale;                             /* gradients are those of a step that was interrupted */
-    _Atomic bool stopped;                   /* the interrupt was seen: no chunk has worked since */
+    _Atomic bool stopped;                   /* the interrupt was seen: no chunk has begun since */
 };
 
 /* A list being filled. */
@@ -125,7 +127,16 @@ bool plan_phases(learner *l);
 phase *add_phase(planner *p, phase_work *work, int n_chunks);
 
 /* learner.c */
-void run_phases(learner *l, const phase_list *list);
+/* False: interrupted. */
+bool run_phases(learner *l, const phase_list *list);
+
+/* Whether the interrupt has come, for work that is long itself. */
+static inline bool must_stop(learner *l)
+{
+    if (l->interrupt != NULL && *l->interrupt)
+        l->stopped = true;
+    return l->stopped;
+}
 
 /* optimiser.c */
 aigc_status optimiser_create(learner *l, aigc_error *err);
@@ -145,8 +156,8 @@ phase_work learn_dropout, learn_product, learn_pack, learn_embed, learn_norm, le
     learn_attention_backward, learn_attention_gather, learn_activate, learn_activate_backward, learn_loss,
     learn_embed_backward, learn_squares, learn_adamw;
 
-/* A whole product on one thread, in its scratch. */
-void whole_product(learner *l, const product *p, int thread);
+/* A whole product on one thread, in its scratch. False: interrupted, c is of no use. */
+bool whole_product(learner *l, const product *p, int thread);
 
 /* The tiles of a product of m x n, and the chunks of the phase that packs b for them, by its sizes alone. */
 void choose_tiles(const learner *l, product *p);

@@ -9,6 +9,7 @@ enum {
     STRIP_ROWS = 128,            /* our own kernels get few rows, so that their part of a */
     STRIP_COLUMNS = 1024,        /* and of c stays in a second-level cache */
     LEAST_TILE = 64,             /* what is not cut further */
+    BLAS_ROWS = 256,             /* of a whole product between two looks at the interrupt */
     WHOLE_COLUMNS = 384,         /* of b are packed together where one thread makes a whole product */
     PACK_LINES = 4 * GEMM_LINES, /* of a chunk of packing, */
     PACK_PART = 512,             /* or of their elements, if lines lie across: a multiple of two */
@@ -177,14 +178,16 @@ static void packed_tile(const learner *l, const product *p, tile t, const tile *
     }
 }
 
-/* Some columns of a product, by one thread. */
-static void whole_columns(const learner *l, const product *p, size_t column, size_t columns, uint32_t *scratch)
+/* Some columns of a product, by one thread. False: interrupted. */
+static bool whole_columns(learner *l, const product *p, size_t column, size_t columns, uint32_t *scratch)
 {
     const gemm_kernels *g = l->gemm;
     size_t m = (size_t)p->m, k = (size_t)p->k;
     for (size_t at = 0; at < k; at += g->depth) {
         size_t part = least(g->depth, k - at), stride = gemm_stride(g, part);
         uint32_t *b = scratch + gemm_packed_words(g, STRIP_ROWS, part);
+        if (must_stop(l))
+            return false;
         pack_b(l, p, column, columns, at, part, b);
         for (size_t row = 0; row < m; row += STRIP_ROWS) {
             size_t rows = least(STRIP_ROWS, m - row);
@@ -197,17 +200,21 @@ static void whole_columns(const learner *l, const product *p, size_t column, siz
             g->block(scratch, stride, b, stride, gemm_words(g, part), rows, columns, &to, &(gemm_ahead){0});
         }
     }
+    return true;
 }
 
-void whole_product(learner *l, const product *p, int thread)
+bool whole_product(learner *l, const product *p, int thread)
 {
     size_t n = (size_t)p->n;
     if (l->gemm == NULL) {
-        blas_tile(l, p, (tile){.rows = p->m, .columns = p->n});
-        return;
+        for (int row = 0; row < p->m && !must_stop(l); row += BLAS_ROWS)
+            blas_tile(l, p, (tile){row, 0, p->m - row < BLAS_ROWS ? p->m - row : BLAS_ROWS, p->n});
+        return !l->stopped;
     }
     for (size_t column = 0; column < n; column += WHOLE_COLUMNS)
-        whole_columns(l, p, column, least(WHOLE_COLUMNS, n - column), (uint32_t *)scratch_of(l, thread));
+        if (!whole_columns(l, p, column, least(WHOLE_COLUMNS, n - column), (uint32_t *)scratch_of(l, thread)))
+            return false;
+    return true;
 }
 
 void learn_product(learner *l, const phase *ph, int chunk, int thread)

@@ -65,7 +65,7 @@ static aigc_status merge(merger *m, const char *type, const char *name, const ch
     if (m->a == NULL || m->b == NULL) {
         status = aigc_fail_memory(err, "an adapter's matrix", rank * widest * sizeof *m->a);
     } else {
-        rewrite r = {has_pair, merge_row, m, type, name};
+        rewrite r = {.wanted = has_pair, .row = merge_row, .context = m, .type = type, .name = name};
         status = rewrite_model(model->file, &r, path, err);
     }
     free(m->a);

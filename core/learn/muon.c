@@ -7,7 +7,7 @@
 
 #include "base/memory.h"
 
-enum { ITERATIONS = 5 };
+enum { ITERATIONS = 5, DONE = ITERATIONS + 2 };
 
 /* Jordan et al.: coefficients of the iteration, momentum, and what keeps the norm from being 0. */
 static const float A = 3.4445f, B = -4.7750f, C = 2.0315f, MOMENTUM = 0.95f, TINY = 1e-7f;
@@ -16,6 +16,7 @@ static const double RMS = 0.2; /* of AdamW's updates, about (Liu et al.) */
 typedef struct muon_matrix {
     size_t offset; /* as in gradients and moments */
     int rows, k;
+    int stage; /* of the step at hand: 0: not begun; 1 + iterations that are done; DONE */
 } muon_matrix;
 
 struct muon {
@@ -49,7 +50,8 @@ static void add_matrix(muon *m, const learn_layout *layout, int tensor, size_t f
 {
     const learn_tensor *t = &layout->tensors[tensor];
     muon_matrix *added = &m->items[m->n++];
-    *added = (muon_matrix){t->offset - layout->first_trained + first_row * t->k, (int)rows, (int)t->k};
+    *added = (muon_matrix){
+        .offset = t->offset - layout->first_trained + first_row * t->k, .rows = (int)rows, .k = (int)t->k};
     size_t side = (size_t)smaller_side(added);
     m->side = side > m->side ? (side + 15) / 16 * 16 : m->side;
     m->has[tensor] = true;
@@ -140,6 +142,8 @@ void muon_set_step(muon *m, double rate, float keep, float gradient_scale)
     m->rate = (float)rate;
     m->keep = keep;
     m->gradient_scale = gradient_scale;
+    for (int i = 0; i < m->n; i++)
+        m->items[i].stage = 0;
 }
 
 /* ---- a step of one matrix ---- */
@@ -166,8 +170,9 @@ FOR_EACH_LEVEL static void apply(float *w, const float *x, float keep, float rat
         w[i] = w[i] * keep - rate * x[i];
 }
 
-/* next = (a + b G + c G G) x, or the same from the right; G = x x^T, or x^T x where that is smaller. */
-static void iterate(learner *l, const muon_matrix *w, const float *x, float *next, int thread)
+/* next = (a + b G + c G G) x, or the same from the right; G = x x^T, or x^T x where that is smaller. False:
+ * interrupted, x is as it was. */
+static bool iterate(learner *l, const muon_matrix *w, const float *x, float *next, int thread)
 {
     bool tall = w->rows > w->k;
     int side = smaller_side(w), k = w->k;
@@ -178,10 +183,12 @@ static void iterate(learner *l, const muon_matrix *w, const float *x, float *nex
     of_x.lda = of_x.ldb = k;
     of_x.c = gram;
     of_x.ldc = side;
-    whole_product(l, &of_x, thread);
+    if (!whole_product(l, &of_x, thread))
+        return false;
     product square = {.m = side, .n = side, .k = side, .a = gram, .b = gram, .c = polynomial};
     square.lda = square.ldb = square.ldc = side;
-    whole_product(l, &square, thread);
+    if (!whole_product(l, &square, thread))
+        return false;
     combine(gram, polynomial, (size_t)side * (size_t)side);
     for (int i = 0; i < side; i++)
         polynomial[(size_t)i * (size_t)side + (size_t)i] += A;
@@ -194,26 +201,33 @@ static void iterate(learner *l, const muon_matrix *w, const float *x, float *nex
     }
     last.c = next;
     last.ldc = k;
-    whole_product(l, &last, thread);
+    return whole_product(l, &last, thread);
 }
 
-/* A chunk is a matrix. */
+/* A chunk is a matrix. Where it is interrupted it goes on the next time. */
 static void muon_step(learner *l, const phase *p, int chunk, int thread)
 {
     (void)p;
     const muon *m = l->muon;
-    const muon_matrix *w = &m->items[chunk];
+    muon_matrix *w = &m->items[chunk];
     size_t n = (size_t)w->rows * (size_t)w->k;
     float *g = l->gradients + w->offset, *x[2] = {l->moments[1] + w->offset, g}; /* once read, g is scratch too */
-    momentum(g, m->gradient_scale, l->moments[0] + w->offset, x[0], n);
-    /* Divided by its Frobenius norm, x has no singular value above 1. */
-    l->kernels->scale(x[0], 1.0f / ((float)sqrt(math_square_sum(x[0], n)) + TINY), n);
-    for (int i = 0; i < ITERATIONS; i++)
-        iterate(l, w, x[i % 2], x[(i + 1) % 2], thread);
+    if (w->stage == DONE)
+        return;
+    if (w->stage == 0) {
+        momentum(g, m->gradient_scale, l->moments[0] + w->offset, x[0], n);
+        /* Divided by its Frobenius norm, x has no singular value above 1. */
+        l->kernels->scale(x[0], 1.0f / ((float)sqrt(math_square_sum(x[0], n)) + TINY), n);
+        w->stage = 1;
+    }
+    for (int i = w->stage - 1; i < ITERATIONS; i++, w->stage++)
+        if (!iterate(l, w, x[i % 2], x[(i + 1) % 2], thread))
+            return;
     float scale = (float)(RMS * sqrt((double)larger_side(w)));
     apply(l->trained + w->offset, x[ITERATIONS % 2], m->keep, m->rate * scale, n);
     memset(x[0], 0, n * sizeof *g);
     memset(x[1], 0, n * sizeof *g);
+    w->stage = DONE;
 }
 
 void muon_plan(const muon *m, planner *p)

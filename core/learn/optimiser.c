@@ -37,13 +37,13 @@ void optimiser_free(learner *l)
 
 bool plan_update(planner *p)
 {
-    p->list = &p->l->norm;
+    p->list = &p->l->squares;
     add_phase(p, learn_squares, p->l->n_slices);
     p->list = &p->l->update;
     add_phase(p, learn_adamw, p->l->n_slices);
     if (p->l->muon != NULL)
         muon_plan(p->l->muon, p);
-    return !p->l->norm.failed && !p->l->update.failed;
+    return !p->l->squares.failed && !p->l->update.failed;
 }
 
 aigc_status learner_use_muon(learner *l, aigc_error *err)
@@ -57,15 +57,9 @@ aigc_status learner_use_muon(learner *l, aigc_error *err)
     return plan_phases(l) ? AIGC_OK : aigc_fail_memory(err, "the plan of a step", sizeof(phase));
 }
 
-double learner_update(learner *l, const adamw_options *o, double rate, uint64_t step)
+/* What the phases of an update go by. */
+static void set_update(learner *l, const adamw_options *o, double rate, uint64_t step, double norm)
 {
-    double squares = 0;
-    run_phases(l, &l->norm);
-    for (int i = 0; i < l->n_slices; i++)
-        squares += l->slice_squares[i];
-    double norm = sqrt(squares);
-    if (!isfinite(norm))
-        return norm;
     float gradient_scale = o->clip > 0 && norm > o->clip ? (float)(o->clip / norm) : 1.0f;
     for (int decays = 0; decays < 2; decays++)
         l->adamw[decays] = (adamw_step){
@@ -77,10 +71,37 @@ double learner_update(learner *l, const adamw_options *o, double rate, uint64_t 
             .keep = (float)(1 - (decays ? rate * o->weight_decay : 0)),
             .gradient_scale = gradient_scale,
         };
+    for (int i = 0; i < l->n_slices; i++)
+        l->slices[i].done = false;
     if (l->muon != NULL)
         muon_set_step(l->muon, rate, (float)(1 - rate * o->weight_decay), gradient_scale);
-    run_phases(l, &l->update);
-    return norm;
+}
+
+aigc_status learner_update(learner *l, const adamw_options *o, double rate, uint64_t step, double *norm,
+                           aigc_error *err)
+{
+    if (!l->updating) {
+        double squares = 0;
+        if (!run_phases(l, &l->squares))
+            return aigc_fail(err, AIGC_INTERRUPTED, "the step was interrupted");
+        for (int i = 0; i < l->n_slices; i++)
+            squares += l->slice_squares[i];
+        *norm = l->norm_found = sqrt(squares);
+        if (!isfinite(*norm))
+            return AIGC_OK;
+        set_update(l, o, rate, step, *norm);
+        l->updating = true;
+    }
+    if (!run_phases(l, &l->update))
+        return aigc_fail(err, AIGC_INTERRUPTED, "the step was interrupted");
+    l->updating = false;
+    *norm = l->norm_found;
+    return AIGC_OK;
+}
+
+void learner_abandon_update(learner *l)
+{
+    l->updating = false;
 }
 
 void learn_squares(learner *l, const phase *p, int chunk, int thread)
@@ -95,8 +116,9 @@ void learn_adamw(learner *l, const phase *p, int chunk, int thread)
 {
     (void)p;
     (void)thread;
-    const slice *s = &l->slices[chunk];
-    if (!s->muon)
+    slice *s = &l->slices[chunk];
+    if (!s->muon && !s->done)
         math_adamw(&l->adamw[s->decays], l->trained + s->offset, l->gradients + s->offset, l->moments[0] + s->offset,
                    l->moments[1] + s->offset, s->n);
+    s->done = true;
 }

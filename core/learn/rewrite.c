@@ -90,6 +90,9 @@ static void set_metadata(gguf_writer *w, const gguf_file *base, const rewrite *r
             gguf_writer_set_u32(w, "general.file_type", writable[i].file_type);
     if (r->name != NULL)
         gguf_writer_set_string(w, "general.name", r->name, strlen(r->name));
+    layout_write_notes(w, r->notes, r->n_notes);
+    if (r->context_key != NULL)
+        gguf_writer_set_u32(w, r->context_key, r->n_context);
     gguf_writer_copy_values(w, base);
 }
 
@@ -108,6 +111,7 @@ aigc_status rewrite_model(const gguf_file *base, const rewrite *r, const char *p
         gguf_writer_add_tensor(w, t->name, type_of(t, asked), t->n_dims, t->dims);
     }
     status = gguf_writer_begin(w, path, err);
+    gguf_writer_set_interrupt(w, r->interrupt);
     if (status == AIGC_OK)
         status = write_tensors(w, base, r, asked, err);
     if (status != AIGC_OK) {

@@ -6,7 +6,7 @@
 #ifndef AIGC_LEARN_REWRITE_H
 #define AIGC_LEARN_REWRITE_H
 
-#include "model/model.h"
+#include "learn/layout.h"
 
 /* Changes one row of a tensor's values; leaves it alone where there is nothing to change. */
 typedef void rewrite_row(void *context, const gguf_tensor *t, size_t row, float *values);
@@ -20,6 +20,11 @@ typedef struct rewrite {
     void *context;
     const char *type; /* of the matrices; NULL: that which each has. F16 where rows are not whole blocks of it. */
     const char *name; /* general.name; NULL: that of the base */
+    const model_note *notes; /* metadata that replaces the base's */
+    size_t n_notes;
+    const char *context_key; /* NULL: the context is the base's */
+    uint32_t n_context;
+    const volatile sig_atomic_t *interrupt; /* ends it with AIGC_INTERRUPTED; may be NULL */
 } rewrite;
 
 /* Errors: AIGC_E_ARGUMENT for a type that can't be written. */

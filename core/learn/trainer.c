@@ -9,7 +9,6 @@
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "learn/dropout.h"
-#include "learn/initial.h"
 #include "learn/rewrite.h"
 #include "learn/trainer.h"
 
@@ -99,65 +98,46 @@ static learn_shape shape_of(const aigc_train_options *o, int n_vocab)
     return s;
 }
 
-static aigc_status check_same(const char *what, int asked, int has, aigc_error *err)
+static aigc_status check_same(const char *what, int asked, uint32_t has, aigc_error *err)
 {
-    if (asked == 0 || asked == has)
+    if (asked == 0 || (int64_t)asked == (int64_t)has)
         return AIGC_OK;
-    return aigc_fail(err, AIGC_E_ARGUMENT, "the model to begin from has %d %s, not %d", has, what, asked);
+    return aigc_fail(err, AIGC_E_ARGUMENT, "the model to begin from has %" PRIu32 " %s, not %d", has, what, asked);
 }
 
-/* The shape of the model to begin from, which the options must not contradict. */
-static aigc_status shape_of_init(const aigc_train_options *o, const aigc_model *init, learn_shape *s, aigc_error *err)
+/* Whether the options contradict the model to begin from. */
+static aigc_status check_init(const aigc_train_options *o, const aigc_model *init, aigc_error *err)
 {
-    aigc_status status = initial_shape(init, s, err);
-    if (status != AIGC_OK)
-        return status;
-    if (o->architecture != NULL && strcmp(o->architecture, s->arch) != 0)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "the model to begin from is a %s, not a %s", s->arch, o->architecture);
-    if (o->untied && s->tied)
+    const hyperparameters *hp = &init->hp;
+    const char *family = init->recipe->name;
+    aigc_status status;
+    if (o->architecture != NULL && strcmp(o->architecture, family) != 0)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the model to begin from is a %s, not a %s", family, o->architecture);
+    if (o->untied && init->output.data == init->token_embd.data)
         return aigc_fail(err, AIGC_E_ARGUMENT, "the model to begin from has no output matrix of its own");
-    if ((status = check_same("layers", o->n_layers, s->n_layers, err)) != AIGC_OK ||
-        (status = check_same("dimensions (its width)", o->n_embd, s->n_embd, err)) != AIGC_OK ||
-        (status = check_same("heads", o->n_heads, s->n_heads, err)) != AIGC_OK ||
-        (status = check_same("key-value heads", o->n_kv_heads, s->n_kv_heads, err)) != AIGC_OK ||
-        (status = check_same("feed-forward dimensions", o->n_ff, s->n_ff, err)) != AIGC_OK)
+    if ((status = check_same("layers", o->n_layers, hp->n_layers, err)) != AIGC_OK ||
+        (status = check_same("dimensions (its width)", o->n_embd, hp->n_embd, err)) != AIGC_OK ||
+        (status = check_same("heads", o->n_heads, hp->n_heads, err)) != AIGC_OK ||
+        (status = check_same("key-value heads", o->n_kv_heads, hp->n_kv_heads, err)) != AIGC_OK ||
+        (status = check_same("feed-forward dimensions", o->n_ff, hp->n_ff, err)) != AIGC_OK)
         return status;
     if (init->recipe->position == POSITION_LEARNED)
-        return check_same("learned positions (its context)", o->n_context, s->n_context, err);
-    s->n_context = o->n_context != 0 ? o->n_context : s->n_context;
-    return AIGC_OK;
-}
-
-/* Opens what the vocabulary and the shape come from. */
-static aigc_status open_sources(aigc_trainer *t, const char *tokenizer_path, learn_shape *shape, aigc_error *err)
-{
-    const aigc_train_options *o = &t->options;
-    aigc_status status;
-    if (o->init != NULL) {
-        if ((status = aigc_model_open(o->init, AIGC_MODEL_ALL, &t->init, err)) != AIGC_OK)
-            return status;
-        t->vocabulary = t->init->file;
-        t->tokens = t->init->tokens;
-        return shape_of_init(o, t->init, shape, err);
-    }
-    if ((status = gguf_open(tokenizer_path, &t->vocabulary, err)) != AIGC_OK ||
-        (status = tokenizer_open(t->vocabulary, &t->tokens, err)) != AIGC_OK)
-        return status;
-    *shape = shape_of(o, tokenizer_n_vocab(t->tokens));
+        return check_same("learned positions (its context)", o->n_context, hp->n_context, err);
     return AIGC_OK;
 }
 
 /* The options as they turned out. */
-static void settle_options(aigc_train_options *o, const learn_shape *s)
+static void settle_options(aigc_train_options *o, const learn_layout *l)
 {
-    o->architecture = s->arch;
-    o->n_layers = s->n_layers;
-    o->n_embd = s->n_embd;
-    o->n_heads = s->n_heads;
-    o->n_kv_heads = s->n_kv_heads;
-    o->n_ff = s->n_ff;
-    o->n_context = s->n_context;
-    o->untied = !s->tied;
+    const hyperparameters *hp = &l->hp;
+    o->architecture = l->recipe->name; /* lives as long as the program */
+    o->n_layers = (int)hp->n_layers;
+    o->n_embd = (int)hp->n_embd;
+    o->n_heads = (int)hp->n_heads;
+    o->n_kv_heads = (int)hp->n_kv_heads;
+    o->n_ff = (int)hp->n_ff;
+    o->n_context = (int)hp->n_context;
+    o->untied = !l->tied;
 }
 
 static aigc_status take_batches(aigc_trainer *t, aigc_error *err)
@@ -173,23 +153,54 @@ static aigc_status take_batches(aigc_trainer *t, aigc_error *err)
     return AIGC_OK;
 }
 
-/* A vocabulary or a model to begin from, and the learner for it. */
+aigc_status trainer_load_init(aigc_trainer *t, aigc_error *err)
+{
+    const learn_layout *layout = learner_layout(t->core);
+    float *weights = learner_weights(t->core);
+    if (layout_start_from(layout, t->init, t->options.seed, trainer_interrupt(t), weights) &&
+        layout_hash(layout, weights, trainer_interrupt(t), &t->init_hash))
+        return AIGC_OK;
+    return aigc_fail(err, AIGC_INTERRUPTED, "reading the model to begin from was interrupted");
+}
+
+/* The learner for a vocabulary and the shape that the options ask for. */
 static aigc_status open_fresh(aigc_trainer *t, const char *tokenizer_path, aigc_error *err)
 {
     aigc_train_options *o = &t->options;
-    learn_shape shape;
-    aigc_status status = open_sources(t, tokenizer_path, &shape, err);
-    if (status != AIGC_OK)
+    aigc_status status;
+    if ((status = gguf_open(tokenizer_path, &t->vocabulary, err)) != AIGC_OK ||
+        (status = tokenizer_open(t->vocabulary, &t->tokens, err)) != AIGC_OK)
         return status;
-    settle_options(o, &shape);
-    if ((status = learner_create(&shape, o->n_sequences, o->n_threads, &t->core, err)) != AIGC_OK)
+    learn_shape shape = shape_of(o, tokenizer_n_vocab(t->tokens));
+    if ((status = learner_create(&shape, o->n_sequences, o->n_threads, &t->core, err)) == AIGC_OK)
+        settle_options(o, learner_layout(t->core));
+    return status;
+}
+
+/* The learner for a model to begin from. */
+static aigc_status open_init(aigc_trainer *t, aigc_error *err)
+{
+    aigc_train_options *o = &t->options;
+    aigc_status status;
+    if ((status = aigc_model_open(o->init, AIGC_MODEL_ALL, &t->init, err)) != AIGC_OK)
         return status;
-    o->architecture = learner_layout(t->core)->recipe->name; /* lives as long as the program */
-    if (t->init != NULL) {
-        initial_weights(t->init, learner_layout(t->core), learner_weights(t->core));
-        t->init_hash = initial_hash(learner_layout(t->core), learner_weights(t->core));
-    }
-    return AIGC_OK;
+    t->vocabulary = t->init->file;
+    t->tokens = t->init->tokens;
+    int n_context = o->n_context != 0 ? o->n_context : (int)t->init->hp.n_context;
+    if ((status = check_init(o, t->init, err)) != AIGC_OK ||
+        (status = learner_create_from(t->init, n_context, 0, 0, o->n_sequences, o->n_threads, &t->core, err)) !=
+            AIGC_OK)
+        return status;
+    settle_options(o, learner_layout(t->core));
+    return trainer_load_init(t, err);
+}
+
+static aigc_status open_core(aigc_trainer *t, const char *tokenizer_path, aigc_error *err)
+{
+    const aigc_train_options *o = &t->options;
+    return o->base != NULL   ? trainer_open_base(t, err)
+           : o->init != NULL ? open_init(t, err)
+                             : open_fresh(t, tokenizer_path, err);
 }
 
 static aigc_status open_parts(aigc_trainer *t, const char *tokenizer_path, aigc_error *err)
@@ -203,7 +214,7 @@ static aigc_status open_parts(aigc_trainer *t, const char *tokenizer_path, aigc_
     if (o->n_threads == 0)
         o->n_threads = cpu_count() < MOST_THREADS_UNASKED ? cpu_count() : MOST_THREADS_UNASKED;
     gemm_precision precision = o->precision == AIGC_PRECISION_BF16 ? GEMM_BF16 : GEMM_F32;
-    if ((status = o->base != NULL ? trainer_open_base(t, err) : open_fresh(t, tokenizer_path, err)) != AIGC_OK ||
+    if ((status = open_core(t, tokenizer_path, err)) != AIGC_OK ||
         (status = learner_set_precision(t->core, precision, err)) != AIGC_OK ||
         (o->dropout > 0 && (status = learner_use_dropout(t->core, o->dropout, err)) != AIGC_OK) ||
         (o->optimiser == AIGC_OPTIMISER_MUON && (status = learner_use_muon(t->core, err)) != AIGC_OK) ||
@@ -213,8 +224,7 @@ static aigc_status open_parts(aigc_trainer *t, const char *tokenizer_path, aigc_
     for (int i = 0; i < 2; i++)
         dataset_create(&t->examples[i], t->tokens, o->n_context);
     tokenizer_set_interrupt(t->tokens, o->interrupt);
-    if (o->interrupt_steps)
-        learner_set_interrupt(t->core, o->interrupt);
+    learner_set_interrupt(t->core, trainer_interrupt(t));
     return take_batches(t, err);
 }
 
@@ -356,17 +366,17 @@ static bool set_zero(float *array, size_t n, const volatile sig_atomic_t *interr
 
 aigc_status trainer_first_weights(aigc_trainer *t, aigc_error *err)
 {
-    const volatile sig_atomic_t *interrupt = t->options.interrupt_steps ? t->options.interrupt : NULL;
+    const volatile sig_atomic_t *interrupt = trainer_interrupt(t);
     const learn_layout *layout = learner_layout(t->core);
     size_t n = layout_trained_floats(layout);
     bool whole = set_zero(learner_weights(t->core), layout->n_floats, interrupt) &&
                  set_zero(learner_gradients(t->core), n, interrupt) &&
                  set_zero(learner_moments(t->core, 0), n, interrupt) &&
                  set_zero(learner_moments(t->core, 1), n, interrupt);
-    if (whole && t->options.base != NULL)
-        layout_start_from(layout, t->init, t->options.seed, learner_weights(t->core));
-    else if (whole && t->init != NULL)
-        initial_weights(t->init, layout, learner_weights(t->core));
+    t->updating = false;
+    learner_abandon_update(t->core);
+    if (whole && t->init != NULL)
+        whole = layout_start_from(layout, t->init, t->options.seed, interrupt, learner_weights(t->core));
     else if (whole)
         whole = layout_start(layout, t->options.seed, interrupt, learner_weights(t->core));
     if (!whole)
@@ -416,33 +426,43 @@ static aigc_status backward(aigc_trainer *t, size_t n_targets, aigc_train_progre
     return AIGC_OK;
 }
 
-aigc_status aigc_trainer_step(aigc_trainer *t, aigc_train_progress *progress, aigc_error *err)
+/* Cuts the step's windows out of the text, and computes their gradients. */
+static aigc_status compute_gradients(aigc_trainer *t, aigc_train_progress *progress, aigc_error *err)
 {
-    const aigc_train_options *o = &t->options;
-    if (!t->started || t->step >= t->schedule.n_steps)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "the run of %" PRIu64 " steps is over or was not started",
-                         t->schedule.n_steps);
-    uint64_t n_sequences = (uint64_t)o->n_sequences * (uint64_t)o->n_accumulate;
+    uint64_t n_sequences = (uint64_t)t->options.n_sequences * (uint64_t)t->options.n_accumulate;
     size_t n_targets = 0;
-    aigc_train_progress p = {.step = t->step + 1, .n_steps = t->schedule.n_steps};
+    *progress = (aigc_train_progress){.step = t->step + 1, .n_steps = t->schedule.n_steps};
+    progress->rate = schedule_rate(&t->schedule, progress->step);
     for (uint64_t i = 0; i < n_sequences; i++)
         n_targets += trainer_fill(t, AIGC_TEXT_TRAIN, i, window_start(&t->order, t->step * n_sequences + i));
     if (n_targets == 0)
         return aigc_fail(err, AIGC_E_ARGUMENT, "the text has no document of two tokens");
-    aigc_status status =
-        t->examples[AIGC_TEXT_TRAIN].preferences ? preference_backward(t, &p, err) : backward(t, n_targets, &p, err);
-    if (status != AIGC_OK)
+    return t->examples[AIGC_TEXT_TRAIN].preferences ? preference_backward(t, progress, err)
+                                                    : backward(t, n_targets, progress, err);
+}
+
+aigc_status aigc_trainer_step(aigc_trainer *t, aigc_train_progress *progress, aigc_error *err)
+{
+    const aigc_train_options *o = &t->options;
+    aigc_train_progress *p = &t->updated;
+    aigc_status status;
+    if (!t->started || t->step >= t->schedule.n_steps)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "the run of %" PRIu64 " steps is over or was not started",
+                         t->schedule.n_steps);
+    if (!t->updating && (status = compute_gradients(t, p, err)) != AIGC_OK)
         return status;
+    t->updating = true;
     const adamw_options adamw = {o->beta1, o->beta2, 1e-8, o->weight_decay, o->clip};
-    p.rate = schedule_rate(&t->schedule, p.step);
-    p.gradient_norm = learner_update(t->core, &adamw, p.rate, p.step);
-    if (!isfinite(p.gradient_norm) || !isfinite(p.loss))
+    if ((status = learner_update(t->core, &adamw, p->rate, p->step, &p->gradient_norm, err)) != AIGC_OK)
+        return status;
+    t->updating = false;
+    if (!isfinite(p->gradient_norm) || !isfinite(p->loss))
         return aigc_fail(err, AIGC_E_LIMIT,
                          "step %" PRIu64 ": the loss is %g and its gradient's norm %g: a lower "
                          "learning rate than %g may help",
-                         p.step, p.loss, p.gradient_norm, o->rate);
+                         p->step, p->loss, p->gradient_norm, o->rate);
     t->step++;
-    *progress = p;
+    *progress = *p;
     return AIGC_OK;
 }
 
@@ -458,11 +478,11 @@ aigc_status aigc_trainer_write(const aigc_trainer *t, const char *path, const ch
                                aigc_error *err)
 {
     tensor_type as;
-    if (t->options.base != NULL)
+    if (t->init != NULL)
         return trainer_write_base(t, path, type, name, err);
     const model_metadata metadata = {t->vocabulary, name, t->notes, t->n_notes};
     aigc_status status = rewrite_find_type(type, &as, err);
-    return status == AIGC_OK
-               ? layout_write_model(learner_layout(t->core), learner_weights(t->core), as, &metadata, path, err)
-               : status;
+    return status == AIGC_OK ? layout_write_model(learner_layout(t->core), learner_weights(t->core), as, &metadata,
+                                                  trainer_interrupt(t), path, err)
+                             : status;
 }

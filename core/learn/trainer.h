@@ -22,11 +22,22 @@ struct aigc_trainer {
     window_order order;
     learn_schedule schedule;
     bool started;
+    bool updating;                  /* a step's update was interrupted: the next call goes on with it */
+    aigc_train_progress updated;    /* that step's, so far */
     uint64_t step;                  /* done */
     int32_t *ids, *targets, *first; /* [accumulate][sequence][context] of the step at hand */
     int32_t *owners;                /* likewise: whose example each target is */
     float *factors;                 /* [sequence][context] of preferences' losses */
 };
+
+/* What ends steps, and reading and writing of models; NULL: nothing. */
+static inline const volatile sig_atomic_t *trainer_interrupt(const aigc_trainer *t)
+{
+    return t->options.interrupt_steps ? t->options.interrupt : NULL;
+}
+
+/* Takes the weights of the model to begin from, and their hash. */
+aigc_status trainer_load_init(aigc_trainer *t, aigc_error *err);
 
 /* The weights that a run begins with. */
 aigc_status trainer_first_weights(aigc_trainer *t, aigc_error *err);

@@ -60,7 +60,7 @@ static void write_base(const learn_shape *shape, double spread)
     assert_non_null(weights);
     formula_weights(&layout, spread, weights);
     snprintf(path, sizeof path, "%s/%s.gguf", directory, shape->arch);
-    if (layout_write_model(&layout, weights, TYPE_F32, &metadata, path, &err) != AIGC_OK)
+    if (layout_write_model(&layout, weights, TYPE_F32, &metadata, NULL, path, &err) != AIGC_OK)
         fail_msg("%s", err.message);
     free(weights);
     layout_free(&layout);
@@ -155,7 +155,7 @@ static void check_gradients(const learn_shape *shape)
         fail_msg("%s", err.message);
     problem p = {.layout = learner_layout(l), .batch = {ids, targets, first}};
     const size_t n = p.layout->n_floats, first_trained = p.layout->first_trained;
-    layout_start_from(p.layout, base, 1, learner_weights(l));
+    assert_true(layout_start_from(p.layout, base, 1, NULL, learner_weights(l)));
     /* Not zero at the beginning, as B is: every gradient must depend on everything. */
     for (size_t i = first_trained; i < n; i++)
         learner_weights(l)[i] = (float)(0.35 * formula_unit(i));

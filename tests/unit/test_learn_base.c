@@ -159,7 +159,7 @@ static double trainer_loss(const char *path, int lora_rank, const learn_batch *b
     if (aigc_model_open(path, AIGC_MODEL_ALL, &base, &err) != AIGC_OK ||
         learner_create_from(base, N, lora_rank, 1, 1, 2, &l, &err) != AIGC_OK)
         fail_msg("%s", err.message);
-    layout_start_from(learner_layout(l), base, 1, learner_weights(l));
+    assert_true(layout_start_from(learner_layout(l), base, 1, NULL, learner_weights(l)));
     if (learner_loss(l, batch, &loss, &err) != AIGC_OK)
         fail_msg("%s", err.message);
     learner_destroy(l);

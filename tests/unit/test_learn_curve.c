@@ -96,7 +96,8 @@ static double run_step(learner *l, const learn_shape *shape, int step, double *n
             fail_msg("%s", err.message);
         total += loss;
     }
-    *norm = learner_update(l, &o, schedule_rate(&schedule, (uint64_t)step), (uint64_t)step);
+    assert_int_equal(learner_update(l, &o, schedule_rate(&schedule, (uint64_t)step), (uint64_t)step, norm, NULL),
+                     AIGC_OK);
     return total / n;
 }
 
@@ -205,7 +206,7 @@ static void check_engine(const learn_shape *shape, const char *directory)
     }
     assert_int_equal(learner_loss(l, &b, &loss, &err), AIGC_OK);
     snprintf(path, sizeof path, "%s/%s.gguf", directory, shape->arch);
-    if (layout_write_model(learner_layout(l), learner_weights(l), TYPE_F32, &metadata, path, &err) != AIGC_OK)
+    if (layout_write_model(learner_layout(l), learner_weights(l), TYPE_F32, &metadata, NULL, path, &err) != AIGC_OK)
         fail_msg("%s", err.message);
     double score = engine_score(path, memory.ids, (size_t)n);
     print_message("# %s: loss %.6f, by the engine %.6f\n", shape->arch, loss / (n - 1), -score / (n - 1));
@@ -250,11 +251,8 @@ static void test_schedules(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_curves),
-        cmocka_unit_test(test_muon),
-        cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_engine),
-        cmocka_unit_test(test_schedules),
+        cmocka_unit_test(test_curves), cmocka_unit_test(test_muon),      cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_engine), cmocka_unit_test(test_schedules),
     };
 
     return cmocka_run_group_tests_name("learn_curve", tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /*
  * test_learn_interrupt.c: steps and evaluations that are interrupted at any moment and begun anew give the numbers of a
- * run that nothing disturbed.
+ * run that nothing disturbed; a model's file that is interrupted is not there.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -144,8 +144,50 @@ static void test_interrupts(void **state)
     assert_memory_equal(&disturbed_score, &quiet_score, sizeof quiet_score);
 }
 
+/* A model is written, read and adapted, or not at all. */
+static void test_files(void **state)
+{
+    (void)state;
+    char vocabulary[] = "/tmp/aigc-interrupt-XXXXXX.gguf", model[] = "/tmp/aigc-interrupt-XXXXXX.gguf";
+    size_t len;
+    char *text = read_text(&len);
+    aigc_error err;
+    close(mkstemps(vocabulary, 5));
+    close(mkstemps(model, 5));
+    unlink(model);
+    make_vocabulary(vocabulary, text, len);
+    aigc_trainer *t = open_trainer(vocabulary, text, len, true);
+    flag = 1;
+    assert_int_equal(aigc_trainer_write(t, model, "F32", "x", &err), AIGC_INTERRUPTED);
+    assert_int_equal(access(model, F_OK), -1);
+    flag = 0;
+    assert_int_equal(aigc_trainer_write(t, model, "F32", "x", &err), AIGC_OK);
+    aigc_trainer_destroy(t);
+
+    for (int lora = 0; lora < 2; lora++) {
+        aigc_train_options options = lora ? aigc_finetune_defaults() : aigc_train_defaults();
+        *(lora ? &options.base : &options.init) = model;
+        options.interrupt = &flag;
+        options.interrupt_steps = true;
+        flag = 1;
+        assert_int_equal(aigc_trainer_create(NULL, &options, &t, &err), AIGC_INTERRUPTED);
+        flag = 0;
+        assert_int_equal(aigc_trainer_create(NULL, &options, &t, &err), AIGC_OK);
+        flag = 1;
+        unlink(model);
+        assert_int_equal(aigc_trainer_write(t, model, "Q8_0", "y", &err), AIGC_INTERRUPTED);
+        assert_int_equal(access(model, F_OK), -1);
+        flag = 0;
+        assert_int_equal(aigc_trainer_write(t, model, "F32", "y", &err), AIGC_OK);
+        aigc_trainer_destroy(t);
+    }
+    unlink(model);
+    unlink(vocabulary);
+    free(text);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_interrupts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_interrupts), cmocka_unit_test(test_files)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
