@@ -21,7 +21,7 @@
 
 enum { MAX_THREADS = 64, REGISTERS = 20 };
 
-static const long REPEATS = 2000000;
+static const long REPEATS = 20000000; /* some 50 ms: long beside the start of threads, and their spreading over cores */
 
 /* Each kind: REPEATS times REGISTERS instructions that don't wait for each other. Returns the operations of one
  * instruction; *sum keeps the compiler from leaving the loop out. */
