@@ -21,6 +21,8 @@ local submit = getmetatable(require('aigc.core').open('x', {})).submit
 local index = getmetatable(require('aigc.core').open('x', {})).__index
 index.submit = function(self, options)
   local id = submit(self, options)
+  fake.requests[id] = true -- of an hour's requests no text is kept
+  seen = {}
   local timer = vim.loop.new_timer()
   timer:start(math.random(0, 15), math.random(1, 4), vim.schedule_wrap(function()
     if timer:is_closing() then
