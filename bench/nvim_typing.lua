@@ -58,7 +58,7 @@ function typing.to_screen(c, keys)
   end
   local started = uv.hrtime()
   c:notify('nvim_input', keys)
-  vim.wait(3000, function()
+  vim.wait(10000, function()
     return seen ~= nil
   end, 1)
   c.shown.on_flush = nil

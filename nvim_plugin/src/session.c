@@ -1,10 +1,14 @@
 /* session.c: one model, one engine, one worker thread, a queue of depth one. */
+#ifdef __linux__
+#define _GNU_SOURCE 1 /* SCHED_BATCH */
+#endif
 #include "session.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -200,12 +204,16 @@ static void run_on_worker(session *s, job *j)
         j->status = fail(&j->error, AIGC_E_MEMORY, "out of memory: no room for the generated text");
 }
 
-/* Lowers the priority of the calling thread and of those that it starts, which on Linux have one of their own. */
+/* Lowers the priority of the calling thread and of those that it starts, which on Linux have one of their own. A batch
+ * thread that is woken does not take the processor from the one that woke it: without that the editor's main loop was
+ * seen to lose it for a millisecond or two in the middle of a submit. Both may always be asked for. */
 static void yield_to_neighbours(void)
 {
 #ifdef __linux__
+    struct sched_param none = {0};
     int own = getpriority(PRIO_PROCESS, 0);
-    setpriority(PRIO_PROCESS, 0, own + NICENESS); /* less priority may always be asked for */
+    setpriority(PRIO_PROCESS, 0, own + NICENESS);
+    sched_setscheduler(0, SCHED_BATCH, &none);
 #endif
 }
 

@@ -314,13 +314,15 @@ return function(t, child)
   t.is(last_request(c).personal, nil, 'and not the personal one')
   t.ok(
     vim.wait(5000, function()
-      return c:lua('return #told') == 3
+      return c:lua("return (told[#told] or ''):find('line 2000\\n|documents$') ~= nil")
     end, 5),
-    'the buffer is learned slice by slice',
+    'the buffer is learned',
     c:lua('return #told')
   )
   local slices = c:lua('local x = told told = {} return x')
-  t.ok(slices[1]:find('^learn|line 1\nline 2\n') and slices[3]:find('line 2000\n|documents$'), 'all of it', slices[3])
+  local text = table.concat(slices):gsub('|documents', ''):gsub('learn|', '')
+  t.ok(#slices > 5 and #slices < 12, 'slice by slice', #slices)
+  t.ok(text:find('^line 1\nline 2\n') and select(2, text:gsub('\n', '')) == 2000, 'all of it, once', text)
   c:keys(' so on<Esc>')
   t.ok(told():find('^learn|.*line 900 and so on\n.*|documents$'), 'what has changed when insert mode ends')
   c:keys('A<C-k><Esc>')

@@ -14,9 +14,9 @@ local privacy = require('aigc.privacy')
 
 --- Of a longer buffer so much before the cursor is learned, and a quarter of it behind.
 local MAX_BYTES = 192 * 1024
---- It is learned so many bytes at a time, in turns of the main loop: a request waits for a slice at
---- most (some 10 ms of the worker's).
-local SLICE_BYTES, PAUSE_MS = 8192, 5
+--- It is learned so many bytes at a time, in turns of the main loop: 0.1 ms of that, and a request
+--- waits for a slice at most (some 3 ms of the worker's).
+local SLICE_BYTES, PAUSE_MS = 2048, 3
 
 ---@type table? the open model
 local model
@@ -47,9 +47,10 @@ local function slice_end(buf, row, last)
   return math.max(row + 1, require('aigc.prompt').row_of(buf, limit, last - 1))
 end
 
+local learn_later
+
 local function learn_slices(buf, row, last)
-  local to = model
-  if not to or not vim.api.nvim_buf_is_loaded(buf) then
+  if not model or not vim.api.nvim_buf_is_loaded(buf) then
     return
   end
   last = math.min(last, vim.api.nvim_buf_line_count(buf)) -- lines may have gone meanwhile
@@ -63,9 +64,14 @@ local function learn_slices(buf, row, last)
     local wrap = prose.wrap_column(buf)
     tell('learn', wrap and prose.join(text, wrap) or text)
   end
+  learn_later(buf, after, last)
+end
+
+function learn_later(buf, row, last)
+  local to = model
   vim.defer_fn(function()
-    if model == to then
-      learn_slices(buf, after, last)
+    if to and model == to then
+      learn_slices(buf, row, last)
     end
   end, PAUSE_MS)
 end
@@ -75,7 +81,7 @@ end
 ---@param row integer where one writes
 function M.attach(buf, row)
   if model and tracker:attach(buf) then
-    learn_slices(buf, extent(buf, row))
+    learn_later(buf, extent(buf, row))
   end
 end
 

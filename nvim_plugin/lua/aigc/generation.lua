@@ -124,6 +124,19 @@ local function request_options(config, p)
   }
 end
 
+---@class aigc.BuiltPrompt
+---@field prompt aigc.Prompt
+---@field wrap? integer
+
+--- What start() would give the model, for calling that in a later turn of the main loop.
+---@param place aigc.Position
+---@param config aigc.Config
+---@return aigc.BuiltPrompt
+function M.build(place, config)
+  local p, wrap = build_prompt(place, config, '')
+  return { prompt = p, wrap = wrap }
+end
+
 --- A request with the prompt that a later one will have, as far as it is written.
 ---@param place aigc.Position
 ---@param config aigc.Config
@@ -285,6 +298,7 @@ end
 ---@field automatic? boolean nobody asked: an unsure model says nothing
 ---@field extra? string as if this stood in the buffer before the place, too
 ---@field only_cached? boolean
+---@field built? aigc.BuiltPrompt of build(), if that was called before
 
 ---@param place aigc.Position
 ---@param config aigc.Config
@@ -343,7 +357,12 @@ local live
 ---@return aigc.Generation?
 ---@return string? message why there is none
 function M.start(place, config, options, on_change)
-  local p, wrap = build_prompt(place, config, options.extra or '')
+  local p, wrap
+  if options.built then
+    p, wrap = options.built.prompt, options.built.wrap
+  else
+    p, wrap = build_prompt(place, config, options.extra or '')
+  end
   local generation = new(place, config, p, wrap, options)
   if live and live.running and live.key == generation.key then
     live.users = live.users + 1

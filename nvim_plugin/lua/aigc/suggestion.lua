@@ -337,7 +337,8 @@ end
 ---@field automatic? boolean nobody asked for it
 ---@field only_cached? boolean
 ---@field config? aigc.Config the options in force here, if they are known already
----@field checked? boolean reason_against() has found nothing
+---@field here? aigc.Position the cursor's place, if reason_against() has found nothing there
+---@field built? aigc.BuiltPrompt
 
 --- Why there can be none here, or nil.
 ---@param options? aigc.Config
@@ -370,7 +371,7 @@ function M.start(options)
     return true
   end
   local reason, conf
-  if options.checked then
+  if options.here then
     conf = options.config
   else
     reason, conf = M.reason_against(options.config)
@@ -379,7 +380,7 @@ function M.start(options)
     return false, reason
   end
   finish('rejected')
-  local here = place.here(place.kind_of(vim.api.nvim_get_mode().mode) == 'n')
+  local here = options.here or place.here(place.kind_of(vim.api.nvim_get_mode().mode) == 'n')
   ---@type aigc.Suggestion
   local s = {
     place = here,

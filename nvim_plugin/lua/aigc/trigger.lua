@@ -11,6 +11,7 @@ if jit then
 end
 
 local config = require('aigc.config')
+local generation = require('aigc.generation')
 local place = require('aigc.place')
 local suggestion = require('aigc.suggestion')
 
@@ -58,8 +59,8 @@ local function is_still(expected)
     and vim.api.nvim_buf_get_changedtick(buf) == expected.tick
 end
 
---- The pause was long enough. The request is put together in the next turn of the main loop, so that
---- neither turn is long.
+--- The pause was long enough. Whether there may be a suggestion, what the model is to be given, and the
+--- request each take a turn of the main loop, so that no turn is long.
 local function fire()
   local expected = waiting
   waiting = nil
@@ -77,10 +78,20 @@ local function fire()
   if suggestion.reason_against(options) then
     return
   end
+  local function still_wanted()
+    return is_still(expected) and not suggestion.exists()
+  end
   vim.schedule(function()
-    if is_still(expected) and not suggestion.exists() then
-      suggestion.start({ automatic = true, config = options, checked = true })
+    if not still_wanted() then
+      return
     end
+    local here = place.here(false)
+    local built = generation.build(here, options)
+    vim.schedule(function()
+      if still_wanted() then
+        suggestion.start({ automatic = true, config = options, here = here, built = built })
+      end
+    end)
   end)
 end
 
