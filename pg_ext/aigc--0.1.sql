@@ -163,7 +163,7 @@ COMMENT ON COLUMN aigc_progress.estimated_end IS 'when the phase will end at thi
 DO $$
 BEGIN
     CREATE ROLE aigc_trainer NOLOGIN;
-    COMMENT ON ROLE aigc_trainer IS 'may make models with train_model() and finetune_model() of the extension aigc';
+    COMMENT ON ROLE aigc_trainer IS 'may make and drop models with train_model(), finetune_model() and drop_model() of the extension aigc';
 EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL;
 END
@@ -218,6 +218,16 @@ COMMENT ON FUNCTION finetune_model(text, text, text, jsonb) IS
 
 REVOKE ALL ON FUNCTION finetune_model(text, text, text, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION finetune_model(text, text, text, jsonb) TO aigc_trainer;
+
+CREATE FUNCTION drop_model(name text, if_exists boolean DEFAULT false) RETURNS void
+AS 'MODULE_PATHNAME', 'sql_drop_model'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+
+COMMENT ON FUNCTION drop_model(text, boolean) IS
+'removes a model from the model directory; sessions that generate with it finish what they have begun';
+
+REVOKE ALL ON FUNCTION drop_model(text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drop_model(text, boolean) TO aigc_trainer;
 
 -- ---- end of training ------------------------------------------------------------------------------------------------
 

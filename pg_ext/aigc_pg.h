@@ -42,6 +42,9 @@
 /* Alternatives that one request may ask for: the sequences that an engine runs at once. */
 #define MAX_ALTERNATIVES 32
 
+/* What generate() uses where no model is named: it comes with the extension. */
+#define DEFAULT_MODEL "aigc-base"
+
 /* ---- settings (module.c) ------------------------------------------------------------------------------------ */
 
 extern char *setting_model;

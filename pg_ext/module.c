@@ -71,7 +71,7 @@ static void define_model_settings(void)
 {
     DefineCustomStringVariable("aigc.model", "Sets the model that functions use when none is named.",
                                "A file name in aigc.model_directory, with or without \".gguf\".", &setting_model,
-                               "aigc-base", PGC_USERSET, 0, check_model, NULL, NULL);
+                               DEFAULT_MODEL, PGC_USERSET, 0, check_model, NULL, NULL);
     DefineCustomStringVariable("aigc.model_directory", "Sets the directory that holds the model files.", NULL,
                                &setting_model_directory, default_model_directory(), PGC_SUSET, GUC_SUPERUSER_ONLY,
                                check_model_directory, NULL, NULL);

@@ -1,7 +1,8 @@
 /*
- * publish.c: a new model's file. It is written in the model directory under a temporary name, which no function takes
- * for a model's, and gets its own by a rename at the end. A session that crashes in between leaves the temporary file;
- * its name holds the process id, and whoever trains next removes those whose process is gone.
+ * publish.c: a new model's file, and drop_model(). A file is written in the model directory under a temporary name,
+ * which no function takes for a model's, and gets its own by a rename at the end. A session that crashes in between
+ * leaves the temporary file; its name holds the process id, and whoever trains next removes those whose process is
+ * gone.
  */
 #include "postgres.h"
 
@@ -16,6 +17,8 @@
 #include "storage/fd.h"
 #include "storage/lock.h"
 #include "training.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
 
 #define TEMPORARY ".aigc-training-"
 
@@ -138,6 +141,49 @@ void new_model_abandon(NewModel *model)
 {
     if (model->temporary)
         unlink(model->temporary);
+}
+
+/* ---- drop_model() ---- */
+
+/* generate() without a model's name needs it. */
+static void check_not_default(const char *name)
+{
+    const char *boot = GetConfigOptionResetString("aigc.model");
+    bool is_default = strcmp(name, DEFAULT_MODEL) == 0 || strcmp(name, model_name(NULL)) == 0 ||
+                      strcmp(name, model_name(cstring_to_text(boot))) == 0;
+
+    if (is_default)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+                        errmsg("cannot drop model \"%s\" because it is a default model", utf8_for_display(name)),
+                        errdetail("It is the extension's own, or the setting aigc.model names it.")));
+}
+
+SQL_FUNCTION(sql_drop_model);
+
+Datum sql_drop_model(PG_FUNCTION_ARGS)
+{
+    NewModel model = {.replace = true};
+    struct stat file;
+
+    training_check_call("drop_model");
+    if (PG_ARGISNULL(0))
+        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the model's name must not be null")));
+    model.name = model_name(PG_GETARG_TEXT_PP(0));
+    model.path = model_file(model.name);
+    check_not_default(model.name);
+    claim_name(&model);
+    check_name(&model);
+    if (lstat(model.path, &file) != 0 && errno == ENOENT && !PG_ARGISNULL(1) && PG_GETARG_BOOL(1)) {
+        ereport(NOTICE, (errmsg("model \"%s\" does not exist, skipping", utf8_for_display(model.name))));
+        PG_RETURN_VOID();
+    }
+    if (lstat(model.path, &file) != 0)
+        model_path(model.name, &file); /* raises, and lists the models there are */
+    if (unlink(model.path) != 0)
+        ereport(ERROR,
+                (errcode_for_file_access(), errmsg("could not remove model \"%s\": %m", utf8_for_display(model.name))));
+    sync_directory();
+    PG_RETURN_VOID();
 }
 
 void raise_new_model_error(const NewModel *model, const aigc_error *error)

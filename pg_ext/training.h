@@ -3,7 +3,7 @@
  *
  *     training_options.c  options jsonb into a struct, by a table
  *     training_text.c     the texts of a query, kept until they have been read as often as needed
- *     publish.c           a model file that appears in the model directory at the end or not at all
+ *     publish.c           a model file that appears in the model directory at the end or not at all; drop_model()
  *     training_run.c      the trainer of core: texts in, steps, the file
  *     training.c          train_model()
  *     finetuning.c        finetune_model()

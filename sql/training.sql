@@ -106,6 +106,24 @@ END $$;
 COMMIT;
 SELECT count(*) FROM fox;
 
+-- drop_model()
+SELECT drop_model(:model);
+\set VERBOSITY terse
+SELECT drop_model(:model);
+\set VERBOSITY default
+SELECT drop_model(:model, if_exists => true);
+SELECT drop_model('aigc-base');
+SELECT drop_model('aigc-base.gguf', true);
+SELECT drop_model('../fox');
+SELECT drop_model('/etc/passwd', true);
+SELECT drop_model(NULL);
+SET aigc.model = 'stories260K';
+SELECT drop_model('stories260K');
+RESET aigc.model;
+BEGIN TRANSACTION READ ONLY;
+SELECT drop_model('fox');
+ROLLBACK;
+
 -- Nothing was left, and nobody trains any more.
 SELECT name FROM aigc_models() WHERE name ~ '^(fox|vixen)';
 SELECT * FROM aigc_progress;

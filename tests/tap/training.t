@@ -54,7 +54,8 @@ sub models
 # ---- rights ----
 
 ask($main, 'SET ROLE cas');
-for my $call (qq(train_model('cas', 'SELECT 1', '$long')), q{finetune_model('cas', 'stories260K', 'SELECT 1')}) {
+for my $call (qq(train_model('cas', 'SELECT 1', '$long')), q{finetune_model('cas', 'stories260K', 'SELECT 1')},
+    q{drop_model('stories260K')}) {
     my ($function) = $call =~ /^(\w+)/;
     fails_like($main, "SELECT $call", qr/permission denied for function $function/);
 }
@@ -92,7 +93,30 @@ is(ask($main, qq(SELECT steps FROM train_model('link', 'SELECT body FROM note', 
     '1', 'a link is replaced');
 ok(!-l "$dir/link.gguf" && -s '/etc/passwd', 'and not followed');
 unlink "$dir/link.gguf";
+
+# ---- drop_model() ----
+
+for my $name (q{it's}, q{two words.gguf}) {
+    my $sql = "'" . $name =~ s/'/''/gr . "'";
+    ask($main, qq(SELECT train_model($sql, 'SELECT body FROM note', '{"steps": 1, $tiny}')));
+    (my $file = $name) =~ s/\.gguf$//;
+    ok(-s "$dir/$file.gguf", "a model called $name");
+    is(ask($main, "SET ROLE ann; SELECT drop_model($sql); RESET ROLE"), '', 'a trainer drops it');
+    ok(!-e "$dir/$file.gguf", 'its file is gone');
+    fails_like($main, "SELECT generate('ann', model => $sql)", qr/there is no model "\Q$file\E"/);
+}
+my $user = session($node);
+ask($main, qq(SELECT train_model('used', 'SELECT body FROM note', '{"steps": 1, $tiny}')));
+ask($user, q{BEGIN; DECLARE c CURSOR FOR SELECT generate_stream('ann', model => 'used', max_tokens => 20); FETCH 1 FROM c});
+is(ask($main, q{SELECT drop_model('used')}), '', 'a model that another session reads from is dropped');
+my ($rest, $complaint) = ask($user, 'FETCH ALL FROM c');
+ok($rest ne '' && $complaint eq '', 'which goes on') or diag $complaint;
+fails_like($user, q{COMMIT; SELECT generate('ann', model => 'used')}, qr/there is no model "used"/);
+symlink '/etc/passwd', "$dir/link.gguf";
+ask($main, q{SELECT drop_model('link')});
+ok(!-l "$dir/link.gguf" && -s '/etc/passwd', 'a link is dropped and not followed');
 mkdir "$dir/folder.gguf";
+fails_like($main, q{SELECT drop_model('folder')}, qr/model "folder" is not a regular file/);
 fails_like($main, qq(SELECT train_model('folder', 'SELECT body FROM note', '{"steps": 1, "replace": true, $tiny}')),
     qr/model "folder" is not a regular file/);
 rmdir "$dir/folder.gguf";
