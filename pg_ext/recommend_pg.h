@@ -367,6 +367,9 @@ void restore_rights(Rights before);
 void run_query(const char *sql, int n_args, const Oid *types, const Datum *values, const char *nulls, bool read_only,
                long limit);
 
+/* The same by a plan for any values, which is made once: for queries that want the same way whatever is asked for. */
+void run_fixed_query(const char *sql, int n_args, const Oid *types, const Datum *values, bool read_only, long limit);
+
 /* A value of the current row, as a palloc'd C string or NULL. */
 char *row_text(uint64 row, int column);
 

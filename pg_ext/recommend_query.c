@@ -88,13 +88,13 @@ static int n_plans;
  * Plans are never given up, since one that is given up may be running (a view that calls recommend()). A session that
  * fills the table plans the rest anew each time.
  */
-static SPIPlanPtr plan_for(const char *sql, int n_args, const Oid *types)
+static SPIPlanPtr plan_for(const char *sql, int n_args, const Oid *types, int options)
 {
     for (int i = 0; i < n_plans; i++) {
         if (strcmp(plans[i].sql, sql) == 0)
             return plans[i].plan;
     }
-    SPIPlanPtr plan = SPI_prepare(sql, n_args, (Oid *)types);
+    SPIPlanPtr plan = SPI_prepare_cursor(sql, n_args, (Oid *)types, options);
     if (!plan)
         elog(ERROR, "cannot prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
     if (n_plans < MAX_PLANS) {
@@ -105,13 +105,24 @@ static SPIPlanPtr plan_for(const char *sql, int n_args, const Oid *types)
     return plan;
 }
 
-void run_query(const char *sql, int n_args, const Oid *types, const Datum *values, const char *nulls, bool read_only,
-               long limit)
+static void run_plan(SPIPlanPtr plan, const char *sql, const Datum *values, const char *nulls, bool read_only,
+                     long limit)
 {
-    int code = SPI_execute_plan(plan_for(sql, n_args, types), (Datum *)values, nulls, read_only, limit);
+    int code = SPI_execute_plan(plan, (Datum *)values, nulls, read_only, limit);
 
     if (code < 0)
         elog(ERROR, "cannot run \"%s\": %s", sql, SPI_result_code_string(code));
+}
+
+void run_query(const char *sql, int n_args, const Oid *types, const Datum *values, const char *nulls, bool read_only,
+               long limit)
+{
+    run_plan(plan_for(sql, n_args, types, 0), sql, values, nulls, read_only, limit);
+}
+
+void run_fixed_query(const char *sql, int n_args, const Oid *types, const Datum *values, bool read_only, long limit)
+{
+    run_plan(plan_for(sql, n_args, types, CURSOR_OPT_GENERIC_PLAN), sql, values, NULL, read_only, limit);
 }
 
 char *row_text(uint64 row, int column)

@@ -19,8 +19,8 @@
 #include "utils/guc.h"
 #include "utils/jsonb.h"
 
-#define FIRST_LOOK 64 /* items whose visibility is asked at once, at first */
-#define MAX_LOOK   8192
+#define MORE_LOOK 8    /* items whose visibility is asked at first, besides those that are wanted: some may be gone */
+#define MAX_LOOK  8192 /* at once */
 
 double seconds_of(TimestampTz moment)
 {
@@ -178,13 +178,13 @@ static void read_feedback(Ask *ask)
                       role_name(GetUserId()), BoolGetDatum(has_privs_of_role(GetUserId(), recommender->owner))};
 
     Rights before = take_catalogue_rights(ask->fcinfo);
-    run_query(
+    run_fixed_query(
         psprintf("SELECT item, pg_catalog.sum(value), pg_catalog.date_part('epoch', pg_catalog.max(at)) FROM "
                  "%s.aigc_feedback WHERE recommender OPERATOR(pg_catalog.=) $1 AND user_key "
                  "OPERATOR(pg_catalog.=) $2 AND ($4 OR recorded_by OPERATOR(pg_catalog.=) $3) GROUP BY item ORDER "
                  "BY 1",
                  extension_schema(ask->fcinfo)),
-        lengthof(types), types, values, NULL, true, 0);
+        lengthof(types), types, values, true, 0);
     restore_rights(before);
 }
 
@@ -206,8 +206,8 @@ static void read_events(Ask *ask)
     if (!ask->profile->user)
         return;
     if (OidIsValid(recommender->table[TABLE_EVENTS])) {
-        run_query(user_events_sql(recommender), 1, (Oid[]){TEXTOID}, (Datum[]){CStringGetTextDatum(ask->profile->user)},
-                  NULL, true, 0);
+        run_fixed_query(user_events_sql(recommender), 1, (Oid[]){TEXTOID},
+                        (Datum[]){CStringGetTextDatum(ask->profile->user)}, true, 0);
         events = palloc_extended((SPI_processed + 1) * sizeof *events, MCXT_ALLOC_HUGE);
         append_events(ask, events, &n, &seen);
         SPI_freetuptable(SPI_tuptable);
@@ -261,7 +261,7 @@ static void add_stored_attributes(Ask *ask, aigc_attribute **attributes, size_t 
     append_columns(&sql, &role[USER_ATTRIBUTES]);
     appendStringInfo(&sql, " FROM %s WHERE %s %s $1::%s", recommender->table_sql[TABLE_USERS],
                      quote_identifier(key->name), equality_of(key), type_sql(key->type));
-    run_query(sql.data, 1, (Oid[]){TEXTOID}, (Datum[]){CStringGetTextDatum(ask->profile->user)}, NULL, true, 1);
+    run_fixed_query(sql.data, 1, (Oid[]){TEXTOID}, (Datum[]){CStringGetTextDatum(ask->profile->user)}, true, 1);
     if (SPI_processed == 0)
         return;
     read_attributes(&role[USER_ATTRIBUTES], 0, 2, &stored, &n_stored);
@@ -373,7 +373,7 @@ static size_t next_items(aigc_ranking *ranking, size_t n, const uint32_t **items
 static void fill_pool(Ask *ask)
 {
     aigc_ranking *ranking = ask->use->ranking;
-    size_t wanted = aigc_ranking_wanted(ranking), look = Min(Max(wanted, FIRST_LOOK), MAX_LOOK);
+    size_t wanted = aigc_ranking_wanted(ranking), look = Min(wanted + MORE_LOOK, MAX_LOOK);
     const uint32_t *items;
 
     while (aigc_ranking_pool(ranking) < wanted) {

@@ -3,6 +3,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,29 +13,26 @@
 
 enum { BLOCK = 512 }; /* items whose numbers stay in the first cache while all parts of them are added up */
 
-const bound_kernels *bound_for(cpu_level level)
+static const bound_kernels *table_of(cpu_level level)
 {
-    if (!cpu_supports(level))
-        return NULL;
-    switch (level) {
-    case CPU_GENERIC:
-        return &bound_generic;
 #ifdef __x86_64__
-    case CPU_AVX2:
-        return &bound_avx2;
-    case CPU_AVX512:
+    if (level == CPU_AVX512)
         return &bound_avx512;
+    if (level == CPU_AVX2)
+        return &bound_avx2;
 #endif
-    default:
-        return NULL;
-    }
+    return level == CPU_GENERIC ? &bound_generic : NULL;
 }
 
+const bound_kernels *bound_for(cpu_level level)
+{
+    return cpu_supports(level) ? table_of(level) : NULL;
+}
+
+/* Asks the processor once: in a virtual machine that takes microseconds. */
 const bound_kernels *bound_best(void)
 {
-    const bound_kernels *best = bound_for(cpu_best_level());
-
-    return best ? best : &bound_generic;
+    return table_of(cpu_best_level());
 }
 
 /* ---- parts --------------------------------------------------------------------------------------------------- */
@@ -61,6 +59,7 @@ static void round_query(bound_part *part)
         lost += fabs(part->vector[i] - (double)step * part->query[i]);
     }
     double length = sqrt(square), rounding = ((double)d / 16 + 16) * 0x1p-23;
+    part->terms.weight = part->weight;
     part->terms.step = step;
     part->terms.length = (float)(1.0001 * length);
     part->terms.slack = (float)(127.0001 * (lost + sqrt((double)d) * length * rounding));
@@ -83,7 +82,7 @@ static bool add_part(bounds *b, const uint16_t *rows, const coarse_rows *coarse,
     if (isfinite(square))
         round_query(part);
     else
-        part->terms.length = NAN;
+        part->terms.weight = part->terms.length = NAN;
     return true;
 }
 
@@ -129,20 +128,21 @@ typedef struct block {
     float weight[BLOCK], slack[BLOCK];
 } block;
 
-static void weigh(const bounds *b, const bound_part *part, block *x)
+/* Weights of the block's items, or NULL if they have the same. */
+static const float *weigh(const bounds *b, const bound_part *part, block *x)
 {
     const model *m = b->p->m;
     const float *count = m->count + x->first;
     uint32_t fitted = m->n->n_items - m->n->n_new_items;
 
-    for (uint32_t i = 0; i < x->padded; i++)
-        x->weight[i] = part->weight;
     if (part->weight == part->cold)
-        return;
+        return NULL;
+    memset(x->weight + x->n, 0, (x->padded - x->n) * sizeof *x->weight);
     for (uint32_t i = 0; i < x->n; i++)
         x->weight[i] = count[i] > 0 ? part->weight : part->cold;
     for (uint32_t i = x->n; i-- > 0 && x->first + i >= fitted;)
         x->weight[i] = part->cold;
+    return x->weight;
 }
 
 static void add_parts(const bounds *b, block *x)
@@ -151,10 +151,9 @@ static void add_parts(const bounds *b, block *x)
     for (int i = 0; i < b->n_parts; i++) {
         const bound_part *part = &b->parts[i];
         size_t width = coarse_width(part->d);
-        weigh(b, part, x);
         memset(x->dots + x->n, 0, (x->padded - x->n) * sizeof *x->dots);
         b->k->scan(part->coarse->rows + x->first * width, x->n, width, part->query, x->dots);
-        b->k->add(x->padded, x->dots, part->coarse->scale + x->first, part->coarse->error + x->first, x->weight,
+        b->k->add(x->padded, x->dots, part->coarse->scale + x->first, part->coarse->error + x->first, weigh(b, part, x),
                   &part->terms, b->score + x->first, x->slack);
     }
 }
@@ -187,20 +186,52 @@ static void score_blocks(bounds *b)
     }
 }
 
+/*
+ * Memory of a query that is over, for the next: pages that were given back would have to be fetched and cleared again,
+ * at each query, which takes longer than much of what is computed in them. One block at most is kept, by whoever ends
+ * first.
+ */
+struct spare {
+    size_t bytes;
+    _Alignas(64) float data[];
+};
+
+static _Atomic(struct spare *) spare;
+
+static struct spare *take_memory(size_t floats)
+{
+    struct spare *s = atomic_exchange(&spare, NULL);
+    size_t bytes = sizeof *s + floats * sizeof *s->data;
+
+    if (s && s->bytes >= bytes && s->bytes / 4 <= bytes)
+        return s;
+    free(s);
+    if ((s = aligned_alloc(64, (bytes + 63) / 64 * 64)) != NULL)
+        s->bytes = bytes;
+    return s;
+}
+
+static void give_memory(struct spare *s)
+{
+    struct spare *none = NULL;
+
+    if (s && !atomic_compare_exchange_strong(&spare, &none, s))
+        free(s);
+}
+
 aigc_status bounds_open(bounds *b, const profile *p, aigc_error *err)
 {
     *b = (bounds){.p = p, .k = bound_best(), .n = p->m->n->n_items};
-    size_t padded = dense_pad(b->n);
+    size_t padded = dense_pad(b->n), floats = 2 * padded + (padded + BLOCK - 1) / BLOCK;
 
-    b->base = aigc_calloc(padded, sizeof *b->base);
-    b->most = aigc_calloc((padded + BLOCK - 1) / BLOCK, sizeof *b->most);
-    bool ok = b->base && b->most && open_parts(b);
-    if (ok)
-        b->score = b->n_parts ? aigc_realloc_array(NULL, padded, sizeof *b->score) : b->base;
-    if (!ok || b->score == NULL) {
+    if (!open_parts(b) || (b->memory = take_memory(floats)) == NULL) {
         bounds_close(b);
-        return aigc_fail_memory(err, "scores", 2 * padded * sizeof *b->score);
+        return aigc_fail_memory(err, "scores", floats * sizeof *b->score);
     }
+    b->base = b->memory->data;
+    b->score = b->n_parts ? b->base + padded : b->base;
+    b->most = b->base + 2 * padded;
+    memset(b->base, 0, padded * sizeof *b->base);
     profile_rows(p, b->base);
     score_blocks(b);
     return AIGC_OK;
@@ -210,10 +241,7 @@ void bounds_close(bounds *b)
 {
     for (int i = 0; i < b->n_parts; i++)
         free(b->parts[i].query);
-    if (b->score != b->base)
-        free(b->score);
-    free(b->base);
-    free(b->most);
+    give_memory(b->memory);
     free(b->vectors);
     *b = (bounds){0};
 }

@@ -27,8 +27,9 @@ typedef struct bound_part {
 typedef struct bounds {
     const profile *p;
     const bound_kernels *k;
-    uint32_t n;   /* items */
-    float *base;  /* [n, padded] the exact part of scores */
+    uint32_t n;           /* items */
+    struct spare *memory; /* of the three arrays */
+    float *base;          /* [n, padded] the exact part of scores */
     float *score; /* [n, padded] no less than the score; the score itself where that is known. -INFINITY: not ranked */
     float *most;  /* [blocks] largest score of each, at first */
     bound_part parts[BOUND_PARTS];

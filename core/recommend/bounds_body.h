@@ -8,9 +8,10 @@ static void add(size_t n, const int32_t *dots, const float *scale, const float *
                 const bound_terms *terms, float *score, float *slack)
 {
     vf step = v_set(terms->step), length = v_set(terms->length), lost = v_set(terms->slack);
+    vf all = v_set(terms->weight);
 
     for (size_t i = 0; i < n; i += 16) {
-        vf w = v_load(weight + i), s = v_load(scale + i);
+        vf w = weight ? v_load(weight + i) : all, s = v_load(scale + i);
         vf part = v_mul(v_mul(w, v_mul(step, s)), v_from_ints(dots + i));
         vf off = v_mul(v_abs(w), v_fma(v_load(error + i), length, v_mul(s, lost)));
         v_store(score + i, v_add(v_load(score + i), part));

@@ -46,7 +46,7 @@ static void levels_agree(void **state)
         const bound_kernels *k = bound_for(level);
         int32_t dots[PADDED] = {0}, plain[PADDED] = {0};
         float score[2][PADDED], slack[2][PADDED], most[2];
-        bound_terms terms = {0.01f, 1.7f, 0.3f};
+        bound_terms terms = {.step = 0.01f, .length = 1.7f, .weight = -0.4f, .slack = 0.3f};
         if (k == NULL)
             continue;
         for (int i = 0; i < ROWS; i++)
@@ -59,6 +59,7 @@ static void levels_agree(void **state)
             memcpy(score[way], base, sizeof base);
             memset(slack[way], 0, sizeof slack[way]);
             by->add(PADDED, dots, scale, error, weight, &terms, score[way], slack[way]);
+            by->add(PADDED, dots, scale, error, NULL, &terms, score[way], slack[way]);
             most[way] = by->close(PADDED, base, slack[way], score[way]);
             assert_true(by->largest(PADDED, score[way]) == most[way]);
         }
