@@ -54,7 +54,7 @@ endif
 
 BUILDS = all core tool unit asan fuzz libfuzzer pg nvim bench-programs
 CHECKS = check-unit check-cli check-pg check-lua check-nvim check-fuzz check-asan
-.PHONY: $(BUILDS) $(CHECKS) setup check demo bench bench-recommendation install install-nvim format clean FORCE
+.PHONY: $(BUILDS) $(CHECKS) setup check demo bench bench-recommendation bench-serve install install-nvim format clean FORCE
 
 # `sudo make install` in somebody's clone must not leave files there that only root can replace: what is built is
 # built as the tree's owner.
@@ -182,6 +182,15 @@ $(BUILD)/flops: $(BUILD)/bench/flops.o $(LIB)
 $(BUILD)/bench-recommend: $(BUILD)/bench/recommend.o $(LIB)
 	$(link)
 
+# Clients of bench/serve/run: programs of their own, without our library.
+$(BUILD)/bench-ask: bench/serve/ask.c Makefile
+	$(call say,cc)
+	$(Q)$(CC) $(BASE_CFLAGS) -I$(shell $(PG_CONFIG) --includedir) -o $@ $< $(LDFLAGS) -lpq
+
+$(BUILD)/bench-catalogue: bench/serve/catalogue.c Makefile
+	$(call say,cc)
+	$(Q)$(CC) $(BASE_CFLAGS) -o $@ $< $(LDFLAGS) -lm
+
 # The kernels alone, for whoever tunes them.
 $(BUILD)/bench-kernels: $(BUILD)/bench/kernels.o $(LIB)
 	$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS)
@@ -222,6 +231,13 @@ bench-recommendation: $(BUILD)/bench-recommend
 	@$(PYTHON) bench/recommend.py speed $(FOLDER)/events.tsv
 	@$(PYTHON) bench/recommend.py batch $(FOLDER)
 	@$(PYTHON) bench/recommend.py serve 100000
+	+@$(MAKE) --no-print-directory bench-serve
+
+# recommend() in PostgreSQL at 100,000 and a million made-up items; some 20 minutes, most of them for the two refreshes.
+SERVE_DIR ?= /tmp/aigc-bench-serve
+bench-serve: pg $(BUILD)/bench-ask $(BUILD)/bench-catalogue
+	@for items in 100000 1000000; do test -e $(SERVE_DIR)-$$items/home/data || bench/serve/run make $(SERVE_DIR)-$$items $$items; \
+		echo "$$items items"; bench/serve/run ask $(SERVE_DIR)-$$items; done
 
 # ---- installation ----------------------------------------------------------------------------------------------------
 
