@@ -11,7 +11,12 @@
 --
 -- Both are asked by a key after a burst of some ten tokens was typed: neither's own timer is in the figures. llama.vim's
 -- other settings are its own, but that the ring of other text is off, as there is no other text; ours shows whatever comes
--- (min_logprob -100: a model of random weights is never sure). Bursts alternate; in between both come to rest.
+-- (min_logprob -100: a model of random weights is never sure). Bursts alternate; in between both come to rest. llama.vim
+-- asks for 128 tokens, gets what comes within 250 ms and shows it then; a last pass with n_predict = 1 tells what of its
+-- time is not generating.
+--
+-- llama.cpp's `infill` sampler, which llama.vim asks for, ends at once where all tokens are as improbable as the end: with
+-- random weights always. So it is taken out of a copy of llama.vim; AIGC_INFILL=1 leaves it in, for a real model.
 package.path = 'tests/nvim/?.lua;bench/?.lua;' .. package.path
 
 local child, typing = require('child'), require('nvim_typing')
@@ -55,19 +60,35 @@ local function start_ours()
   return c, '<C-k>', "require('aigc').dismiss()"
 end
 
-local function start_llama_vim()
+-- Its folder, with the one sampler taken out.
+local function copy_of_llama_vim()
+  if os.getenv('AIGC_INFILL') then
+    return LLAMA_VIM
+  end
+  local folder = vim.fn.tempname()
+  for _, name in ipairs({ 'autoload/llama.vim', 'autoload/llama_debug.vim', 'plugin/llama.vim' }) do
+    local text = table.concat(vim.fn.readfile(LLAMA_VIM .. '/' .. name), '\n')
+    text = text:gsub('"top_p", "infill"', '"top_p"')
+    vim.fn.mkdir(folder .. '/' .. vim.fn.fnamemodify(name, ':h'), 'p')
+    vim.fn.writefile(vim.split(text, '\n', { plain = true }), folder .. '/' .. name)
+  end
+  return folder
+end
+
+local function start_llama_vim(n_predict)
   local c = child.start({ fake = false, lines = 24, columns = 100 })
   c:lua([[
     vim.cmd('autocmd! InsertEnter')
     vim.opt.runtimepath:remove('nvim_plugin')
     vim.opt.runtimepath:append((...))
+    local _, port, n_predict = ...
     vim.g.llama_config = {
-      endpoint_fim = ('http://127.0.0.1:%s/infill'):format(select(2, ...)),
-      auto_fim = false, ring_n_chunks = 0, show_info = 0,
+      endpoint_fim = ('http://127.0.0.1:%s/infill'):format(port),
+      auto_fim = false, ring_n_chunks = 0, show_info = 0, n_predict = n_predict,
     }
     vim.cmd('runtime plugin/llama.vim')
     vim.cmd('inoremap <C-k> <Cmd>call llama#fim(-1, -1, v:false, [], v:false)<CR>')
-  ]], LLAMA_VIM, PORT)
+  ]], copy_of_llama_vim(), PORT, n_predict or 128)
   return c, '<C-k>', "vim.fn['llama#fim_hide']()"
 end
 
@@ -78,25 +99,21 @@ local function prepare(c)
 end
 
 -- One burst and the text behind it, which is hidden again. Milliseconds or nil.
-local function burst(c, key, hide, i)
+local function burst(c, key, hide, i, milliseconds)
   c:keys(typing.BURSTS[i % #typing.BURSTS + 1])
-  local took = typing.to_screen(c, key)
+  local took = typing.to_screen(c, key, milliseconds or 5000)
   c:lua(hide)
   c:keys(i % 3 == 0 and '.<CR>' or ' ')
   c:lua(hide)
   return took
 end
 
-local server = start_server()
-local ok, message = xpcall(function()
-  typing.say('%s, %d bytes of text, %d threads; %s', vim.fn.fnamemodify(MODEL, ':t'), BYTES, THREADS,
-    vim.fn.execute('version'):match('NVIM v%S+'))
-  local editors = { { name = 'aigc', start = start_ours }, { name = 'llama.vim', start = start_llama_vim } }
+local function measure(editors)
   for _, e in ipairs(editors) do
-    e.c, e.key, e.hide = e.start()
+    e.c, e.key, e.hide = e.start(e.n_predict)
     prepare(e.c)
     e.times, e.nothing = {}, 0
-    burst(e.c, e.key, e.hide, 0) -- opens the model, reads the whole prompt
+    burst(e.c, e.key, e.hide, 0, 60000) -- opens the model, reads the whole prompt
     vim.wait(REST_MS)
   end
   for i = 1, RUNS do
@@ -110,12 +127,20 @@ local ok, message = xpcall(function()
       vim.wait(REST_MS)
     end
   end
-  typing.head()
   for _, e in ipairs(editors) do
-    typing.row(('key to text, %s (%d showed nothing)'):format(e.name, e.nothing), e.times)
+    local nothing = e.nothing > 0 and (' (%d showed nothing)'):format(e.nothing) or ''
+    typing.row('key to text, ' .. e.name .. nothing, e.times)
     e.c:stop()
   end
-  typing.say('%d of %d requests of ours had text', #editors[1].times, RUNS)
+end
+
+local server = start_server()
+local ok, message = xpcall(function()
+  typing.say('%s, %d bytes of text, %d threads; %s', vim.fn.fnamemodify(MODEL, ':t'), BYTES, THREADS,
+    vim.fn.execute('version'):match('NVIM v%S+'))
+  typing.head()
+  measure({ { name = 'aigc', start = start_ours }, { name = 'llama.vim', start = start_llama_vim } })
+  measure({ { name = 'llama.vim, n_predict = 1', start = start_llama_vim, n_predict = 1 } })
 end, debug.traceback)
 server:kill('sigterm')
 child.stop_all()

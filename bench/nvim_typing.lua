@@ -45,8 +45,8 @@ function typing.fill(c, n_bytes)
   c:keys('G')
 end
 
--- From keys to a flush with text behind the cursor, or nil if there is none.
-function typing.to_screen(c, keys)
+-- From keys to a flush with text behind the cursor, or nil if there is none in time.
+function typing.to_screen(c, keys, milliseconds)
   local seen
   c.shown.on_flush = function(screen)
     local cursor = screen.cursor
@@ -58,7 +58,7 @@ function typing.to_screen(c, keys)
   end
   local started = uv.hrtime()
   c:notify('nvim_input', keys)
-  vim.wait(10000, function()
+  vim.wait(milliseconds or 3000, function()
     return seen ~= nil
   end, 1)
   c.shown.on_flush = nil

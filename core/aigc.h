@@ -141,9 +141,15 @@ aigc_status aigc_adapter_open(aigc_model *model, const char *path, aigc_adapter 
 void aigc_adapter_close(aigc_adapter *adapter);
 
 /* Writes the model of base_path with an adapter's changes, times scale, in its own weights. type: of the matrices, as
- * in aigc_trainer_write(); NULL: the type that each has. name: NULL for that of the base. */
+ * in aigc_trainer_write(); NULL: the type that each has. name: NULL for that of the base. When *interrupt
+ * (may be NULL) becomes non-zero it ends with AIGC_INTERRUPTED, and nothing is written. */
 aigc_status aigc_merge(const char *base_path, const char *adapter_path, double scale, const char *type,
-                       const char *name, const char *path, aigc_error *err);
+                       const char *name, const char *path, const volatile sig_atomic_t *interrupt, aigc_error *err);
+
+/* Writes the model of from_path with its matrices as `type`, as in aigc_trainer_write(). Any architecture. name: NULL
+ * for the same. interrupt: as above. */
+aigc_status aigc_quantize(const char *from_path, const char *type, const char *name, const char *path,
+                          const volatile sig_atomic_t *interrupt, aigc_error *err);
 
 /* ---- text --------------------------------------------------------------------------------------------------- */
 
@@ -616,8 +622,8 @@ aigc_status aigc_trainer_write_tokens(const aigc_trainer *t, const char *path, a
 aigc_status aigc_trainer_annotate(aigc_trainer *t, const char *key, const char *value, aigc_error *err);
 
 /* Writes the model as a GGUF file whose matrices have this type ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K";
- * F16 where rows are not whole blocks of it). With base, also what LoRA learned, merged into it; type NULL: the type
- * that each matrix of base has; name NULL: its name. */
+ * where rows are not whole blocks of it Q8_0, and where they are not of that F16). With base, also what LoRA learned,
+ * merged into it; type NULL: the type that each matrix of base has; name NULL: its name. */
 aigc_status aigc_trainer_write(const aigc_trainer *t, const char *path, const char *type, const char *name,
                                aigc_error *err);
 

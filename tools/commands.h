@@ -15,5 +15,6 @@ extern const command command_train_tokenizer;
 extern const command command_train;
 extern const command command_finetune;
 extern const command command_merge;
+extern const command command_quantize;
 
 #endif

@@ -7,7 +7,7 @@
 static const command *const commands[] = {
     &command_generate,  &command_tokenize, &command_inspect, &command_score,
     &command_next_word, &command_memory,   &command_bench,   &command_train_tokenizer,
-    &command_train,     &command_finetune, &command_merge,
+    &command_train,     &command_finetune, &command_merge,   &command_quantize,
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };

@@ -10,7 +10,11 @@ static int run_merge(settings *s)
                 s->files.n != 2 ? "a base model and an adapter are needed" : "no --output given");
         return EXIT_USAGE;
     }
-    if (aigc_merge(s->files.items[0], s->files.items[1], s->scale, s->type, s->name, s->output, &err) != AIGC_OK)
+    aigc_status status =
+        aigc_merge(s->files.items[0], s->files.items[1], s->scale, s->type, s->name, s->output, &interrupted, &err);
+    if (status == AIGC_INTERRUPTED)
+        return EXIT_INTERRUPTED;
+    if (status != AIGC_OK)
         return complain("%s", err.message);
     printf("%s: model written\n", s->output);
     return EXIT_OK;

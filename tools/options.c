@@ -42,7 +42,7 @@ typedef struct option_spec {
 #define WITH_TEXT     (FOR_GENERATE | FOR_TOKENIZE | FOR_SCORE | FOR_NEXT_WORD | FOR_MEMORY)
 #define WITH_MODEL    (WITH_TEXT | FOR_INSPECT | FOR_BENCH)
 #define WITH_STEPS    (FOR_TRAIN | FOR_FINETUNE)
-#define ALL_COMMANDS  (WITH_MODEL | FOR_TRAIN_TOKENIZER | WITH_STEPS | FOR_MERGE)
+#define ALL_COMMANDS  (WITH_MODEL | FOR_TRAIN_TOKENIZER | WITH_STEPS | FOR_MERGE | FOR_QUANTIZE)
 #define ANY_INT       0, 2147483647
 #define SAMPLING_REAL KIND_REAL, FOR_GENERATE
 
@@ -118,7 +118,7 @@ static const option_spec specs[] = {
     {"no-prefix-cache", 0, KIND_FALSE, FOR_GENERATE, AT(engine.prefix_cache), 0, 0, NULL,
      "do not look for known beginnings of the prompt"},
 
-    {"output", 'o', KIND_TEXT, FOR_TRAIN_TOKENIZER | WITH_STEPS | FOR_MERGE, AT(output), 0, 0, "FILE",
+    {"output", 'o', KIND_TEXT, FOR_TRAIN_TOKENIZER | WITH_STEPS | FOR_MERGE | FOR_QUANTIZE, AT(output), 0, 0, "FILE",
      "the GGUF file to write"},
     {"vocab", 0, KIND_INT, FOR_TRAIN_TOKENIZER, AT(vocab_size), 257, 1 << 24, "N", "tokens of the vocabulary [8192]"},
     {"pre", 0, KIND_TEXT, FOR_TRAIN_TOKENIZER, AT(pre), 0, 0, "NAME",
@@ -179,7 +179,8 @@ static const option_spec specs[] = {
      "temp=0.8,top_k=40,top_p=0.95,min_p=0.05,penalty_repeat=1.1"},
     {"chat-template", 0, KIND_TEXT, FOR_TRAIN, AT(chat_template), 0, 0, "TEXT",
      "how a chat is put to it: Jinja, or a file with that (then TEXT has no '{')"},
-    {"name", 0, KIND_TEXT, WITH_STEPS | FOR_MERGE, AT(name), 0, 0, "TEXT", "the model's name [that of the file]"},
+    {"name", 0, KIND_TEXT, WITH_STEPS | FOR_MERGE | FOR_QUANTIZE, AT(name), 0, 0, "TEXT",
+     "the model's name [that of the file]"},
     {"log", 0, KIND_TEXT, WITH_STEPS, AT(log), 0, 0, "FILE", "append a line of CSV for each step"},
     {"plot", 0, KIND_TEXT, WITH_STEPS, AT(plot), 0, 0, "FILE",
      "draw the loss as an SVG picture at each checkpoint; with --log, of all sittings"},
@@ -214,6 +215,9 @@ static const option_spec specs[] = {
     {"scale", 0, KIND_REAL, FOR_MERGE, AT(scale), -1000, 1000, "X", "how strongly the adapter counts [1]"},
     {"type", 0, KIND_TEXT, FOR_FINETUNE | FOR_MERGE, AT(type), 0, 0, "TYPE",
      "of a whole model's matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K [that of each in the base]"},
+
+    {"type", 0, KIND_TEXT, FOR_QUANTIZE, AT(type), 0, 0, "TYPE",
+     "of the matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K [Q8_0]"},
 
     {"verbose", 'v', KIND_TRUE, FOR_INSPECT, AT(verbose), 0, 0, NULL, "the metadata too"},
     {"json", 0, KIND_TRUE, FOR_INSPECT | FOR_SCORE | FOR_NEXT_WORD | FOR_MEMORY | FOR_BENCH, AT(json), 0, 0, NULL,
@@ -517,6 +521,8 @@ static void set_defaults(const command *c, settings *s)
     }
     if (c->bit & (FOR_FINETUNE | FOR_MERGE))
         s->type = NULL;
+    if (c->bit == FOR_QUANTIZE)
+        s->type = "Q8_0";
 }
 
 static int plain_argument(const command *c, const char *argument, settings *s)

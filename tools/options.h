@@ -23,6 +23,7 @@ enum {
     FOR_TRAIN = 1 << 6,
     FOR_FINETUNE = 1 << 7,
     FOR_MERGE = 1 << 8,
+    FOR_QUANTIZE = 1 << 9,
     FOR_NEXT_WORD = 1 << 16,
     FOR_MEMORY = 1 << 17,
 };
@@ -67,7 +68,7 @@ typedef struct settings {
     int phrases;
     int_list threads, sequences; /* bench */
     int prompt_tokens, decode_tokens, repeat;
-    text_list files; /* train-tokenizer, train, finetune, merge */
+    text_list files; /* train-tokenizer, train, finetune, merge, quantize */
     const char *output, *pre;
     int vocab_size, min_frequency;
     text_list special;

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/real.h"
+#include "learn/rewrite.h"
 #include "model/kv.h"
 
 enum {
@@ -422,7 +423,7 @@ static tensor_type type_of(const learn_layout *l, int i, tensor_type type)
     const learn_tensor *t = &l->tensors[i];
     if (t->is_vector || i == l->position_embd)
         return TYPE_F32;
-    return t->k % (size_t)tensor_type_describe(type)->block_elements == 0 ? type : TYPE_F16;
+    return rewrite_fitting_type(type, t->k);
 }
 
 static aigc_status write_tensors(gguf_writer *w, const learn_layout *l, const float *weights, tensor_type type,

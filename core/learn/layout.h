@@ -104,8 +104,8 @@ typedef struct model_metadata {
 /* Notes as metadata: numbers as they are read elsewhere, else strings. */
 void layout_write_notes(gguf_writer *w, const model_note *notes, size_t n_notes);
 
-/* Writes a model file: matrices as `type` where their rows are whole blocks of it, else as F16; vectors and learned
- * positions as F32. AIGC_INTERRUPTED: *interrupt (may be NULL) became non-zero, and nothing was written. */
+/* Writes a model file: matrices as `type` where their rows are whole blocks of it (rewrite_fitting_type()); vectors and
+ * learned positions as F32. AIGC_INTERRUPTED: *interrupt (may be NULL) became non-zero, and nothing was written. */
 aigc_status layout_write_model(const learn_layout *layout, const float *weights, tensor_type type,
                                const model_metadata *metadata, const volatile sig_atomic_t *interrupt, const char *path,
                                aigc_error *err);

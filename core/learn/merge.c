@@ -53,7 +53,8 @@ static void merge_row(void *context, const gguf_tensor *t, size_t row, float *va
     rewrite_add_product(m->scale * m->pair->scale, m->b, m->a, m->pair->rank, k, values);
 }
 
-static aigc_status merge(merger *m, const char *type, const char *name, const char *path, aigc_error *err)
+static aigc_status merge(merger *m, const char *type, const char *name, const char *path,
+                         const volatile sig_atomic_t *interrupt, aigc_error *err)
 {
     const aigc_model *model = m->adapter->model;
     size_t widest = 0, rank = m->adapter->most_rank;
@@ -65,7 +66,8 @@ static aigc_status merge(merger *m, const char *type, const char *name, const ch
     if (m->a == NULL || m->b == NULL) {
         status = aigc_fail_memory(err, "an adapter's matrix", rank * widest * sizeof *m->a);
     } else {
-        rewrite r = {.wanted = has_pair, .row = merge_row, .context = m, .type = type, .name = name};
+        rewrite r = {
+            .wanted = has_pair, .row = merge_row, .context = m, .type = type, .name = name, .interrupt = interrupt};
         status = rewrite_model(model->file, &r, path, err);
     }
     free(m->a);
@@ -74,7 +76,7 @@ static aigc_status merge(merger *m, const char *type, const char *name, const ch
 }
 
 aigc_status aigc_merge(const char *base_path, const char *adapter_path, double scale, const char *type,
-                       const char *name, const char *path, aigc_error *err)
+                       const char *name, const char *path, const volatile sig_atomic_t *interrupt, aigc_error *err)
 {
     aigc_model *model;
     aigc_adapter *adapter;
@@ -86,7 +88,7 @@ aigc_status aigc_merge(const char *base_path, const char *adapter_path, double s
     status = aigc_adapter_open(model, adapter_path, &adapter, err);
     if (status == AIGC_OK) {
         merger m = {.adapter = adapter, .scale = (float)scale};
-        status = merge(&m, type, name, path, err);
+        status = merge(&m, type, name, path, interrupt, err);
         aigc_adapter_close(adapter);
     }
     aigc_model_close(model);

@@ -26,6 +26,15 @@ aigc_status rewrite_find_type(const char *name, tensor_type *type, aigc_error *e
                      name);
 }
 
+tensor_type rewrite_fitting_type(tensor_type type, size_t k)
+{
+    const tensor_type tried[] = {type, TYPE_Q8_0};
+    for (int i = 0; i < 2; i++)
+        if (k % (size_t)tensor_type_describe(tried[i])->block_elements == 0)
+            return tried[i];
+    return TYPE_F16;
+}
+
 void rewrite_add_product(float scale, const float *b, const float *a, size_t rank, size_t k, float *values)
 {
     for (size_t r = 0; r < rank; r++) {
@@ -41,7 +50,7 @@ static tensor_type type_of(const gguf_tensor *t, const tensor_type *asked)
     if (asked == NULL || t->n_dims != 2 || !tensor_type_describe(t->type)->runnable ||
         strcmp(t->name, "position_embd.weight") == 0)
         return t->type;
-    return t->dims[0] % (uint64_t)tensor_type_describe(*asked)->block_elements == 0 ? *asked : TYPE_F16;
+    return rewrite_fitting_type(*asked, t->dims[0]);
 }
 
 static aigc_status write_rows(gguf_writer *w, const gguf_tensor *t, tensor_type type, const rewrite *r, bool changes,

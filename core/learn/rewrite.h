@@ -18,8 +18,8 @@ typedef struct rewrite {
     rewrite_wanted *wanted;
     rewrite_row *row;
     void *context;
-    const char *type; /* of the matrices; NULL: that which each has. F16 where rows are not whole blocks of it. */
-    const char *name; /* general.name; NULL: that of the base */
+    const char *type;        /* of the matrices; NULL: that which each has. see rewrite_fitting_type() */
+    const char *name;        /* general.name; NULL: that of the base */
     const model_note *notes; /* metadata that replaces the base's */
     size_t n_notes;
     const char *context_key; /* NULL: the context is the base's */
@@ -32,6 +32,9 @@ aigc_status rewrite_model(const gguf_file *base, const rewrite *r, const char *p
 
 /* values [k] += scale * b [rank] times a [rank][k] */
 void rewrite_add_product(float scale, const float *b, const float *a, size_t rank, size_t k, float *values);
+
+/* The type, or where rows of k are not whole blocks of it Q8_0, or else F16. */
+tensor_type rewrite_fitting_type(tensor_type type, size_t k);
 
 /* A type that weights can be written as, by its name. */
 aigc_status rewrite_find_type(const char *name, tensor_type *type, aigc_error *err);

@@ -193,7 +193,7 @@ static void score_merged(double scale, const char *type, float out[N_TOKENS])
     aigc_error err;
 
     snprintf(path, sizeof path, "%s/merged.gguf", directory);
-    if (aigc_merge(base_path, adapter_path, scale, type, "merged", path, &err) != AIGC_OK ||
+    if (aigc_merge(base_path, adapter_path, scale, type, "merged", path, NULL, &err) != AIGC_OK ||
         aigc_model_open(path, AIGC_MODEL_ALL, &merged, &err) != AIGC_OK)
         fail_msg("%s", err.message);
     assert_string_equal(aigc_model_describe(merged)->name, "merged");
@@ -243,9 +243,9 @@ static void test_merged_types(void **state)
     assert_true(moved > 0.1 && largest_difference(adapted, merged) < 0.2 * moved);
     score_merged(1, "F16", merged);
     assert_true(largest_difference(adapted, merged) < 0.2 * moved);
-    assert_int_equal(aigc_merge(base_path, adapter_path, 1, "Q9", NULL, "/tmp/never", &err), AIGC_E_ARGUMENT);
-    assert_int_equal(aigc_merge(base_path, base_path, 1, NULL, NULL, "/tmp/never", &err), AIGC_E_FORMAT);
-    assert_int_equal(aigc_merge(base_path, adapter_path, NAN, NULL, NULL, "/tmp/never", &err), AIGC_E_ARGUMENT);
+    assert_int_equal(aigc_merge(base_path, adapter_path, 1, "Q9", NULL, "/tmp/never", NULL, &err), AIGC_E_ARGUMENT);
+    assert_int_equal(aigc_merge(base_path, base_path, 1, NULL, NULL, "/tmp/never", NULL, &err), AIGC_E_FORMAT);
+    assert_int_equal(aigc_merge(base_path, adapter_path, NAN, NULL, NULL, "/tmp/never", NULL, &err), AIGC_E_ARGUMENT);
     aigc_adapter_close(use.adapter);
     aigc_model_close(model);
 }

@@ -163,6 +163,9 @@ static void test_files(void **state)
     flag = 0;
     assert_int_equal(aigc_trainer_write(t, model, "F32", "x", &err), AIGC_OK);
     aigc_trainer_destroy(t);
+    flag = 1;
+    assert_int_equal(aigc_quantize(model, "F16", NULL, vocabulary, &flag, &err), AIGC_INTERRUPTED);
+    flag = 0;
 
     for (int lora = 0; lora < 2; lora++) {
         aigc_train_options options = lora ? aigc_finetune_defaults() : aigc_train_defaults();

@@ -78,8 +78,11 @@ function M.run(list, ...)
   local functions = M[list]
   for i = #functions, 1, -1 do
     local ok, message = pcall(functions[i], ...)
-    -- <C-c> ends whatever of Neovim's is called next, with an error: the hook is not to blame.
-    if not ok and not tostring(message):find('Keyboard interrupt', 1, true) then
+    if not ok and tostring(message):find('Keyboard interrupt', 1, true) then
+      -- <C-c> ends whatever of Neovim's is called next, with an error: the hook is not to blame, and the
+      -- key was meant for the editor.
+      vim.api.nvim_input('<C-c>')
+    elseif not ok then
       table.remove(functions, i)
       vim.notify('aigc: ' .. tostring(message), vim.log.levels.ERROR)
     end
