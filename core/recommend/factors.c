@@ -45,8 +45,8 @@ bool factors_create(factors *f, const factor_options *o, const pairs *by_user, c
     f->scratch_floats = thread_scratch(f->d);
     size_t users = by_user->n_rows * f->d, items = by_item->n_rows * f->d, square = f->d * f->d;
     size_t scratch = f->scratch_floats * (size_t)thread_pool_size(pool);
-    f->users = aigc_pages_alloc(users * sizeof(float));
-    f->items = aigc_pages_alloc(items * sizeof(float));
+    f->users = aigc_large_pages_alloc(users * sizeof(float));
+    f->items = aigc_large_pages_alloc(items * sizeof(float));
     f->gram = aigc_pages_alloc(square * sizeof(float));
     f->partial = aigc_pages_alloc(GRAM_PARTS * square * sizeof(float));
     f->scratch = aigc_pages_alloc(scratch * sizeof(float));
