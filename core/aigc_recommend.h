@@ -52,7 +52,7 @@ typedef struct aigc_string {
 
 typedef enum aigc_value_kind {
     AIGC_VALUE_TEXT,   /* a category: city, gender, language; compared without regard to case */
-    AIGC_VALUE_NUMBER, /* a quantity: age, price; learned in bands */
+    AIGC_VALUE_NUMBER, /* a quantity: age, price; in bands of quantiles. Items of near numbers are alike */
     AIGC_VALUE_POINT   /* a place, in degrees */
 } aigc_value_kind;
 

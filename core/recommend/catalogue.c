@@ -48,6 +48,7 @@ void catalogue_free(catalogue *c)
     free(c->attribute_entries);
     free(c->user_described);
     free(c->user_values);
+    free(c->item_values);
     catalogue_free_events(c);
 }
 
@@ -58,7 +59,7 @@ size_t catalogue_bytes(const catalogue *c)
 
     return keys + c->items_capacity * sizeof *c->items + c->docs_capacity * sizeof *c->docs +
            c->embeddings_capacity * sizeof *c->embeddings + c->user_values_capacity * sizeof *c->user_values +
-           c->n_chunks * EVENT_CHUNK * sizeof **c->chunks;
+           c->item_values_capacity * sizeof *c->item_values + c->n_chunks * EVENT_CHUNK * sizeof **c->chunks;
 }
 
 static bool new_item(catalogue *c, uint32_t number)
@@ -132,22 +133,21 @@ static int by_term(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* One entry for each term. */
-static void doc_merge(doc *d)
+void catalogue_merge_terms(term_count *docs, size_t first, size_t *n)
 {
-    term_count *t = *d->list + d->first;
-    size_t n = *d->n - d->first, m = 0;
+    term_count *t = docs + first;
+    size_t len = *n - first, m = 0;
 
-    if (n == 0)
+    if (len == 0)
         return;
-    qsort(t, n, sizeof *t, by_term);
-    for (size_t i = 1; i < n; i++) {
+    qsort(t, len, sizeof *t, by_term);
+    for (size_t i = 1; i < len; i++) {
         if (t[i].term == t[m].term)
             t[m].count += t[i].count;
         else
             t[++m] = t[i];
     }
-    *d->n = d->first + m + 1;
+    *n = first + m + 1;
 }
 
 static aigc_status check_texts(const aigc_item *item, aigc_error *err)
@@ -195,7 +195,7 @@ aigc_status catalogue_item_terms(key_table *terms, const aigc_item *item, term_c
         *n = d.first;
         return aigc_fail_memory(err, "the words of an item", *capacity * sizeof **docs);
     }
-    doc_merge(&d);
+    catalogue_merge_terms(*docs, d.first, n);
     return AIGC_OK;
 }
 
@@ -219,8 +219,20 @@ static aigc_status attribute_number(catalogue *c, const aigc_attribute *a, uint3
     return AIGC_OK;
 }
 
-static aigc_status item_attributes(catalogue *c, const aigc_item *item, catalogue_item *entry, aigc_error *err)
+static bool add_item_value(catalogue *c, uint32_t item, uint32_t attribute, double number)
 {
+    if (!isfinite((float)number))
+        return true;
+    if (!array_reserve((void **)&c->item_values, c->n_item_values, &c->item_values_capacity, sizeof *c->item_values))
+        return false;
+    c->item_values[c->n_item_values++] = (item_value){item, attribute, (float)number};
+    return true;
+}
+
+static aigc_status item_attributes(catalogue *c, const aigc_item *item, uint32_t place, aigc_error *err)
+{
+    catalogue_item *entry = &c->items[place];
+
     for (size_t i = 0; i < item->n_attributes; i++) {
         const aigc_attribute *a = &item->attributes[i];
         uint32_t number;
@@ -228,6 +240,8 @@ static aigc_status item_attributes(catalogue *c, const aigc_item *item, catalogu
         if (status != AIGC_OK)
             return status;
         c->attribute_entries[number].of_items = true;
+        if (a->kind == AIGC_VALUE_NUMBER && !add_item_value(c, place, number, a->number))
+            return aigc_fail_memory(err, "numbers of items", c->n_item_values * sizeof *c->item_values);
         if (a->kind == AIGC_VALUE_POINT && place_is_valid(a->latitude, a->longitude)) {
             entry->latitude = (float)a->latitude;
             entry->longitude = (float)a->longitude;
@@ -261,7 +275,7 @@ aigc_status catalogue_add_item(catalogue *c, const aigc_item *item, aigc_error *
     size_t first = c->n_docs;
     status = catalogue_item_terms(&c->terms, item, &c->docs, &c->n_docs, &c->docs_capacity, err);
     if (status == AIGC_OK)
-        status = item_attributes(c, item, &c->items[number], err);
+        status = item_attributes(c, item, number, err);
     if (status != AIGC_OK)
         return status;
     catalogue_item *entry = &c->items[number];

@@ -14,6 +14,8 @@
 #define TERM_WEIGHT_TAG_WORD 1.0f
 #define TERM_WEIGHT_TAG      2.0f
 #define TERM_WEIGHT_VALUE    1.0f
+/* Of a number, which says less of what an item is: words and interests in them must not lose by it. */
+#define TERM_WEIGHT_NUMBER 0.25f
 
 typedef struct term_count {
     uint32_t term;
@@ -40,6 +42,12 @@ typedef struct user_value {
     float number;
 } user_value;
 
+/* A number among an item's attributes. */
+typedef struct item_value {
+    uint32_t item, attribute;
+    float number;
+} item_value;
+
 typedef struct stored_event {
     uint32_t user, item;
     float weight;
@@ -63,6 +71,8 @@ typedef struct catalogue {
     size_t users_capacity;
     user_value *user_values;
     size_t n_user_values, user_values_capacity;
+    item_value *item_values;
+    size_t n_item_values, item_values_capacity;
     stored_event **chunks; /* of EVENT_CHUNK events */
     size_t n_chunks, chunks_capacity;
     uint64_t n_events;
@@ -88,6 +98,9 @@ bool place_is_valid(double latitude, double longitude);
 /* Appends the item's terms to *docs, one entry for each different term, rising. Checks its texts. */
 aigc_status catalogue_item_terms(key_table *terms, const aigc_item *item, term_count **docs, size_t *n,
                                  size_t *capacity, aigc_error *err);
+
+/* One entry for each different term of docs[first .. *n), rising; *n falls to their end. */
+void catalogue_merge_terms(term_count *docs, size_t first, size_t *n);
 
 typedef struct event_counts {
     uint64_t n_zero, n_not_finite, n_negative;

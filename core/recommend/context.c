@@ -40,8 +40,8 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Quantiles of an attribute's numbers, equal ones once: at most BANDS_MOST bands of about as many people each; each
- * number its own band if there are no more numbers than that. */
+/* Quantiles of an attribute's numbers, equal ones once: at most BANDS_MOST bands of about as many people (or items)
+ * each; each number its own band if there are no more numbers than that. */
 static uint32_t cut(float *numbers, size_t n, float *lower)
 {
     uint32_t distinct = 0, m = 0;
@@ -57,23 +57,35 @@ static uint32_t cut(float *numbers, size_t n, float *lower)
     return m;
 }
 
+/* The numbers of an attribute: people's, or the items' if people have none. */
+static size_t numbers_of(const catalogue *c, uint32_t attribute, float *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < c->n_user_values; i++)
+        if (c->user_values[i].attribute == attribute && c->user_values[i].value == KEY_NONE)
+            out[n++] = c->user_values[i].number;
+    for (size_t i = 0, of_users = n; i < c->n_item_values && of_users == 0; i++)
+        if (c->item_values[i].attribute == attribute)
+            out[n++] = c->item_values[i].number;
+    return n;
+}
+
 static aigc_status cut_attributes(bands *b, const catalogue *c, aigc_error *err)
 {
     uint32_t n = c->attributes.n;
-    float *numbers = aigc_realloc_array(NULL, c->n_user_values, sizeof *numbers);
+    size_t most = c->n_user_values > c->n_item_values ? c->n_user_values : c->n_item_values;
+    float *numbers = aigc_realloc_array(NULL, most, sizeof *numbers);
 
     b->attributes = aigc_calloc(n, sizeof *b->attributes);
     b->lower = aigc_calloc(n, BANDS_MOST * sizeof *b->lower);
     if (numbers == NULL || b->attributes == NULL || b->lower == NULL) {
         free(numbers);
-        return aigc_fail_memory(err, "bands of attributes", c->n_user_values * sizeof *numbers);
+        return aigc_fail_memory(err, "bands of attributes", most * sizeof *numbers);
     }
     for (uint32_t a = 0; a < n; a++) {
         const attribute_entry *entry = &c->attribute_entries[a];
-        size_t m = 0;
-        for (size_t i = 0; i < c->n_user_values; i++)
-            if (c->user_values[i].attribute == a && c->user_values[i].value == KEY_NONE)
-                numbers[m++] = c->user_values[i].number;
+        size_t m = numbers_of(c, a, numbers);
         b->attributes[a] = (model_attribute){.kind = entry->kind, .of_items = entry->of_items};
         b->attributes[a].of_users = entry->of_users;
         b->attributes[a].first_band = b->n_lower;

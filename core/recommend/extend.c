@@ -11,6 +11,7 @@
 #include "recommend/fit.h"
 #include "recommend/half.h"
 #include "recommend/keys.h"
+#include "recommend/numbers.h"
 
 /* Everything of the new model that differs from the old one. */
 typedef struct extension {
@@ -63,6 +64,22 @@ static aigc_status copy_keys(const model_keys *from, key_table *to, const char *
     return AIGC_OK;
 }
 
+/* The terms of an item's numbers, by the bands that the model has. */
+static aigc_status read_numbers(extension *x, const aigc_item *item, size_t first, aigc_error *err)
+{
+    bool ok = true;
+
+    for (size_t i = 0; i < item->n_attributes && ok; i++) {
+        const aigc_attribute *a = &item->attributes[i];
+        const float *lower;
+        uint32_t n = a->kind == AIGC_VALUE_NUMBER ? model_bands(x->old, a->name, &lower) : 0;
+        ok = n == 0 ||
+             number_add_terms(&x->terms, a->name, lower, n, a->number, &x->counts, &x->n_counts, &x->counts_capacity);
+    }
+    catalogue_merge_terms(x->counts, first, &x->n_counts);
+    return ok ? AIGC_OK : aigc_fail_memory(err, "numbers of items", x->n_counts * sizeof *x->counts);
+}
+
 /* Numbers the items and their terms. */
 static aigc_status read_items(extension *x, const aigc_item *items, size_t n, aigc_error *err)
 {
@@ -76,6 +93,8 @@ static aigc_status read_items(extension *x, const aigc_item *items, size_t n, ai
         status = numbers[i] == KEY_NONE
                      ? aigc_fail_memory(err, "keys", x->items.bytes_capacity)
                      : catalogue_item_terms(&x->terms, &items[i], &x->counts, &x->n_counts, &x->counts_capacity, err);
+        if (status == AIGC_OK)
+            status = read_numbers(x, &items[i], first[i], err);
     }
     if (status == AIGC_OK) {
         first[n] = x->n_counts;

@@ -326,6 +326,16 @@ static const model_attribute *find_attribute(const model *m, aigc_string name)
     return NULL;
 }
 
+uint32_t model_bands(const model *m, aigc_string attribute, const float **lower)
+{
+    const model_attribute *entry = find_attribute(m, attribute);
+
+    if (entry == NULL || entry->n_bands > m->n->n_bands || entry->first_band > m->n->n_bands - entry->n_bands)
+        return 0;
+    *lower = m->bands + entry->first_band;
+    return entry->n_bands;
+}
+
 uint32_t model_value(const model *m, const aigc_attribute *a)
 {
     char term[TERM_MAX_BYTES + 8], number[32];
@@ -334,13 +344,11 @@ uint32_t model_value(const model *m, const aigc_attribute *a)
     if (a->kind == AIGC_VALUE_POINT || !word_is_text(a->name))
         return KEY_NONE;
     if (a->kind == AIGC_VALUE_NUMBER) {
-        const model_attribute *entry = find_attribute(m, a->name);
-        if (entry == NULL || entry->n_bands == 0 || entry->n_bands > m->n->n_bands ||
-            entry->first_band > m->n->n_bands - entry->n_bands || !isfinite(a->number))
+        const float *lower;
+        uint32_t band = 0, n = model_bands(m, a->name, &lower);
+        if (n == 0 || !isfinite(a->number))
             return KEY_NONE;
-        const float *lower = m->bands + entry->first_band;
-        uint32_t band = 0;
-        while (band + 1 < entry->n_bands && a->number >= lower[band + 1])
+        while (band + 1 < n && a->number >= lower[band + 1])
             band++;
         banded.text.data = number;
         banded.text.len = (size_t)snprintf(number, sizeof number, "band %u", band);

@@ -135,6 +135,9 @@ uint32_t model_find(const model_keys *keys, const char *data, size_t len);
 /* False if the image has it wrong. */
 bool model_key(const model_keys *keys, uint32_t i, aigc_string *key);
 
+/* The lower ends of the bands of an attribute's numbers; returns how many, 0 if it has none. */
+uint32_t model_bands(const model *m, aigc_string attribute, const float **lower);
+
 /* The value that an attribute has in the tables of people: a category, or the band of a number. KEY_NONE if the model
  * does not have it. */
 uint32_t model_value(const model *m, const aigc_attribute *a);

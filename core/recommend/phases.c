@@ -9,6 +9,7 @@
 #include "recommend/blend.h"
 #include "recommend/evaluate.h"
 #include "recommend/half.h"
+#include "recommend/numbers.h"
 #include "recommend/trial.h"
 #include "recommend/tune.h"
 
@@ -122,8 +123,11 @@ static void copy_items(aigc_fit *fit)
 static aigc_status words_step(aigc_fit *fit, bool *done, aigc_error *err)
 {
     uint32_t n = fit->c.item_keys.n;
-    content_doc *docs = aigc_calloc(n, sizeof *docs);
+    aigc_status status = numbers_to_terms(&fit->c, &fit->bands, err);
 
+    if (status != AIGC_OK)
+        return status;
+    content_doc *docs = aigc_calloc(n, sizeof *docs);
     fit->time = aigc_calloc(n, sizeof *fit->time);
     fit->place = aigc_calloc(n, 2 * sizeof *fit->place);
     fit->embedding = aigc_calloc(n * dense_pad((size_t)fit->c.n_embedding), sizeof *fit->embedding);
@@ -134,7 +138,7 @@ static aigc_status words_step(aigc_fit *fit, bool *done, aigc_error *err)
     for (uint32_t i = 0; i < n; i++)
         docs[i] = (content_doc){fit->c.docs + fit->c.items[i].doc, fit->c.items[i].n_doc};
     copy_items(fit);
-    aigc_status status = content_vectors(&fit->content, docs, n, fit->c.terms.n, NULL, 0, 0, err);
+    status = content_vectors(&fit->content, docs, n, fit->c.terms.n, NULL, 0, 0, err);
     free(docs);
     free(fit->c.docs); /* the vectors have taken their place */
     fit->c.docs = NULL;

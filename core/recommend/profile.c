@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "recommend/catalogue.h"
 #include "recommend/half.h"
+#include "recommend/numbers.h"
 #include "recommend/words.h"
 
 /* ---- history ------------------------------------------------------------------------------------------------- */
@@ -273,6 +274,19 @@ static aigc_status history_terms(profile *p, aigc_error *err)
 /* ---- attributes and interests
  * ---------------------------------------------------------------------------------------------- */
 
+/* The term that items with the same value have: of a number, the nearest beginning of a band. */
+static size_t match_term(const model *m, const aigc_attribute *a, char *term)
+{
+    const float *lower;
+
+    if (a->kind == AIGC_VALUE_POINT || !word_is_text(a->name))
+        return 0;
+    if (a->kind == AIGC_VALUE_TEXT)
+        return word_is_text(a->text) ? word_value(a->name, a->text, term) : 0;
+    uint32_t n = isfinite(a->number) ? model_bands(m, a->name, &lower) : 0;
+    return n ? number_term(a->name, number_between(lower, n, a->number).band[0], term) : 0;
+}
+
 static aigc_status read_query(profile *p, aigc_error *err)
 {
     const aigc_query *q = p->q;
@@ -289,8 +303,7 @@ static aigc_status read_query(profile *p, aigc_error *err)
         read_interest(p->m, &q->interests[i], &p->wanted[i]);
     for (size_t i = 0; i < q->n_attributes; i++) {
         const aigc_attribute *a = &q->attributes[i];
-        bool text = a->kind == AIGC_VALUE_TEXT && word_is_text(a->name) && word_is_text(a->text);
-        size_t len = text ? word_value(a->name, a->text, term) : 0;
+        size_t len = match_term(p->m, a, term);
         p->values[i] = model_value(p->m, a);
         p->matches[i] = len ? model_find(&p->m->terms, term, len) : UINT32_MAX;
     }
