@@ -33,6 +33,7 @@ static const synthetic_shape shapes[] = {
     {"gpt2-tiny", "gpt2", 3, 256, 4, 4, 1024, 128, 512, 0, false, VOCABULARY_BYTES_BPE},
     {"llama-tiny", "llama", 3, 256, 8, 2, 768, 512, 512, 1e4f, false, VOCABULARY_BYTES_SPM},
     {"qwen2-tiny", "qwen2", 3, 192, 6, 2, 512, 512, 512, 1e6f, true, VOCABULARY_BYTES_BPE},
+    {"llama-odd", "llama", 2, 90, 5, 1, 131, 333, 389, 123.5f, true, VOCABULARY_BYTES_SPM}, /* no whole blocks */
 };
 
 /* Deviations of the weights. */

@@ -266,6 +266,15 @@ static void same_bytes_qwen2(void **state)
     check_model("qwen2-tiny", "Q4_0");
 }
 
+/* No length is a multiple of a vector's or a block's. */
+static void same_bytes_odd(void **state)
+{
+    (void)state;
+    check_model("llama-odd", "F32");
+    check_model("llama-odd", "F16");
+    check_model("llama-odd", "BF16");
+}
+
 /* A long context is shared out among the threads; the prompt comes in pieces of any size. */
 static void same_bytes_long_context(void **state)
 {
@@ -562,6 +571,7 @@ int main(void)
         cmocka_unit_test(same_bytes_llama),
         cmocka_unit_test(same_bytes_gpt2),
         cmocka_unit_test(same_bytes_qwen2),
+        cmocka_unit_test(same_bytes_odd),
         cmocka_unit_test(same_bytes_long_context),
         cmocka_unit_test(alternatives),
         cmocka_unit_test(scores_equal_generation),
