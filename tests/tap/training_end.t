@@ -95,6 +95,19 @@ for my $limit (map { 20 + 37 * $_ } 1 .. 40) {
 is(scalar @late, 40, 'statement_timeout ends each of 40 statements') or diag $err;
 cmp_ok(quartile(@late), '<', 0.1, sprintf 'within 100 ms (median %.0f ms late)', 1000 * median(@late));
 is(left(), '', 'and they leave nothing');
+
+# Also where one matrix keeps a thread busy for a second: its update by Muon.
+@late = ();
+for my $limit (map { 1500 + 170 * $_ } 1 .. 8) {
+    my $start = time;
+    (undef, $err) = ask($other, qq(SET aigc.threads = 1; SET statement_timeout = $limit; SELECT train_model('x',
+        'SELECT body FROM review LIMIT 100', '{"steps": 1000000, "layers": 1, "width": 768, "heads": 12, "context": 8,
+        "batch": 1, "vocab": 300}')));
+    push @late, time - $start - $limit / 1000 if $err =~ /statement timeout/;
+}
+is(scalar @late, 8, 'updates of large matrices are ended') or diag $err;
+cmp_ok(quartile(@late), '<', 0.1, sprintf 'within 100 ms (median %.0f ms late)', 1000 * median(@late));
+ask($other, 'RESET aigc.threads');
 my $memory = backend_status(ask($other, 'SELECT pg_backend_pid()'));
 is($memory->{Threads}, 1, 'no thread either');
 cmp_ok($memory->{VmRSS}, '<', 300_000, 'nor memory');
