@@ -16,9 +16,10 @@
 #include "recommend_pg.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/numeric.h"
 
 #define MAX_TITLE        80   /* characters */
 #define LEAST_SHARE      0.05 /* what is less is not in the sentence */
@@ -267,24 +268,53 @@ char *reasons_sentence(const Ask *ask, const Titles *titles, const aigc_recommen
     return sentence.data;
 }
 
+static void push_string(JsonbParseState **state, JsonbIteratorToken token, char *value)
+{
+    JsonbValue string = {.type = jbvString};
+
+    string.val.string.val = value;
+    string.val.string.len = strlen(value);
+    pushJsonbValue(state, token, &string);
+}
+
+static void push_share(JsonbParseState **state, double share)
+{
+    JsonbValue number = {.type = jbvNumeric};
+    char digits[32];
+
+    snprintf(digits, sizeof digits, "%.3f", share);
+    number.val.numeric = DatumGetNumeric(
+        DirectFunctionCall3(numeric_in, CStringGetDatum(digits), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+    pushJsonbValue(state, WJB_VALUE, &number);
+}
+
+static void push_reason(JsonbParseState **state, const Ask *ask, const Titles *titles, const aigc_reason *reason)
+{
+    char *about = reason_about(ask, titles, reason);
+
+    pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+    push_string(state, WJB_KEY, "reason");
+    push_string(state, WJB_VALUE, (char *)reason_name(reason->kind));
+    if (about) {
+        push_string(state, WJB_KEY, "about");
+        push_string(state, WJB_VALUE, about);
+    }
+    push_string(state, WJB_KEY, "share");
+    push_share(state, reason->share);
+    pushJsonbValue(state, WJB_END_OBJECT, NULL);
+}
+
 Jsonb *reasons_jsonb(const Ask *ask, const Titles *titles, const aigc_recommendation *result)
 {
-    StringInfoData json;
+    JsonbParseState *state = NULL;
 
-    initStringInfo(&json);
-    appendStringInfoString(&json, "{\"sentence\": ");
-    escape_json(&json, reasons_sentence(ask, titles, result));
-    appendStringInfoString(&json, ", \"because\": [");
-    for (size_t i = 0; i < result->n_reasons; i++) {
-        const aigc_reason *reason = &result->reasons[i];
-        char *about = reason_about(ask, titles, reason);
-        appendStringInfo(&json, "%s{\"reason\": \"%s\"", i ? ", " : "", reason_name(reason->kind));
-        if (about) {
-            appendStringInfoString(&json, ", \"about\": ");
-            escape_json(&json, about);
-        }
-        appendStringInfo(&json, ", \"share\": %.3f}", reason->share);
-    }
-    appendStringInfoString(&json, "]}");
-    return jsonb_of(json.data);
+    pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+    push_string(&state, WJB_KEY, "sentence");
+    push_string(&state, WJB_VALUE, reasons_sentence(ask, titles, result));
+    push_string(&state, WJB_KEY, "because");
+    pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+    for (size_t i = 0; i < result->n_reasons; i++)
+        push_reason(&state, ask, titles, &result->reasons[i]);
+    pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+    return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }

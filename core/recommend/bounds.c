@@ -11,7 +11,10 @@
 #include "base/memory.h"
 #include "recommend/heap.h"
 
-enum { BLOCK = 512 }; /* items whose numbers stay in the first cache while all parts of them are added up */
+enum {
+    GROUP = 32, /* items that are looked at together */
+    BLOCK = 512 /* items whose numbers stay in the first cache while all parts of them are added up */
+};
 
 static const bound_kernels *table_of(cpu_level level)
 {
@@ -145,45 +148,91 @@ static const float *weigh(const bounds *b, const bound_part *part, block *x)
     return x->weight;
 }
 
-static void add_parts(const bounds *b, block *x)
+/* A block of n items from `first` on, a multiple of 16. */
+static void begin_block(block *x, uint32_t first, uint32_t n)
 {
+    x->first = first;
+    x->n = n;
+    x->padded = (uint32_t)dense_pad(n);
     memset(x->slack, 0, x->padded * sizeof *x->slack);
+}
+
+/* What is the same for everybody, and then the lengths of the rows: by Cauchy and Schwarz no product is larger. */
+static void score_roughly(bounds *b, block *x)
+{
+    const model *m = b->p->m;
+    const float *blend = m->n->blend[b->p->blend];
+    float *base = b->base + x->first, *score = b->score + x->first;
+
+    for (int s = SIGNAL_POPULARITY; s <= SIGNAL_FRESH && !b->p->q->likeness; s++)
+        if (blend[s] != 0)
+            b->p->k->axpy(blend[s], signal_values(m, s) + x->first, base, x->padded);
+    for (uint32_t j = x->n; j < x->padded; j++)
+        base[j] = -FLT_MAX; /* no item, and never the largest */
+    if (b->n_parts == 0)
+        return;
+    memcpy(score, base, x->padded * sizeof *base);
+    memset(x->dots, 0, x->padded * sizeof *x->dots);
+    for (int i = 0; i < b->n_parts; i++) {
+        const bound_part *part = &b->parts[i];
+        bound_terms terms = {.weight = part->weight, .length = part->terms.length};
+        b->k->add(x->padded, x->dots, part->coarse->scale + x->first, part->coarse->length + x->first,
+                  weigh(b, part, x), &terms, score, x->slack);
+    }
+    b->k->close(x->padded, base, x->slack, score);
+}
+
+/* The products, nearly. Items that are not to be ranked stay so. */
+static void score_nearly(bounds *b, block *x)
+{
+    float *base = b->base + x->first, *score = b->score + x->first;
+    bool out[GROUP];
+
+    for (uint32_t j = 0; j < x->n; j++)
+        out[j] = !(score[j] > -INFINITY);
+    memcpy(score, base, x->padded * sizeof *base);
+    memset(x->dots + x->n, 0, (x->padded - x->n) * sizeof *x->dots);
     for (int i = 0; i < b->n_parts; i++) {
         const bound_part *part = &b->parts[i];
         size_t width = coarse_width(part->d);
-        memset(x->dots + x->n, 0, (x->padded - x->n) * sizeof *x->dots);
         b->k->scan(part->coarse->rows + x->first * width, x->n, width, part->query, x->dots);
         b->k->add(x->padded, x->dots, part->coarse->scale + x->first, part->coarse->error + x->first, weigh(b, part, x),
-                  &part->terms, b->score + x->first, x->slack);
+                  &part->terms, score, x->slack);
     }
+    b->k->close(x->padded, base, x->slack, score);
+    for (uint32_t j = 0; j < x->n; j++)
+        if (out[j])
+            score[j] = -INFINITY;
 }
 
 static void score_blocks(bounds *b)
 {
-    const model *m = b->p->m;
-    const float *blend = m->n->blend[b->p->blend];
     block x;
 
-    for (uint32_t i = 0; i * BLOCK < b->n; i++) {
-        x.first = i * BLOCK;
-        x.n = b->n - x.first < BLOCK ? b->n - x.first : BLOCK;
-        x.padded = (uint32_t)dense_pad(x.n);
-        float *base = b->base + x.first;
-        for (int s = SIGNAL_POPULARITY; s <= SIGNAL_FRESH && !b->p->q->likeness; s++) {
-            const float *general = s == SIGNAL_POPULARITY ? m->popularity : s == SIGNAL_RECENT ? m->recent : m->fresh;
-            if (blend[s] != 0)
-                b->p->k->axpy(blend[s], general + x.first, base, x.padded);
-        }
-        for (uint32_t j = x.n; j < x.padded; j++)
-            base[j] = -FLT_MAX; /* no item, and never the largest */
-        if (b->n_parts) {
-            memcpy(b->score + x.first, base, x.padded * sizeof *base);
-            add_parts(b, &x);
-            b->most[i] = b->k->close(x.padded, base, x.slack, b->score + x.first);
-        } else {
-            b->most[i] = b->k->largest(x.padded, base);
-        }
+    for (uint32_t first = 0; first < b->n; first += BLOCK) {
+        begin_block(&x, first, b->n - first < BLOCK ? b->n - first : BLOCK);
+        score_roughly(b, &x);
+        b->most[first / BLOCK] = b->k->largest(x.padded, b->score + first);
     }
+}
+
+/* Nearer bounds for groups of items that reach `least`. */
+static void sharpen(bounds *b, float least)
+{
+    block x;
+
+    for (uint32_t first = 0; first < b->n; first += BLOCK) {
+        uint32_t n = b->n - first < BLOCK ? b->n - first : BLOCK;
+        if (!(b->most[first / BLOCK] >= least))
+            continue;
+        for (uint32_t i = 0; i < n; i += GROUP) {
+            begin_block(&x, first + i, n - i < GROUP ? n - i : GROUP);
+            if (b->k->largest(x.padded, b->score + x.first) >= least)
+                score_nearly(b, &x);
+        }
+        b->most[first / BLOCK] = b->k->largest(dense_pad(n), b->score + first);
+    }
+    b->sharp = true;
 }
 
 /*
@@ -305,6 +354,17 @@ static size_t settle(bounds *b, candidate *list, size_t m)
     return some;
 }
 
+/* A score that n items reach: the n-th of some that might be the best. list has room for 2 n. */
+static float reached_surely(bounds *b, size_t n, candidate *list)
+{
+    size_t m = settle(b, list, first_candidates(b, 2 * n < b->n ? 2 * n : b->n, 0, list));
+
+    if (m < n)
+        return -INFINITY;
+    qsort(list, m, sizeof *list, in_order);
+    return list[n - 1].score;
+}
+
 size_t bounds_best(bounds *b, size_t n, uint64_t seed, uint32_t **order, bool *ok)
 {
     n = n < b->n ? n : b->n;
@@ -317,6 +377,8 @@ size_t bounds_best(bounds *b, size_t n, uint64_t seed, uint32_t **order, bool *o
         *order = NULL;
         return 0;
     }
+    if (b->n_parts && !b->sharp && n)
+        sharpen(b, reached_surely(b, n, heap));
     size_t m = n ? first_candidates(b, n, seed, heap) : 0;
     if (b->n_parts) {
         size_t some = settle(b, heap, m);

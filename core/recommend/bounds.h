@@ -34,6 +34,7 @@ typedef struct bounds {
     float *most;  /* [blocks] largest score of each, at first */
     bound_part parts[BOUND_PARTS];
     int n_parts;
+    bool sharp;     /* scores are no more those of the rows' lengths, where that matters */
     float *vectors; /* of directions and embeddings */
 } bounds;
 

@@ -42,7 +42,7 @@ static float round_row(const float *x, size_t d, float scale, int8_t *out)
     return sum;
 }
 
-bool coarse_make(const uint16_t *half, size_t n, size_t d, int8_t *rows, float *scale, float *error)
+bool coarse_make(const uint16_t *half, size_t n, size_t d, int8_t *rows, float *scale, float *error, float *length)
 {
     const dense_kernels *k = dense_best();
     size_t width = coarse_width(d);
@@ -55,9 +55,10 @@ bool coarse_make(const uint16_t *half, size_t n, size_t d, int8_t *rows, float *
         memset(rows + i * width, 0, width);
         scale[i] = most / 127;
         error[i] = 0;
-        if (!(scale[i] <= 65536) || !isfinite(k->dot(x, x, d)))
-            scale[i] = 0, error[i] = INFINITY; /* no numbers: looked at one by one */
-        else if (scale[i] > 0)                 /* a little more than it is, for the rounding of this sum */
+        length[i] = 1.0001f * sqrtf(k->dot(x, x, d)); /* a little more than it is, for the rounding of this sum */
+        if (!(scale[i] <= 65536) || !isfinite(length[i]))
+            scale[i] = 0, error[i] = length[i] = INFINITY; /* no numbers: looked at one by one */
+        else if (scale[i] > 0)                             /* likewise */
             error[i] = 1.0001f * sqrtf(round_row(x, d, scale[i], rows + i * width));
     }
     free(x);

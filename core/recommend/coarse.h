@@ -10,9 +10,10 @@
 #include <stdint.h>
 
 typedef struct coarse_rows {
-    const int8_t *rows; /* [n][coarse_width(d)] */
-    const float *scale; /* [n] an element is about scale * byte */
-    const float *error; /* [n] length of the difference, at most */
+    const int8_t *rows;  /* [n][coarse_width(d)] */
+    const float *scale;  /* [n] an element is about scale * byte */
+    const float *error;  /* [n] length of the difference, at most */
+    const float *length; /* [n] of the row itself, at most */
 } coarse_rows;
 
 enum { COARSE_LANES = 32 };
@@ -23,6 +24,6 @@ static inline size_t coarse_width(size_t d)
 }
 
 /* The rows of n half-precision ones of d elements. False if memory is out. */
-bool coarse_make(const uint16_t *half, size_t n, size_t d, int8_t *rows, float *scale, float *error);
+bool coarse_make(const uint16_t *half, size_t n, size_t d, int8_t *rows, float *scale, float *error, float *length);
 
 #endif

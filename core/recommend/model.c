@@ -56,10 +56,10 @@ typedef enum section {
     SECTION_PEOPLE_START,
     SECTION_PEOPLE_INDEX,
     SECTION_PEOPLE_WEIGHT,
-    SECTION_COARSE_FACTORS, /* each followed by its scales and errors */
-    SECTION_COARSE_LATENT = SECTION_COARSE_FACTORS + 3,
-    SECTION_COARSE_EMBEDDING = SECTION_COARSE_LATENT + 3,
-    SECTIONS = SECTION_COARSE_EMBEDDING + 3
+    SECTION_COARSE_FACTORS, /* each followed by its scales, errors and lengths */
+    SECTION_COARSE_LATENT = SECTION_COARSE_FACTORS + 4,
+    SECTION_COARSE_EMBEDDING = SECTION_COARSE_LATENT + 4,
+    SECTIONS = SECTION_COARSE_EMBEDDING + 4
 } section;
 
 typedef struct model_header {
@@ -109,6 +109,7 @@ static void coarse_parts(part *p, coarse_rows *coarse, size_t n, size_t d)
     p[0] = (part){(const void **)&coarse->rows, n * coarse_width(d), sizeof *coarse->rows, false, NULL};
     p[1] = (part){(const void **)&coarse->scale, n, sizeof *coarse->scale, false, NULL};
     p[2] = (part){(const void **)&coarse->error, n, sizeof *coarse->error, false, NULL};
+    p[3] = (part){(const void **)&coarse->length, n, sizeof *coarse->length, false, NULL};
 }
 
 /* All sections of a model whose numbers are known. */
@@ -236,7 +237,8 @@ static bool make_coarse(char *out, const model_header *h, int first, const uint1
 {
     return rows == NULL || d == 0 ||
            coarse_make(rows, n, d, (int8_t *)(out + h->sections[first].offset),
-                       (float *)(out + h->sections[first + 1].offset), (float *)(out + h->sections[first + 2].offset));
+                       (float *)(out + h->sections[first + 1].offset), (float *)(out + h->sections[first + 2].offset),
+                       (float *)(out + h->sections[first + 3].offset));
 }
 
 aigc_status model_write(const model *m, void **image, size_t *size, aigc_error *err)

@@ -13,7 +13,7 @@
 #include "aigc.h"
 #include "recommend/coarse.h"
 
-enum { MODEL_VERSION = 2, MODEL_ALIGNMENT = 64 };
+enum { MODEL_VERSION = 3, MODEL_ALIGNMENT = 64 };
 
 /* What scores are made of. */
 typedef enum score_signal {
