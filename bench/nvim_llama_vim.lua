@@ -12,8 +12,8 @@
 -- Both are asked by a key after a burst of some ten tokens was typed: neither's own timer is in the figures. llama.vim's
 -- other settings are its own, but that the ring of other text is off, as there is no other text; ours shows whatever comes
 -- (min_logprob -100: a model of random weights is never sure). Bursts alternate; in between both come to rest. llama.vim
--- asks for 128 tokens, gets what comes within 250 ms and shows it then; a last pass with n_predict = 1 tells what of its
--- time is not generating.
+-- asks for 128 tokens and shows them when all have come (or 250 ms after a line has ended, which random weights do not
+-- say); a last pass with n_predict = 1 tells what of its time is not generating.
 --
 -- llama.cpp's `infill` sampler, which llama.vim asks for, ends at once where all tokens are as improbable as the end: with
 -- random weights always. So it is taken out of a copy of llama.vim; AIGC_INFILL=1 leaves it in, for a real model.
@@ -30,7 +30,7 @@ local SERVER, LLAMA_VIM = setting('LLAMA_SERVER'), vim.fn.fnamemodify(setting('L
 local PORT = setting('AIGC_PORT', '8012')
 local RUNS, THREADS = tonumber(setting('AIGC_RUNS', '20')), tonumber(setting('AIGC_THREADS', '4'))
 local BYTES = tonumber(setting('AIGC_BYTES', '6500'))
-local REST_MS = 1500 -- llama.vim computes the next hint for up to a second while one is shown
+local REST_MS = 200
 
 local function start_server()
   local arguments = { '-m', MODEL, '--host', '127.0.0.1', '--port', PORT, '-t', tostring(THREADS), '-np', '1' }
@@ -47,6 +47,16 @@ local function start_server()
     error('llama-server does not come up (LLAMA_LOG=FILE keeps what it says)', 0)
   end
   return process
+end
+
+-- llama.vim computes the next hint while one is shown: until the server has nothing to do.
+local function rest()
+  vim.wait(REST_MS)
+  vim.wait(10000, function()
+    local slots = vim.fn.system({ 'curl', '-s', ('http://127.0.0.1:%s/slots'):format(PORT) })
+    return not slots:find('"is_processing":true', 1, true)
+  end, 50)
+  vim.wait(REST_MS)
 end
 
 local function start_ours()
@@ -114,7 +124,7 @@ local function measure(editors)
     prepare(e.c)
     e.times, e.nothing = {}, 0
     burst(e.c, e.key, e.hide, 0, 60000) -- opens the model, reads the whole prompt
-    vim.wait(REST_MS)
+    rest()
   end
   for i = 1, RUNS do
     for _, e in ipairs(editors) do
@@ -124,7 +134,7 @@ local function measure(editors)
       else
         e.nothing = e.nothing + 1
       end
-      vim.wait(REST_MS)
+      rest()
     end
   end
   for _, e in ipairs(editors) do

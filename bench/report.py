@@ -141,6 +141,16 @@ def training(t):
     return f"## Training\n\n{about}\n\n" + table(head, rows) + ("\n" + "\n".join(failures) + "\n" if failures else "")
 
 
+def neovim(n):
+    """The part that bench/nvim_results writes."""
+    parts = [f"## In Neovim\n\nBy `bench/nvim_latency.lua` and `bench/nvim_llama_vim.lua` (their first lines tell how) on {n['date']}; "
+             + "milliseconds.\n"]
+    for t in n["tables"]:
+        parts.append(t["title"] + "\n\n" + table(["", "n", "median", "99 %", "longest"], t["rows"])
+                     + "".join(f"\n{note}\n" for note in t["notes"]))
+    return "\n".join(parts)
+
+
 def markdown(results):
     r = Results(results)
     m = r.machine
@@ -156,6 +166,8 @@ def markdown(results):
             parts.append(write(r))
     if "training" in results:
         parts.append(training(results["training"]))
+    if "neovim" in results:
+        parts.append(neovim(results["neovim"]))
     failures = dict.fromkeys(f"{s['engine']}, {s['case']}: {s['failure']}" for s in r.samples if "failure" in s)
     if failures:
         parts.append("## What failed\n\n" + "\n".join(f"- {f}" for f in failures) + "\n")
