@@ -28,9 +28,11 @@ end
 local MODEL = vim.fn.fnamemodify(setting('AIGC_MODEL'), ':p')
 local SERVER, LLAMA_VIM = setting('LLAMA_SERVER'), vim.fn.fnamemodify(setting('LLAMA_VIM'), ':p')
 local PORT = setting('AIGC_PORT', '8012')
+
 local RUNS, THREADS = tonumber(setting('AIGC_RUNS', '20')), tonumber(setting('AIGC_THREADS', '4'))
 local BYTES = tonumber(setting('AIGC_BYTES', '6500'))
 local REST_MS = 200
+local VERBOSE = os.getenv('AIGC_VERBOSE') ~= nil -- each figure as it comes
 
 local function start_server()
   local arguments = { '-m', MODEL, '--host', '127.0.0.1', '--port', PORT, '-t', tostring(THREADS), '-np', '1' }
@@ -129,6 +131,9 @@ local function measure(editors)
   for i = 1, RUNS do
     for _, e in ipairs(editors) do
       local took = burst(e.c, e.key, e.hide, i)
+      if VERBOSE then
+        typing.say('%s %s', e.name, took or 'nothing')
+      end
       if took then
         e.times[#e.times + 1] = took
       else

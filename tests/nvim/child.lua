@@ -248,7 +248,7 @@ end
 
 -- Text is taken at most once a frame: until all of it has been.
 function child:settle_frame()
-  vim.wait(5000, function()
+  child.wait(5000, function()
     return self:lua('return #fake.events == 0')
   end, 2)
   self:settle()
@@ -281,7 +281,7 @@ function child:stop()
   live[self] = nil
   if self.code == nil then
     self.process:kill('sigkill')
-    vim.wait(2000, function()
+    child.wait(2000, function()
       return self.code ~= nil
     end, 1)
   end

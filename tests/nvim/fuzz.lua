@@ -191,7 +191,7 @@ local function run(seed, seconds, engine)
   end
   local kilobytes = one:lua("require('aigc').stop() collectgarbage() collectgarbage() return collectgarbage('count')")
   one:notify('nvim_command', 'qall!')
-  vim.wait(10000, function()
+  child.wait(10000, function()
     return one.code ~= nil
   end, 5)
   local code = one.code

@@ -18,7 +18,7 @@ return function(t, child)
     return c
   end
   local function wait_for(c, code, what)
-    local ok = vim.wait(60000, function()
+    local ok = child.wait(60000, function()
       return c:lua(code)
     end, 10)
     t.ok(ok, what)
@@ -103,7 +103,7 @@ return function(t, child)
   local function leaves(how, name)
     local started = vim.loop.hrtime()
     how()
-    local left = vim.wait(20000, function()
+    local left = child.wait(20000, function()
       return c.code ~= nil
     end, 1)
     t.ok(left, name .. ': Neovim leaves')

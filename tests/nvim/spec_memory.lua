@@ -313,7 +313,7 @@ return function(t, child)
   t.is(last_request(c).documents, true, 'requests are to use the layer of the documents at hand')
   t.is(last_request(c).personal, nil, 'and not the personal one')
   t.ok(
-    vim.wait(5000, function()
+    child.wait(5000, function()
       return c:lua("return (told[#told] or ''):find('line 2000\\n|documents$') ~= nil")
     end, 5),
     'the buffer is learned',
@@ -352,7 +352,7 @@ return function(t, child)
     return r
   end
   local function wait_for(r, code, what)
-    local ok = vim.wait(30000, function()
+    local ok = child.wait(30000, function()
       return r:lua(code)
     end, 10)
     t.ok(ok, what)

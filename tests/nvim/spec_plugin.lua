@@ -24,7 +24,7 @@ return function(t, child)
 
   c:keys('i')
   t.ok(
-    vim.wait(5000, function()
+    child.wait(5000, function()
       return c:lua("return package.loaded['aigc.suggestion'] ~= nil")
     end, 10),
     'in insert mode it loads by and by'

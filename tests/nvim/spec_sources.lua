@@ -62,7 +62,7 @@ return function(t, child)
   -- with a suggestion at the same place there is one request for both
   c = child.start({ aigc = { debounce = 20, extent = 'free', speculate = false, min_logprob = -5 } })
   c:keys('iOnce')
-  vim.wait(5000, function()
+  child.wait(5000, function()
     return c:lua('return #fake.requests') == 1
   end, 5)
   c:lua([[require('aigc.blink').new():get_completions({}, function(response) _G.got = response end)]])

@@ -11,7 +11,7 @@ return function(t, child)
   end
   -- Until so many requests have been made. True if they were.
   local function wait_for_requests(c, n)
-    return vim.wait(5000, function()
+    return child.wait(5000, function()
       return requests(c) >= n
     end, 5)
   end

@@ -134,7 +134,7 @@ return function(t, child)
   c:keys('ix<C-k>')
   c:finish()
   t.is(c:lua('return fake.closed'), 0, 'the model stays for a while')
-  local closed = vim.wait(5000, function()
+  local closed = child.wait(5000, function()
     return c:lua('return fake.closed') == 1
   end, 20)
   t.ok(closed, 'and is unloaded after disuse')
