@@ -32,6 +32,7 @@ local PORT = setting('AIGC_PORT', '8012')
 local RUNS, THREADS = tonumber(setting('AIGC_RUNS', '20')), tonumber(setting('AIGC_THREADS', '4'))
 local BYTES = tonumber(setting('AIGC_BYTES', '6500'))
 local REST_MS = 200
+local POLL_MS = 700 -- asked more often the server becomes three times as slow
 local VERBOSE = os.getenv('AIGC_VERBOSE') ~= nil -- each figure as it comes
 
 local function start_server()
@@ -57,7 +58,7 @@ local function rest()
   vim.wait(10000, function()
     local slots = vim.fn.system({ 'curl', '-s', ('http://127.0.0.1:%s/slots'):format(PORT) })
     return not slots:find('"is_processing":true', 1, true)
-  end, 50)
+  end, POLL_MS)
   vim.wait(REST_MS)
 end
 
