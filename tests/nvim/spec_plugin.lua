@@ -188,6 +188,32 @@ return function(t, child)
   t.ok(notes(c):find('the C module is not built: run `make nvim`', 1, true), 'without the C module', notes(c))
   c:stop()
 
+  -- before the prompt's beginning moves, the prompt with the next one is read
+  c = child.start({ aigc = { trigger = 'manual', extent = 'free', ring_bytes = 0, documents = false } })
+  local lines = {}
+  for i = 1, 60 do
+    lines[i] = ('%02d '):format(i) .. ('word '):rep(15)
+  end
+  c:request('nvim_buf_set_lines', 0, 0, -1, true, lines)
+  c:keys('GA<C-k>')
+  local first = last_request(c).prompt
+  c:finish({})
+  local read = child.wait(5000, function()
+    return c:lua('return #fake.requests') == 2
+  end)
+  t.ok(read, 'a request of its own, in idle time')
+  local ahead = last_request(c)
+  t.is(ahead.max_tokens, 1, 'for the prompt alone')
+  t.ok(#ahead.prompt < #first - 500 and first:sub(-#ahead.prompt) == ahead.prompt, 'which begins later', #ahead.prompt)
+  c:finish({})
+  c:keys(('more '):rep(85) .. '<C-k>')
+  t.ok(vim.startswith(last_request(c).prompt, ahead.prompt), 'as prompts do a little later', last_request(c).prompt)
+  t.is(c:lua('return #fake.requests'), 3, 'it was read once')
+  c:finish({})
+  c:lua('vim.wait(200)')
+  t.is(c:lua('return #fake.requests'), 3, 'and nothing is read where the beginning does not move soon')
+  c:stop()
+
   -- :checkhealth
   local function health(setup, options)
     local one = child.start(options)
