@@ -134,7 +134,7 @@ def training(t):
                       else "-" for ours in ("aigc f32", "aigc bf16")]
             rows.append([shape, engine, f"{middle:.0f} / {best:.0f}", f"{median(shares):.0f} %" if shares else "-"] + ratios)
     versions = dict.fromkeys(f"{s['engine']} {s['version']}" for s in t["samples"] if "version" in s)
-    about = (f"By `{t['command']}` on {t['date']}, {t['threads']} threads: tokens/s {t.get('clock', '')} in a step, median / best; the part of "
+    about = (f"By `{t['command']}` on {t['date']}, {t['threads']} threads: tokens/s{' ' + t['clock'] if t.get('clock') else ''} in a step, median / best; the part of "
              + "the peak that build/flops reached just before, of float32 or bfloat16. " + "; ".join(versions) + ".")
     failures = dict.fromkeys(f"- {s['engine']}, {s['shape']}: {s['failure']}" for s in t["samples"] if "failure" in s)
     head = ["shape", "engine", "tokens/s", "part of the peak", "aigc f32 / it", "aigc bf16 / it"]
