@@ -16,7 +16,7 @@
 -- say); a last pass with n_predict = 1 tells what of its time is not generating.
 --
 -- llama.cpp's `infill` sampler, which llama.vim asks for, ends at once where all tokens are as improbable as the end: with
--- random weights always. So it is taken out of a copy of llama.vim; AIGC_INFILL=1 leaves it in, for a real model.
+-- random weights always. So it is taken out of a copy of llama.vim; AIGC_INFILL=1 leaves all as it is, for a real model.
 package.path = 'tests/nvim/?.lua;bench/?.lua;' .. package.path
 
 local child, typing = require('child'), require('nvim_typing')
@@ -73,7 +73,8 @@ local function start_ours()
   return c, '<C-k>', "require('aigc').dismiss()"
 end
 
--- Its folder, with the one sampler taken out.
+-- Its folder, with the one sampler taken out, and the hint after the next one, which is computed while one is shown: the
+-- measurement that follows would run beside it.
 local function copy_of_llama_vim()
   if os.getenv('AIGC_INFILL') then
     return LLAMA_VIM
@@ -82,6 +83,7 @@ local function copy_of_llama_vim()
   for _, name in ipairs({ 'autoload/llama.vim', 'autoload/llama_debug.vim', 'plugin/llama.vim' }) do
     local text = table.concat(vim.fn.readfile(LLAMA_VIM .. '/' .. name), '\n')
     text = text:gsub('"top_p", "infill"', '"top_p"')
+    text = text:gsub("call llama#fim%(l:pos_x, l:pos_y, v:true, s:fim_data%['content'%], v:true%)", '')
     vim.fn.mkdir(folder .. '/' .. vim.fn.fnamemodify(name, ':h'), 'p')
     vim.fn.writefile(vim.split(text, '\n', { plain = true }), folder .. '/' .. name)
   end
