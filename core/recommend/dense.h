@@ -25,8 +25,8 @@ typedef struct dense_kernels {
                  size_t ldc, float sign);
     /* out[r] = scale[r] * rows[index[r]], n rows of d elements; scale NULL: 1. */
     void (*gather)(const float *rows, const uint32_t *index, const float *scale, size_t n, size_t d, float *out);
-    /* out += sum over r of weight[r] * (target - rows[index[r]] . p) * rows[index[r]] */
-    void (*residual)(const float *rows, const uint32_t *index, const float *weight, size_t n, size_t d, float target,
+    /* out += sum over r of weight[r] * (target - rows[index[r]] . p) * rows[index[r]], rows in half precision */
+    void (*residual)(const uint16_t *rows, const uint32_t *index, const float *weight, size_t n, size_t d, float target,
                      const float *p, float *out);
     float (*dot)(const float *x, const float *y, size_t n);
     void (*axpy)(float a, const float *x, float *y, size_t n); /* y += a x */
@@ -40,6 +40,7 @@ typedef struct dense_kernels {
                     float *out);
     /* mask[r], bit l: c[r][l] >= least[l], for n rows of 32 */
     void (*reach)(const float *c, size_t n, const float *least, uint32_t *mask);
+    void (*to_half)(const float *x, size_t n, uint16_t *out); /* |x| below 65504 */
 } dense_kernels;
 
 /* The table of cpu_best_level(). */

@@ -88,13 +88,13 @@ static void gather(const float *rows, const uint32_t *index, const float *scale,
 }
 
 /* Four rows together, so that `out` is read and written once for them; the sums are in the order of the rows. */
-static void residual(const float *rows, const uint32_t *index, const float *weight, size_t n, size_t d, float target,
+static void residual(const uint16_t *rows, const uint32_t *index, const float *weight, size_t n, size_t d, float target,
                      const float *p, float *out)
 {
     size_t r = 0;
 
     for (; r + 4 <= n; r += 4) {
-        const float *x[4];
+        const uint16_t *x[4];
         vf dots[4], c[4];
         for (int t = 0; t < 4; t++) {
             x[t] = rows + index[r + t] * d;
@@ -106,7 +106,7 @@ static void residual(const float *rows, const uint32_t *index, const float *weig
             vf q = v_load(p + i);
 #pragma GCC unroll 4
             for (int t = 0; t < 4; t++)
-                dots[t] = v_fma(v_load(x[t] + i), q, dots[t]);
+                dots[t] = v_fma(v_load_half(x[t] + i), q, dots[t]);
         }
         for (int t = 0; t < 4; t++)
             c[t] = v_set(weight[r + t] * (target - v_tree(dots[t])));
@@ -114,18 +114,18 @@ static void residual(const float *rows, const uint32_t *index, const float *weig
             vf sum = v_load(out + i);
 #pragma GCC unroll 4
             for (int t = 0; t < 4; t++)
-                sum = v_fma(c[t], v_load(x[t] + i), sum);
+                sum = v_fma(c[t], v_load_half(x[t] + i), sum);
             v_store(out + i, sum);
         }
     }
     for (; r < n; r++) {
-        const float *x = rows + index[r] * d;
+        const uint16_t *x = rows + index[r] * d;
         vf dots = v_set(0);
         for (size_t i = 0; i < d; i += 16)
-            dots = v_fma(v_load(x + i), v_load(p + i), dots);
+            dots = v_fma(v_load_half(x + i), v_load(p + i), dots);
         vf c = v_set(weight[r] * (target - v_tree(dots)));
         for (size_t i = 0; i < d; i += 16)
-            v_store(out + i, v_fma(c, v_load(x + i), v_load(out + i)));
+            v_store(out + i, v_fma(c, v_load_half(x + i), v_load(out + i)));
     }
 }
 
@@ -215,4 +215,10 @@ static void reach(const float *c, size_t n, const float *least, uint32_t *mask)
 
     for (size_t r = 0; r < n; r++, c += 32)
         mask[r] = v_reaches(v_load(c), low) | v_reaches(v_load(c + 16), high) << 16;
+}
+
+static void to_half(const float *x, size_t n, uint16_t *out)
+{
+    for (size_t i = 0; i < n; i += 16)
+        v_store_half(out + i, v_load(x + i));
 }

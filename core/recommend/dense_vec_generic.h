@@ -56,6 +56,12 @@ static inline vf v_load_half(const uint16_t *p)
     return v;
 }
 
+static inline void v_store_half(uint16_t *p, vf v)
+{
+    for (int i = 0; i < 16; i++)
+        p[i] = half_from_float(v.lane[i]);
+}
+
 static inline float v_tree(vf v)
 {
     for (int width = 8; width > 0; width /= 2)

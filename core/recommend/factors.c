@@ -10,6 +10,8 @@
 
 enum {
     GRAM_PARTS = 32,          /* partial sums of V'V, added in their order: the same for any number of threads */
+    CHUNKS_MOST = 8192,       /* of a step */
+    CHUNK_BYTES = 512 << 10,  /* that the rows which a chunk gathers may have, about: a core's own cache */
     GRADIENT_STEPS = 3,       /* of conjugate gradient */
     EXACT_ROWS = 8,           /* that a thread takes */
     GRADIENT_ROWS = 24,       /* that go through it together, so that the dense part is a product of matrices */
@@ -38,6 +40,18 @@ static size_t thread_scratch(size_t d)
     return dense_pad(exact > gradient ? exact : gradient);
 }
 
+static bool is_exact(const factors *f)
+{
+    return f->o.solver == AIGC_SOLVER_EXACT || (f->o.solver == AIGC_SOLVER_AUTO && f->d <= 16);
+}
+
+static size_t half_bytes(const factors *f)
+{
+    uint32_t users = f->by_user->n_rows, items = f->by_item->n_rows;
+
+    return is_exact(f) ? 0 : (users > items ? users : items) * f->d * sizeof *f->half;
+}
+
 bool factors_create(factors *f, const factor_options *o, const pairs *by_user, const pairs *by_item, thread_pool *pool)
 {
     *f = (factors){.o = *o, .d = dense_pad((size_t)o->n_factors), .by_user = by_user, .by_item = by_item, .pool = pool};
@@ -50,8 +64,10 @@ bool factors_create(factors *f, const factor_options *o, const pairs *by_user, c
     f->gram = aigc_pages_alloc(square * sizeof(float));
     f->partial = aigc_pages_alloc(GRAM_PARTS * square * sizeof(float));
     f->scratch = aigc_pages_alloc(scratch * sizeof(float));
-    f->bytes = (users + items + (GRAM_PARTS + 1) * square + scratch) * sizeof(float);
-    if (f->users && f->items && f->gram && f->partial && f->scratch) {
+    f->half = is_exact(f) ? NULL : aigc_large_pages_alloc(half_bytes(f));
+    f->chunks = aigc_calloc(CHUNKS_MOST + 1, sizeof *f->chunks);
+    f->bytes = half_bytes(f) + (users + items + (GRAM_PARTS + 1) * square + scratch) * sizeof(float);
+    if (f->users && f->items && f->gram && f->partial && f->scratch && f->chunks && (f->half || is_exact(f))) {
         randomise(f);
         return true;
     }
@@ -67,6 +83,8 @@ void factors_free(factors *f)
         return;
     aigc_pages_free(f->users, f->by_user->n_rows * f->d * sizeof(float));
     aigc_pages_free(f->items, f->by_item->n_rows * f->d * sizeof(float));
+    aigc_pages_free(f->half, half_bytes(f));
+    free(f->chunks);
     aigc_pages_free(f->gram, square);
     aigc_pages_free(f->partial, GRAM_PARTS * square);
     aigc_pages_free(f->scratch, f->scratch_floats * (size_t)thread_pool_size(f->pool) * sizeof(float));
@@ -99,6 +117,8 @@ static void gram_work(void *context, int chunk, int thread)
     size_t begin = (size_t)job->n * (size_t)chunk / GRAM_PARTS, end = (size_t)job->n * (size_t)(chunk + 1) / GRAM_PARTS;
     float *part = f->partial + (size_t)chunk * f->d * f->d;
 
+    if (f->half)
+        f->k->to_half(job->rows + begin * f->d, (end - begin) * f->d, f->half + begin * f->d);
     memset(part, 0, f->d * f->d * sizeof *part);
     dense_gram(f->k, job->rows + begin * f->d, NULL, NULL, end - begin, f->d, part,
                f->scratch + (size_t)thread * f->scratch_floats);
@@ -133,6 +153,7 @@ typedef struct side_job {
     const float *fixed;
     float *solved;
     uint32_t begin, end, rows_per_chunk;
+    int n_chunks;
     bool exact, begun;
 } side_job;
 
@@ -183,7 +204,7 @@ static void apply_row(const side_job *job, uint32_t row, const float *p, float *
     uint64_t from = job->p->start[row], n = job->p->start[row + 1] - from;
 
     f->k->scale(-1, ap, f->d);
-    f->k->residual(job->fixed, job->p->item + from, job->p->weight + from, n, f->d, 0, p, ap);
+    f->k->residual(f->half, job->p->item + from, job->p->weight + from, n, f->d, 0, p, ap);
     f->k->scale(-1, ap, f->d);
     f->k->axpy(ridge(job, n), p, ap, f->d);
 }
@@ -222,7 +243,7 @@ static void solve_gradient(const side_job *job, uint32_t begin, uint32_t end, fl
         float *x = g.x + i * d, *r = g.r + i * d;
         if (n == 0)
             memset(x, 0, d * sizeof *x), memset(r, 0, d * sizeof *r);
-        f->k->residual(job->fixed, job->p->item + from, job->p->weight + from, n, d, 1, x, r);
+        f->k->residual(f->half, job->p->item + from, job->p->weight + from, n, d, 1, x, r);
         f->k->axpy(-ridge(job, n), x, r, d);
         memcpy(g.p + i * d, r, d * sizeof *r);
         g.rr[i] = f->k->dot(r, r, d);
@@ -242,15 +263,14 @@ static int side_next(void *context)
     if (job->begun)
         return 0;
     job->begun = true;
-    return (int)((job->end - job->begin + job->rows_per_chunk - 1) / job->rows_per_chunk);
+    return job->n_chunks;
 }
 
 static void side_work(void *context, int chunk, int thread)
 {
     side_job *job = context;
     float *scratch = job->f->scratch + (size_t)thread * job->f->scratch_floats;
-    uint32_t begin = job->begin + (uint32_t)chunk * job->rows_per_chunk;
-    uint32_t end = job->end - begin < job->rows_per_chunk ? job->end : begin + job->rows_per_chunk;
+    uint32_t begin = job->f->chunks[chunk], end = job->f->chunks[chunk + 1];
 
     if (!job->exact)
         solve_gradient(job, begin, end, scratch);
@@ -259,19 +279,36 @@ static void side_work(void *context, int chunk, int thread)
             solve_exact(job, row, scratch);
 }
 
-/* Where one step ends: enough rows for STEP_OPERATIONS a thread, whole blocks. */
-static uint32_t step_end(const side_job *job)
+/* Rows that a thread takes together from `begin` on, four at a time, which is what a product takes together: so few
+ * that what they gather, again and again, stays in a core's own cache, and that no thread has much more than another.
+ */
+static uint32_t chunk_end(const side_job *job, uint32_t begin)
+{
+    const uint64_t *start = job->p->start;
+    uint64_t most = CHUNK_BYTES / (job->f->d * sizeof *job->f->half);
+    uint32_t left = job->p->n_rows - begin, limit = begin + (left < job->rows_per_chunk ? left : job->rows_per_chunk);
+    uint32_t end = begin;
+
+    do
+        end = limit - end < 4 ? limit : end + 4;
+    while (end < limit && start[limit - end < 4 ? limit : end + 4] - start[begin] <= most);
+    return end;
+}
+
+/* The chunks of one step: enough rows for STEP_OPERATIONS a thread. */
+static void cut_chunks(side_job *job)
 {
     double budget = (double)STEP_OPERATIONS * thread_pool_size(job->f->pool), d = (double)job->f->d;
     double per_pair = job->exact ? d * d : 40 * d, per_row = job->exact ? d * d * d / 2 : 8 * d * d;
-    uint32_t end = job->begin;
+    uint32_t *chunks = job->f->chunks;
 
-    while (end < job->p->n_rows && budget > 0) {
-        uint32_t next = job->p->n_rows - end < GRADIENT_ROWS ? job->p->n_rows : end + GRADIENT_ROWS;
-        budget -= (double)(job->p->start[next] - job->p->start[end]) * per_pair + (double)(next - end) * per_row;
-        end = next;
+    job->n_chunks = 0;
+    for (chunks[0] = job->end = job->begin; job->end < job->p->n_rows && budget > 0 && job->n_chunks < CHUNKS_MOST;) {
+        uint32_t next = chunk_end(job, job->end);
+        budget -= (double)(job->p->start[next] - job->p->start[job->end]) * per_pair;
+        budget -= (double)(next - job->end) * per_row;
+        chunks[++job->n_chunks] = job->end = next;
     }
-    return end;
 }
 
 bool factors_step(factors *f)
@@ -281,14 +318,14 @@ bool factors_step(factors *f)
     job.p = f->items_turn ? f->by_item : f->by_user;
     job.fixed = f->items_turn ? f->users : f->items;
     job.solved = f->items_turn ? f->items : f->users;
-    job.exact = f->o.solver == AIGC_SOLVER_EXACT || (f->o.solver == AIGC_SOLVER_AUTO && f->d <= 16);
+    job.exact = is_exact(f);
     job.rows_per_chunk = job.exact ? EXACT_ROWS : GRADIENT_ROWS;
     if (!f->gram_ready) {
         compute_gram(f, job.fixed, f->items_turn ? f->by_user->n_rows : f->by_item->n_rows);
         f->gram_ready = true;
     }
-    job.end = step_end(&job);
-    if (job.end > job.begin)
+    cut_chunks(&job);
+    if (job.n_chunks)
         thread_pool_run(f->pool, &(thread_program){side_next, side_work, &job});
     f->next = job.end;
     if (f->next < job.p->n_rows)
@@ -302,15 +339,17 @@ bool factors_step(factors *f)
 
 void factors_fold_in(factors *f, const pairs *rows, uint32_t begin, uint32_t end, float *out)
 {
-    side_job job = {.f = f, .p = rows, .fixed = f->items, .solved = out, .begin = begin, .end = end};
+    side_job job = {.f = f, .p = rows, .fixed = f->items, .solved = out, .exact = true};
 
-    job.exact = true;
-    job.rows_per_chunk = EXACT_ROWS;
     if (begin == 0)
         compute_gram(f, f->items, f->by_item->n_rows);
     f->gram_ready = false;
-    if (end > begin)
+    while (begin < end) {
+        for (job.n_chunks = 0, f->chunks[0] = begin; begin < end && job.n_chunks < CHUNKS_MOST;)
+            f->chunks[++job.n_chunks] = begin = end - begin < EXACT_ROWS ? end : begin + EXACT_ROWS;
+        job.begun = false;
         thread_pool_run(f->pool, &(thread_program){side_next, side_work, &job});
+    }
 }
 
 uint64_t factors_progress(const factors *f)

@@ -31,6 +31,8 @@ typedef struct factors {
     const pairs *by_user;  /* [n_users] rows of items */
     const pairs *by_item;  /* [n_items] rows of users */
     float *users, *items;  /* [n][d] */
+    uint16_t *half;        /* of the fixed side, [n][d], for conjugate gradient; NULL: it is not used */
+    uint32_t *chunks;      /* rows where the chunks of a step begin, and where the last one ends */
     float *gram;           /* [d][d] of the fixed side, both triangles */
     float *partial;        /* [GRAM_PARTS][d][d] */
     float *scratch;        /* per thread */

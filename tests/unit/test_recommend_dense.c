@@ -52,7 +52,7 @@ static void compute(const dense_kernels *k, outputs *o)
     assert_true(dense_cholesky(k, o->factor, D));
     memcpy(o->solved, rows, sizeof o->solved);
     dense_solve(k, o->factor, D, o->solved);
-    k->residual(rows, order, weights, ROWS - 3, D, 1, rows + 5 * D, o->residual);
+    k->residual(halves, order, weights, ROWS - 3, D, 1, rows + 5 * D, o->residual);
     k->scan_half(halves, ROWS, D, rows + D, o->scan);
     k->gemm(37, 48, 19, rows, D, 1, rows + 3 * D, D, o->product, 48, -1);
     o->numbers[0] = k->dot(rows, rows + D, D);
