@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "aigc.h"
 #include "base/random.h"
+#include "recommend_fits.h"
 
 #define S(text) ((aigc_string){text, sizeof(text) - 1})
 
@@ -20,11 +20,6 @@ static const char *const TOPIC[TOPICS] = {"music",   "travel", "technology",
                                           "cooking", "sport",  "\xe5\x8e\x86\xe5\x8f\xb2"};
 
 /* ---- a small world: everybody likes one topic, a little of another, and what is popular -------------------------- */
-
-static aigc_string keyed(char *buffer, size_t size, const char *kind, uint32_t i)
-{
-    return (aigc_string){buffer, (size_t)snprintf(buffer, size, "%s %u", kind, i)};
-}
 
 static void add_items(aigc_fit *fit)
 {
@@ -83,46 +78,9 @@ static void add_events(aigc_fit *fit)
         }
 }
 
-static aigc_fit *new_fit(int n_threads)
-{
-    aigc_fit_options o = aigc_fit_defaults();
-    aigc_fit *fit;
-
-    o.n_threads = n_threads;
-    assert_int_equal(aigc_fit_create(&o, &fit, NULL), AIGC_OK);
-    return fit;
-}
-
-static void run(aigc_fit *fit)
-{
-    aigc_fit_progress p = {.done = false};
-    aigc_error err = {0};
-    double last = 0;
-
-    while (!p.done) {
-        if (aigc_fit_step(fit, &p, &err) != AIGC_OK)
-            fail_msg("%s", err.message);
-        assert_true(p.fraction >= last && p.fraction <= 1);
-        last = p.fraction;
-    }
-    assert_true(last == 1);
-}
-
 static void *image;
 static size_t image_size;
 static aigc_recommender *world;
-
-static void *copy_image(const aigc_fit *fit, size_t *size)
-{
-    const void *from;
-    void *to;
-
-    assert_int_equal(aigc_fit_image(fit, &from, size, NULL), AIGC_OK);
-    to = aligned_alloc(64, *size);
-    assert_non_null(to);
-    memcpy(to, from, *size);
-    return to;
-}
 
 static void *fit_world(int n_threads, size_t *size)
 {
@@ -151,16 +109,6 @@ static int close_world(void **state)
     aigc_recommender_close(world);
     free(image);
     return 0;
-}
-
-static size_t ask(const aigc_recommender *model, const aigc_query *q, aigc_ranking **ranking,
-                  const aigc_recommendation **results)
-{
-    aigc_error err = {0};
-
-    if (aigc_recommend(model, q, ranking, &err) != AIGC_OK)
-        fail_msg("%s", err.message);
-    return aigc_ranking_results(*ranking, results);
 }
 
 /* How many of the first ten are of the topic. */
@@ -555,92 +503,6 @@ static void new_items_are_ranked_by_content(void **state)
 
 /* ---- odd input --------------------------------------------------------------------------------------------------- */
 
-static void *fit_events(const aigc_event *events, size_t n, uint32_t n_users, uint32_t n_items, size_t *size,
-                        aigc_fit_info *info)
-{
-    aigc_fit *fit = new_fit(2);
-    char key[32];
-    uint32_t number;
-
-    for (uint32_t i = 0; i < n_items; i++)
-        assert_int_equal(aigc_fit_item(fit, keyed(key, sizeof key, "i", i), &number, NULL), AIGC_OK);
-    for (uint32_t u = 0; u < n_users; u++)
-        assert_int_equal(aigc_fit_user(fit, keyed(key, sizeof key, "u", u), &number, NULL), AIGC_OK);
-    assert_int_equal(aigc_fit_add_events(fit, events, n, NULL), AIGC_OK);
-    run(fit);
-    aigc_fit_describe(fit, info);
-    void *made = copy_image(fit, size);
-    aigc_fit_destroy(fit);
-    return made;
-}
-
-/* Fits and asks with every event that there is; returns the number of results. */
-static size_t survives(const aigc_event *events, size_t n, uint32_t n_users, uint32_t n_items, aigc_fit_info *info)
-{
-    aigc_query q = aigc_query_defaults();
-    const aigc_recommendation *r;
-    aigc_recommender *model;
-    aigc_ranking *ranking;
-    size_t size;
-    void *made = fit_events(events, n, n_users, n_items, &size, info);
-
-    assert_int_equal(aigc_recommender_open(made, size, &model, NULL), AIGC_OK);
-    q.events = events;
-    q.n_events = n;
-    q.keep_seen = true;
-    q.k = 1000;
-    q.diversity = 0.5;
-    size_t m = ask(model, &q, &ranking, &r);
-    for (size_t i = 0; i < m; i++)
-        assert_true(isfinite(r[i].score));
-    aigc_ranking_free(ranking);
-    aigc_recommender_close(model);
-    free(made);
-    return m;
-}
-
-static void nothing_and_next_to_nothing(void **state)
-{
-    aigc_event one = {0, 0, 1, NAN};
-    aigc_fit_info info;
-
-    (void)state;
-    assert_int_equal(survives(NULL, 0, 0, 0, &info), 0);
-    assert_int_equal(survives(NULL, 0, 3, 2, &info), 2);
-    assert_int_equal(survives(&one, 1, 1, 1, &info), 1);
-}
-
-static void odd_weights_are_passed_over_and_counted(void **state)
-{
-    const aigc_event events[] = {{0, 0, 0, NAN},       {0, 1, NAN, 1},       {0, 2, INFINITY, 2}, {0, 3, -INFINITY, 3},
-                                 {0, 4, -2, INFINITY}, {1, 4, 1, -INFINITY}, {1, 5, 1e38f, 5},    {1, 5, 1e38f, 5},
-                                 {1, 6, 1e-38f, 6},    {2, 0, 2, 7},         {2, 0, -3, 8},       {2, 1, 3, 9},
-                                 {2, 1, -3, 1e300},    {2, 2, 1, -1e300}};
-    aigc_fit_info info;
-
-    (void)state;
-    assert_int_equal(survives(events, sizeof events / sizeof *events, 3, 7, &info), 7);
-    assert_int_equal(info.n_zero, 1);
-    assert_int_equal(info.n_not_finite, 3);
-    assert_int_equal(info.n_negative, 2);
-    assert_int_equal(info.n_pairs, 4); /* (1, 4), (1, 5), (1, 6), (2, 2) */
-}
-
-static void a_million_events_of_one_user(void **state)
-{
-    enum { N = 1000000 };
-    aigc_event *events = calloc(N, sizeof *events);
-    aigc_fit_info info;
-
-    (void)state;
-    assert_non_null(events);
-    for (uint32_t i = 0; i < N; i++)
-        events[i] = (aigc_event){0, (uint32_t)((uint64_t)i * 7919 % 300), 1, i};
-    assert_int_equal(survives(events, N, 1, 300, &info), 300);
-    assert_int_equal(info.n_pairs, 300);
-    free(events);
-}
-
 static void bad_arguments_are_named(void **state)
 {
     aigc_fit *fit = new_fit(1);
@@ -892,9 +754,6 @@ int main(void)
         cmocka_unit_test(many_at_once_rank_the_same),
         cmocka_unit_test(similar_items_are_of_the_topic),
         cmocka_unit_test(new_items_are_ranked_by_content),
-        cmocka_unit_test(nothing_and_next_to_nothing),
-        cmocka_unit_test(odd_weights_are_passed_over_and_counted),
-        cmocka_unit_test(a_million_events_of_one_user),
         cmocka_unit_test(bad_arguments_are_named),
         cmocka_unit_test(interests_of_any_kind),
         cmocka_unit_test(interruption_loses_nothing),
