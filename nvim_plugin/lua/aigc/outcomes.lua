@@ -126,27 +126,43 @@ local function failed(message)
   require('aigc.log').tell_once('outcomes of suggestions are not kept: ' .. tostring(message))
 end
 
+-- While the file is replaced nothing is appended to it: that would go with the old one.
+local shortening = false
+
+local function shortened(message)
+  shortening = false
+  if message then
+    vim.schedule(function()
+      failed(message)
+    end)
+  end
+end
+
 --- Replaces the file by its newer half, aside and then at once. On threads of libuv's.
 local function shorten(path, size)
-  uv.fs_open(path, 'r', MODE, function(_, input)
+  shortening = true
+  uv.fs_open(path, 'r', MODE, function(problem, input)
     if not input then
-      return
+      return shortened(problem)
     end
-    uv.fs_read(input, size, 0, function(_, text)
+    uv.fs_read(input, size, 0, function(unread, text)
       uv.fs_close(input)
       local from = text and text:find('\n', math.floor(#text / 2), true)
       if not from then
-        return
+        return shortened(unread)
       end
-      uv.fs_open(path .. '.new', 'w', MODE, function(_, output)
-        if output then
-          uv.fs_write(output, text:sub(from + 1), 0, function(message)
-            uv.fs_close(output)
-            if not message then
-              uv.fs_rename(path .. '.new', path, function() end)
-            end
-          end)
+      uv.fs_open(path .. '.new', 'w', MODE, function(closed, output)
+        if not output then
+          return shortened(closed)
         end
+        uv.fs_write(output, text:sub(from + 1), 0, function(unwritten)
+          uv.fs_close(output)
+          if unwritten then
+            uv.fs_unlink(path .. '.new')
+            return shortened(unwritten)
+          end
+          uv.fs_rename(path .. '.new', path, shortened)
+        end)
       end)
     end)
   end)
@@ -160,6 +176,9 @@ end
 
 --- Appends what there is to the file, without waiting for the disk.
 function M.save()
+  if shortening then
+    return -- the next one takes it along
+  end
   local path = M.path()
   local text = path and take_records()
   if not path or not text then
@@ -188,12 +207,22 @@ end
 
 --- The same for the last time, or before the file is read: waits.
 local function save_now()
+  vim.wait(1000, function()
+    return not shortening
+  end, 1)
   local path = M.path()
   local text = path and take_records()
-  local file = text and uv.fs_open(path, 'a', MODE)
+  if not text then
+    return
+  end
+  local file, problem = uv.fs_open(path, 'a', MODE)
   if file then
-    uv.fs_write(file, text, -1)
+    local _, unwritten = uv.fs_write(file, text, -1)
     uv.fs_close(file)
+    problem = unwritten
+  end
+  if problem then
+    failed(problem)
   end
 end
 
