@@ -235,7 +235,7 @@ typedef struct aigc_logit_bias {
 /* How the next token is chosen. Applied in this order: bias, penalties, temperature, top_k, top_p, min_p, draw. */
 typedef struct aigc_sampling {
     double temperature;          /* 0: greedy (highest logit, lowest id on a tie); else > 0 */
-    double top_p;                /* (0, 1]: smallest set of tokens with at least this probability; 1: off */
+    double top_p;                /* [0, 1]: smallest set of tokens with at least this probability; 1: off, 0: one */
     int top_k;                   /* keep the k most probable tokens; 0: off */
     double min_p;                /* [0, 1]: drop tokens below min_p times the most probable one; 0: off */
     double repetition_penalty;   /* > 0: logits of tokens seen are divided (if > 0) or multiplied by it; 1: off */

@@ -24,7 +24,9 @@ SELECT generate('Tom', max_tokens => 20, seed => 1) = generate('Tom', max_tokens
 SELECT generate('Tom had', max_tokens => 30, seed => 42);
 SELECT generate('Tom had', temperature => 0.7, top_k => 20, top_p => 0.9, min_p => 0.05, max_tokens => 30, seed => 42);
 SELECT generate('Tom had', temperature => 0, top_k => 1, top_p => 0.5, max_tokens => 10)
-    = generate('Tom had', top_k => 1, max_tokens => 10) AS greedy_both_ways;
+    = generate('Tom had', top_k => 1, max_tokens => 10) AS greedy_both_ways,
+    generate('Tom had', temperature => 2, top_p => 0, max_tokens => 10)
+    = generate('Tom had', temperature => 0, max_tokens => 10) AS and_by_top_p;
 
 -- Lengths.
 SELECT '[' || generate('Once upon a time', max_tokens => 0) || ']' AS nothing;

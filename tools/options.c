@@ -56,8 +56,8 @@ static const option_spec specs[] = {
 
     {"max-tokens", 0, KIND_INT, FOR_GENERATE, AT(request.max_tokens), ANY_INT, "N", "most tokens to generate [256]"},
     {"temperature", 0, SAMPLING_REAL, AT(request.sampling.temperature), 0, 1e6, "T", "0 is greedy [the model's, or 1]"},
-    {"top-p", 0, SAMPLING_REAL, AT(request.sampling.top_p), 1e-9, 1, "P",
-     "nucleus of probability P; 1 is off [the model's, or 1]"},
+    {"top-p", 0, SAMPLING_REAL, AT(request.sampling.top_p), 0, 1, "P",
+     "nucleus of probability P; 1 is off, 0 keeps one token [the model's, or 1]"},
     {"top-k", 0, KIND_INT, FOR_GENERATE, AT(request.sampling.top_k), ANY_INT, "K",
      "only the K most probable tokens; 0 is off [the model's, or 0]"},
     {"min-p", 0, SAMPLING_REAL, AT(request.sampling.min_p), 0, 1, "P",

@@ -25,7 +25,7 @@ void aigc_sampling_fill(aigc_sampling *sampling, const aigc_model *model)
     const gguf_file *file = model->file;
     const aigc_sampling usual = aigc_request_defaults().sampling;
     fill(&sampling->temperature, file, "general.sampling.temp", 0, 1e6, usual.temperature);
-    fill(&sampling->top_p, file, "general.sampling.top_p", 1e-9, 1, usual.top_p);
+    fill(&sampling->top_p, file, "general.sampling.top_p", 0, 1, usual.top_p);
     fill(&sampling->min_p, file, "general.sampling.min_p", 0, 1, usual.min_p);
     fill(&sampling->repetition_penalty, file, "general.sampling.penalty_repeat", 1e-6, 1e6, usual.repetition_penalty);
     if (sampling->top_k < 0) {

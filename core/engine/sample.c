@@ -59,7 +59,7 @@ static aigc_status check_options(const aigc_sampling *s, int n_vocab, int n_top,
         const char *range;
     } checks[] = {
         {"temperature", s->temperature, s->temperature >= 0 && s->temperature < INFINITY, "0 or greater, and finite"},
-        {"top_p", s->top_p, s->top_p > 0 && s->top_p <= 1, "greater than 0 and at most 1"},
+        {"top_p", s->top_p, s->top_p >= 0 && s->top_p <= 1, "between 0 and 1"},
         {"top_k", s->top_k, s->top_k >= 0, "0 or greater"},
         {"min_p", s->min_p, s->min_p >= 0 && s->min_p <= 1, "between 0 and 1"},
         {"repetition_penalty", s->repetition_penalty, s->repetition_penalty > 0 && s->repetition_penalty < INFINITY,

@@ -28,7 +28,7 @@ static aigc_status check_sampling(const char *key, const char *value, aigc_error
         const char *name;
         double low, high;
     } known[] = {
-        {"temp", 0, 1e6}, {"top_p", 1e-9, 1}, {"min_p", 0, 1}, {"penalty_repeat", 1e-6, 1e6}, {"top_k", 0, INT32_MAX}};
+        {"temp", 0, 1e6}, {"top_p", 0, 1}, {"min_p", 0, 1}, {"penalty_repeat", 1e-6, 1e6}, {"top_k", 0, INT32_MAX}};
     const char *name = key + strlen(NOTE_SAMPLING);
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         char *end;

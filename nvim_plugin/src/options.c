@@ -318,7 +318,7 @@ static const option request_options[] = {
     {"logprobs", read_logprobs, RANGE(0, 20)},
     {"seed", read_u64, REQUEST(sampling.seed), RANGE(0, MAX_INTEGER)},
     {"temperature", read_number, REQUEST(sampling.temperature), RANGE(0, HUGE_VAL)},
-    {"top_p", read_number, REQUEST(sampling.top_p), RANGE(0, 1), .above = true},
+    {"top_p", read_number, REQUEST(sampling.top_p), RANGE(0, 1)},
     {"top_k", read_int, REQUEST(sampling.top_k), RANGE(0, INT_MAX)},
     {"min_p", read_number, REQUEST(sampling.min_p), RANGE(0, 1)},
     {"repetition_penalty", read_number, REQUEST(sampling.repetition_penalty), RANGE(0, HUGE_VAL), .above = true},

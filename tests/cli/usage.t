@@ -43,7 +43,7 @@ for (
     [ 'infinity',           qr/--temperature: 'inf'/,    '--temperature', 'inf' ],
     [ 'negative',           qr/--temperature: '-0.5'/,   '--temperature', '-0.5' ],
     [ 'top-p too large',    qr/--top-p: '2'/,            '--top-p',       '2' ],
-    [ 'top-p zero',         qr/--top-p: '0'/,            '--top-p',       '0' ],
+    [ 'top-p below zero',   qr/--top-p: '-0.1'/,         '--top-p',       '-0.1' ],
     [ 'min-p too large',    qr/--min-p: '1.5'/,          '--min-p',       '1.5' ],
     [ 'penalty too large',  qr/--presence-penalty: '3'/, '--presence-penalty', '3' ],
     [ 'negative seed',      qr/--seed: '-1'/,            '--seed',        '-1' ],

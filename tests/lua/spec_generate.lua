@@ -60,6 +60,9 @@ return function(t)
   t.is(draw(7), draw(7), 'a seed repeats')
   t.ok(draw(7) ~= draw(8) or draw(9) ~= draw(7), 'another gives another text')
 
+  local none_but_best = assert(model:generate('Tom', { max_tokens = 40, temperature = 2, top_p = 0 }))
+  t.is(none_but_best, assert(model:generate('Tom', { max_tokens = 40, temperature = 0 })), 'top_p 0 is greedy')
+
   -- alternatives and log-probabilities
   local by_alternative = {}
   local best, many = model:generate('Lily', {

@@ -105,7 +105,7 @@ return function(t, child)
   c:lua("require('aigc').setup({ max_tokens = 9, seed = 5, kv = 'f32', context = 100, threads = 2 })")
   local said = notes(c)
   t.ok(said:find("vim.g.aigc has an unknown option 'temperatur'", 1, true), 'an unknown option is reported', said)
-  local wrong = "vim.g.aigc: option 'top_p' must be a number above 0 and at most 1, got 3"
+  local wrong = "vim.g.aigc: option 'top_p' must be a number from 0 to 1, got 3"
   t.ok(said:find(wrong, 1, true), 'a wrong value too', said)
   c:keys('ix<C-k>')
   request = last_request(c)

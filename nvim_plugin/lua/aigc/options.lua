@@ -92,14 +92,12 @@ local function integer(min, max)
 end
 
 --- A number above 0, which is not allowed itself.
-local function above_zero(max)
-  return {
-    wanted = 'a number above 0' .. (max and (' and at most %g'):format(max) or ''),
-    check = function(x)
-      return type(x) == 'number' and x > 0 and x <= (max or math.huge)
-    end,
-  }
-end
+local above_zero = {
+  wanted = 'a number above 0',
+  check = function(x)
+    return type(x) == 'number' and x > 0 and x < math.huge
+  end,
+}
 
 local function of_type(name, wanted)
   return {
@@ -189,10 +187,10 @@ M.kinds = {
     end,
   },
   temperature = number(0),
-  top_p = above_zero(1),
+  top_p = number(0, 1),
   top_k = integer(0),
   min_p = number(0, 1),
-  repetition_penalty = above_zero(),
+  repetition_penalty = above_zero,
   frequency_penalty = number(-2, 2),
   presence_penalty = number(-2, 2),
   seed = integer(0, 2 ^ 53),
