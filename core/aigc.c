@@ -17,6 +17,11 @@ const char *aigc_cpu_level_name(void)
     return kernels_best()->name;
 }
 
+int aigc_cpu_count(void)
+{
+    return cpu_count();
+}
+
 static aigc_status need_tokenizer(const aigc_model *model, aigc_error *err)
 {
     if (model->tokens == NULL)

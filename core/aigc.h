@@ -46,6 +46,10 @@ const char *aigc_version(void);
 /* The CPU level that kernels run at: "generic", "avx2" or "avx512" (AIGC_CPU in the environment forces one). */
 const char *aigc_cpu_level_name(void);
 
+/* Processors that the calling thread may use: its affinity mask, within the quota of the process's control groups. At
+ * least 1. Reads files: not for every turn of a loop. */
+int aigc_cpu_count(void);
+
 /* ---- errors ------------------------------------------------------------------------------------------------- */
 
 typedef enum aigc_status {

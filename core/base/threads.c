@@ -12,6 +12,7 @@
 
 #ifdef __linux__
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -49,7 +50,9 @@ struct thread_pool {
     bool start_tried;
     int caller_patience;
     worker workers[THREAD_MAX];
-#ifndef __linux__
+#ifdef __linux__
+    cpu_set_t processors; /* where the workers may run */
+#else
     pthread_mutex_t mutex;
     pthread_cond_t changed;
 #endif
@@ -207,6 +210,25 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
+#ifdef __linux__
+/* Called by the caller of a run. A machine with more processors than a cpu_set_t holds has none to follow; a refusal
+ * leaves a worker where it is. */
+static void follow_caller(thread_pool *pool)
+{
+    cpu_set_t callers;
+    if (sched_getaffinity(0, sizeof callers, &callers) != 0 || CPU_EQUAL(&callers, &pool->processors))
+        return;
+    pool->processors = callers;
+    for (int i = 0; i < pool->n_started; i++)
+        pthread_setaffinity_np(pool->workers[i].handle, sizeof callers, &callers);
+}
+#else
+static void follow_caller(thread_pool *pool)
+{
+    (void)pool;
+}
+#endif
+
 /* Workers inherit a mask with every signal blocked, so that the host's handlers only ever run on its own threads. */
 static void start_workers(thread_pool *pool)
 {
@@ -254,6 +276,7 @@ void thread_pool_run(thread_pool *pool, const thread_program *program)
 {
     pool->program = *program;
     atomic_store(&pool->finished, false);
+    follow_caller(pool);
     advance(pool, 0);
     while (!atomic_load(&pool->finished)) {
         work_on_phase(pool, 0);

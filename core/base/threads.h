@@ -7,7 +7,9 @@
  * none. Waiting threads spin for a moment, the shorter the busier the machine, and
  * then sleep (futex).
  *
- * Workers are created at the first run that can use them, with all signals blocked, and never call host code.
+ * Workers are created at the first run that can use them, with all signals blocked, and never call host code. They run
+ * on the processors that the thread which runs the program may use: when a host moves that one, they follow at the next
+ * run.
  */
 #ifndef AIGC_BASE_THREADS_H
 #define AIGC_BASE_THREADS_H

@@ -21,18 +21,22 @@ static int l_cpu_level(lua_State *L)
     return 1;
 }
 
+static int l_cpu_count(lua_State *L)
+{
+    lua_pushinteger(L, aigc_cpu_count());
+    return 1;
+}
+
 __attribute__((visibility("default"))) int luaopen_aigc_core(lua_State *L);
 
 int luaopen_aigc_core(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"version", l_version},
-        {"cpu_level", l_cpu_level},
-        {"open", model_open},
+        {"version", l_version}, {"cpu_level", l_cpu_level}, {"cpu_count", l_cpu_count}, {"open", model_open},
         {NULL, NULL},
     };
     model_register(L);
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
     compat_setfuncs(L, functions);
     return 1;
 }

@@ -1,6 +1,6 @@
 /* session.c: one model, one engine, one worker thread, a queue of depth one. */
 #ifdef __linux__
-#define _GNU_SOURCE 1 /* SCHED_BATCH */
+#define _GNU_SOURCE 1 /* SCHED_BATCH, sched_getcpu */
 #endif
 #include "session.h"
 
@@ -34,7 +34,8 @@ struct session {
     pthread_cond_t wake; /* for the worker: something waits, or the end has come */
     pthread_t worker;
     bool has_worker;
-    bool entered; /* the caller runs a request; only the owning thread looks */
+    bool entered;         /* the caller runs a request; only the owning thread looks */
+    int editor_processor; /* where the owning thread was when the worker was last kept off it, or -1 */
 
     volatile sig_atomic_t interrupt; /* stops the running job; written under the lock */
     bool stop;
@@ -217,6 +218,29 @@ static void yield_to_neighbours(void)
 #endif
 }
 
+/* Called by the editor's thread, often. A low priority is not enough: Linux was seen to take the processor from the
+ * main loop in the middle of a callback and give it to a worker that had just been queued there, until the next tick of
+ * its clock, 4 ms later. So while there is a processor for each thread besides, the one that the main loop is on stays
+ * its own; the engine's workers follow their caller (core/base/threads.h). If the system refuses, a worker may run
+ * there. */
+static void keep_worker_off_the_editor(session *s)
+{
+#ifdef __linux__
+    int here = sched_getcpu();
+    cpu_set_t all, others;
+    if (!s->has_worker || here < 0 || here == s->editor_processor || sched_getaffinity(0, sizeof all, &all) != 0)
+        return;
+    others = all;
+    CPU_CLR(here, &others);
+    int n_threads = s->options.engine.n_threads;
+    bool enough = n_threads > 0 && CPU_COUNT(&others) >= n_threads;
+    pthread_setaffinity_np(s->worker, sizeof all, enough ? &others : &all);
+    s->editor_processor = here;
+#else
+    (void)s;
+#endif
+}
+
 /* Under the lock, which it gives back while it works. */
 static void do_job(session *s)
 {
@@ -322,6 +346,7 @@ aigc_status session_open(const char *path, const session_options *options, sessi
     s->lora = lora;
     s->options = *options;
     s->orders_end = &s->orders;
+    s->editor_processor = -1;
     memory_init(&s->documents, options->documents, NULL, DOCUMENTS_NGRAMS);
     s->pipe_read = fd[0];
     s->pipe_write = fd[1];
@@ -480,6 +505,7 @@ aigc_status session_submit(session *s, job *j, aigc_error *err)
         if (status != AIGC_OK)
             return status;
     }
+    keep_worker_off_the_editor(s);
     job **end = &s->jobs;
     while (*end)
         end = &(*end)->next;
@@ -526,6 +552,7 @@ aigc_status session_order(session *s, order *o, aigc_error *err)
             return status;
         }
     }
+    keep_worker_off_the_editor(s);
     pthread_mutex_lock(&s->lock);
     *s->orders_end = o;
     s->orders_end = &o->next;
@@ -592,6 +619,7 @@ void session_take(session *s)
     free_list(s->taken);
     s->taken = s->taken_next = NULL;
     s->live = NULL;
+    keep_worker_off_the_editor(s);
     if (!lock_at_once(s))
         return; /* the pipe stays readable */
     drain(s);

@@ -7,12 +7,29 @@ local function command(text)
   return output
 end
 
+-- Processors of a mask like "ff,ffffffff".
+local function count_processors(mask)
+  local n = 0
+  for digit in mask:gmatch('%x') do
+    local value = tonumber(digit, 16)
+    while value > 0 do
+      n, value = n + value % 2, math.floor(value / 2)
+    end
+  end
+  return n
+end
+
 -- The status files of this process's threads; the shell's parent is this process.
 local function threads()
   local list = {}
   local text = command('pid=$PPID; for t in /proc/$pid/task/*; do echo "== $(basename $t) $pid"; cat $t/status; done')
   for id, pid, status in text:gmatch('== (%d+) (%d+)\n(.-)%f[=%z]') do
-    list[#list + 1] = { main = id == pid, blocked = status:match('SigBlk:%s*(%x+)') }
+    list[#list + 1] = {
+      id = id,
+      main = id == pid,
+      blocked = status:match('SigBlk:%s*(%x+)'),
+      processors = count_processors(status:match('Cpus_allowed:%s*([%x,]+)')),
+    }
   end
   return list
 end
@@ -35,8 +52,42 @@ local function descriptors(wanted)
   return n
 end
 
+-- How many processors the threads that a request starts may run on, the fewest and the most.
+local function processors_of_workers(t, n_threads)
+  local before = {}
+  for _, thread in ipairs(threads()) do
+    before[thread.id] = true
+  end
+  local model = t.open({ threads = n_threads, context = t.ROOM })
+  t.until_text(model, assert(model:submit(t.endless())))
+  local fewest, most = math.huge, 0
+  for _, thread in ipairs(threads()) do
+    if not before[thread.id] then
+      fewest, most = math.min(fewest, thread.processors), math.max(most, thread.processors)
+    end
+  end
+  model:close()
+  return fewest, most
+end
+
 return function(t)
   local core = require('aigc.core')
+
+  -- processors
+  local allowed
+  for _, thread in ipairs(threads()) do
+    allowed = thread.main and thread.processors or allowed
+  end
+  local count = core.cpu_count()
+  t.ok(count >= 1 and count <= allowed, 'processors: no more than allowed', count)
+  local free = math.max(1, allowed - 1)
+  local fewest, most = processors_of_workers(t, math.min(free, 64))
+  t.is(fewest, free, "a processor is the caller's own")
+  if not t.in_nvim then -- which may start threads of its own meanwhile
+    t.is(most, free, 'for each of the threads')
+  end
+  t.is(processors_of_workers(t, 64), allowed > 64 and allowed - 1 or allowed, 'unless there are too many threads')
+
   local model = t.open({ threads = 3, context = t.ROOM })
   local before_threads, before_fds = #threads(), math.min(descriptors(), descriptors(), descriptors())
   local id = assert(model:submit(t.endless()))

@@ -22,6 +22,7 @@ model.__index = model
 local core = {
   version = function() return fake.version_text end,
   cpu_level = function() return 'generic' end,
+  cpu_count = function() return 4 end,
   open = function(path, options)
     if path:find('missing') then return nil, "cannot read the model '" .. path .. "'", 'io' end
     fake.opened[#fake.opened + 1] = { path = path, options = options }

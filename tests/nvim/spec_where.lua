@@ -148,6 +148,7 @@ return function(t, child)
     return c:lua(setup .. " return require('aigc.polite').threads(require('aigc.config').get())")
   end
   c:lua([[polite = require('aigc.polite') polite.cores = function() return 8 end
+    vim.loop.cpu_info = function() return { 1, 2, 3, 4, 5, 6, 7, 8 } end
     loads = 0 vim.loop.loadavg = function() return loads end]])
   t.is(threads('polite.on_battery = false'), 7, 'a core is left to the editor')
   t.is(threads('polite.on_battery = true'), 3, 'half of them on battery')

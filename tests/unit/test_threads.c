@@ -1,9 +1,15 @@
-/* The thread pool: every chunk runs once, phases never overlap, serial work runs alone. */
+/* The thread pool: every chunk runs once, phases never overlap, serial work runs alone, workers go where their caller
+ * may. */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include <dirent.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -102,6 +108,54 @@ static void refuses_bad_sizes(void **state)
     assert_null(pool);
 }
 
+#ifdef __linux__
+/* Whether every thread of the process but this one may run on exactly these processors; n: how many others there are.
+ */
+static bool others_have(const cpu_set_t *processors, int *n)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    bool same = true;
+    *n = 0;
+    for (struct dirent *entry; (entry = readdir(tasks));) {
+        pid_t id = atoi(entry->d_name);
+        cpu_set_t theirs;
+        if (id == 0 || id == getpid())
+            continue;
+        assert_int_equal(sched_getaffinity(id, sizeof theirs, &theirs), 0);
+        same = same && CPU_EQUAL(&theirs, processors);
+        ++*n;
+    }
+    closedir(tasks);
+    return same;
+}
+
+static void workers_follow_their_caller(void **state)
+{
+    (void)state;
+    static counting c;
+    thread_pool *pool = NULL;
+    cpu_set_t all, one;
+    int n_others;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    assert_int_equal(thread_pool_create(3, &pool, NULL), AIGC_OK);
+    const cpu_set_t *steps[] = {&all, &one, &all};
+    for (int i = 0; i < 3; i++) {
+        memset(&c, 0, sizeof c);
+        c.phase = PHASES - 3;
+        c.n_threads = 3;
+        c.chunks[PHASES - 2] = c.chunks[PHASES - 1] = 8;
+        assert_int_equal(sched_setaffinity(0, sizeof *steps[i], steps[i]), 0);
+        thread_pool_run(pool, &(thread_program){next_phase, work, &c});
+        assert_true(others_have(steps[i], &n_others));
+        assert_int_equal(n_others, 2);
+    }
+    thread_pool_destroy(pool);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -110,6 +164,9 @@ int main(void)
         cmocka_unit_test(more_threads_than_cores),
         cmocka_unit_test(pool_without_a_run),
         cmocka_unit_test(refuses_bad_sizes),
+#ifdef __linux__
+        cmocka_unit_test(workers_follow_their_caller),
+#endif
     };
     return cmocka_run_group_tests_name("threads", tests, NULL, NULL);
 }

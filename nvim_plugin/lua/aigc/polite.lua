@@ -38,13 +38,21 @@ function M.look()
   end)
 end
 
----@type integer?
-local cores
+---@type integer?, integer?
+local cores, machine
 
+--- Of the machine, as the load is.
+local function all_cores()
+  machine = machine or #uv.cpu_info()
+  return machine
+end
+
+--- Those that this process may use: `taskset` and containers leave it fewer.
 ---@return integer
 function M.cores()
   if not cores then
-    cores = uv.available_parallelism and uv.available_parallelism() or #uv.cpu_info()
+    local found, core = pcall(require, 'aigc.core')
+    cores = found and core.cpu_count() or all_cores()
   end
   return cores
 end
@@ -54,7 +62,7 @@ end
 function M.reason()
   if M.on_battery then
     return 'on battery'
-  elseif uv.loadavg() > LOADED * M.cores() then
+  elseif uv.loadavg() > LOADED * all_cores() then
     return 'the machine is loaded'
   end
 end
