@@ -7,10 +7,12 @@
 -- text counts as shown when a flush of the screen has it. Prints a table in milliseconds. Without
 -- AIGC_MODEL it runs the test model of ../shared/data. AIGC_RUNS: how often each is repeated
 -- (default 20). AIGC_TYPING: seconds of steady typing (default 20). AIGC_PARTS: only some of the
--- measurements, such as `keys large` (start, first, keys, large, typing, leave).
+-- measurements, such as `keys large` (start, first, keys, large, typing, leave). AIGC_APART=1: this driver
+-- has a processor of its own (nvim_apart.lua), for what the clock says of the main loop.
 package.path = 'tests/nvim/?.lua;bench/?.lua;' .. package.path
 
 local child, probe, typing = require('child'), require('probe'), require('nvim_typing')
+local apart = require('nvim_apart')
 local uv = vim.loop
 
 local shared = os.getenv('AIGC_SHARED') or '../shared'
@@ -40,7 +42,9 @@ local OPTIONS = { debounce = 0, min_logprob = -100, prompt_bytes = 6000 }
 
 local function start(options)
   options = vim.tbl_extend('force', OPTIONS, options or {})
-  local c = child.start({ fake = false, lines = 24, columns = 100, env = { AIGC_MODEL = model }, aigc = options })
+  local c = apart.child(
+    child.start({ fake = false, lines = 24, columns = 100, env = { AIGC_MODEL = model }, aigc = options })
+  )
   c:lua(probe.WATCH)
   return c
 end
@@ -59,6 +63,7 @@ local function collect(list, value)
 end
 
 say('%s, %d bytes', vim.fn.fnamemodify(model, ':t'), vim.fn.getfsize(model))
+apart.driver()
 typing.head()
 
 -- before the first use
