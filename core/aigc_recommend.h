@@ -371,6 +371,17 @@ aigc_status aigc_people_open(const aigc_recommender *model, const aigc_query *qu
 aigc_status aigc_people_rank(aigc_people *people, size_t k, uint32_t *items, float *scores, aigc_error *err);
 void aigc_people_close(aigc_people *people); /* NULL is allowed */
 
+/*
+ * Many queries at once, one to a thread, each exactly as aigc_recommend() ranks it, diversity included: the same items
+ * in the same order with the same scores. For who shows the results beside those of single queries, and for catalogues
+ * of many items, where it is several times as quick as aigc_recommend_all(), since a query looks at few of them
+ * exactly; with a few thousand items they are equally quick. k, reasons (there are none) and interrupt as above.
+ * Memory: 8 bytes an item for each thread. Errors: as aigc_recommend(), of one of the queries.
+ */
+aigc_status aigc_recommend_each(const aigc_recommender *model, const aigc_query *queries, size_t n, size_t k,
+                                int n_threads, const volatile sig_atomic_t *interrupt, uint32_t *items, float *scores,
+                                aigc_error *err);
+
 /* Items like this one: a query of one like, by likeness. among, exclude, k, diversity, seed, at and interrupt of the
  * query count. */
 aigc_status aigc_similar(const aigc_recommender *model, uint32_t item, const aigc_query *query, aigc_ranking **out,

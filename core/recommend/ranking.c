@@ -297,7 +297,7 @@ aigc_status aigc_ranking_select(aigc_ranking *r, aigc_error *err)
 
     if (pool == NULL)
         return aigc_fail_memory(err, "a selection", r->n_given * sizeof *pool);
-    for (size_t i = 0; i < r->n_given; i++)
+    for (size_t i = 0; i < r->n_given && n < aigc_ranking_wanted(r); i++)
         if (!r->hidden[i])
             pool[n++] = r->order[i];
     k = n < r->q.k ? n : r->q.k;

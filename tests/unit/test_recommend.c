@@ -356,7 +356,7 @@ static void hidden_items_leave_no_trace(void **state)
         q.among = even;
         q.n_among = ITEMS / 2;
         assert_int_equal(ask(world, &q, &other, &want), 7);
-        for (int i = 0; i < 7 && !diverse; i++) {
+        for (int i = 0; i < 7; i++) {
             assert_int_equal(r[i].item, want[i].item);
             assert_true(r[i].score == want[i].score);
         }
@@ -367,17 +367,43 @@ static void hidden_items_leave_no_trace(void **state)
     }
 }
 
-/* Many together: the same items as one by one. */
-static void many_at_once_rank_the_same(void **state)
+/* The pool is what was wanted, however many items the host looked at and how few of them it hid. */
+static void the_pool_is_as_large_as_wanted(void **state)
 {
-    enum { N = 61, K = 9 };
-    static aigc_event events[N][3];
-    static uint32_t items[N * K];
-    static float scores[N * K];
-    uint32_t few[] = {3, 23, 43, 63, 83}, some[ITEMS / 2];
-    aigc_query queries[N];
+    uint32_t hidden[] = {0, 30};
+    const aigc_recommendation *r, *want;
+    aigc_query q = aigc_query_defaults();
+    aigc_ranking *ranking, *other;
+    const uint32_t *items;
+    size_t n;
 
     (void)state;
+    q.diversity = 0.7;
+    assert_int_equal(aigc_ranking_open(world, &q, &ranking, NULL), AIGC_OK);
+    assert_true(aigc_ranking_wanted(ranking) < ITEMS - 2);
+    assert_int_equal(aigc_ranking_more(ranking, ITEMS, &items, &n, NULL), AIGC_OK);
+    aigc_ranking_hide(ranking, 0);
+    aigc_ranking_hide(ranking, 30);
+    assert_int_equal(aigc_ranking_select(ranking, NULL), AIGC_OK);
+    assert_int_equal(aigc_ranking_results(ranking, &r), 10);
+    q.exclude = hidden;
+    q.n_exclude = 2;
+    assert_int_equal(ask(world, &q, &other, &want), 10);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(r[i].item, want[i].item);
+    aigc_ranking_free(ranking);
+    aigc_ranking_free(other);
+}
+
+enum { N = 61, K = 9 };
+
+/* People who did, like and exclude this and that, and want it in several ways. */
+static const aigc_query *several_queries(void)
+{
+    static aigc_event events[N][3];
+    static uint32_t few[] = {3, 23, 43, 63, 83}, some[ITEMS / 2];
+    static aigc_query queries[N];
+
     for (uint32_t i = 0; i < ITEMS / 2; i++)
         some[i] = 2 * i;
     for (uint32_t i = 0; i < N; i++) {
@@ -399,6 +425,17 @@ static void many_at_once_rank_the_same(void **state)
         queries[i].likeness = i % 9 == 4;
         queries[i].seed = i % 2 * 12345;
     }
+    return queries;
+}
+
+/* Many together: the same items as one by one. */
+static void many_at_once_rank_the_same(void **state)
+{
+    static uint32_t items[N * K];
+    static float scores[N * K];
+    const aigc_query *queries = several_queries();
+
+    (void)state;
     assert_int_equal(aigc_recommend_all(world, queries, N, K, 3, NULL, items, scores, NULL), AIGC_OK);
     for (uint32_t i = 0; i < N; i++) {
         const aigc_recommendation *r;
@@ -426,6 +463,42 @@ static void many_at_once_rank_the_same(void **state)
     assert_int_equal(aigc_recommend_all(world, queries, N, K, 2, &flag, items, NULL, NULL), AIGC_INTERRUPTED);
     assert_int_equal(aigc_recommend_all(world, queries, N, 0, 2, NULL, items, NULL, NULL), AIGC_E_ARGUMENT);
     assert_int_equal(aigc_recommend_all(world, NULL, 0, 5, 2, NULL, NULL, NULL, NULL), AIGC_OK);
+}
+
+/* Each as if it were alone, to the last bit, and diverse where that is asked for. */
+static void each_of_many_is_as_alone(void **state)
+{
+    static uint32_t items[N * K];
+    static float scores[N * K];
+    static aigc_query queries[N];
+    volatile sig_atomic_t flag = 1;
+    aigc_error err;
+
+    (void)state;
+    memcpy(queries, several_queries(), sizeof queries);
+    for (int i = 0; i < N; i += 3)
+        queries[i].diversity = 0.01 * i;
+    queries[7].among = queries[7].exclude; /* fewer than K */
+    queries[7].n_among = 3;
+    queries[7].n_exclude = 0;
+    assert_int_equal(aigc_recommend_each(world, queries, N, K, 3, NULL, items, scores, NULL), AIGC_OK);
+    for (size_t i = 0; i < N; i++) {
+        const aigc_recommendation *r;
+        aigc_ranking *ranking;
+        size_t n = ask(world, &queries[i], &ranking, &r);
+        for (size_t j = 0; j < K; j++) {
+            assert_int_equal(items[i * K + j], j < n ? r[j].item : AIGC_NO_ITEM);
+            assert_true(scores[i * K + j] == (j < n ? r[j].score : 0));
+        }
+        aigc_ranking_free(ranking);
+    }
+    assert_int_equal(items[7 * K + 3], AIGC_NO_ITEM);
+    assert_int_equal(aigc_recommend_each(world, queries, N, K, 2, &flag, items, NULL, NULL), AIGC_INTERRUPTED);
+    assert_int_equal(aigc_recommend_each(world, queries, N, 0, 2, NULL, items, NULL, NULL), AIGC_E_ARGUMENT);
+    assert_int_equal(aigc_recommend_each(world, NULL, 0, 5, 2, NULL, NULL, NULL, NULL), AIGC_OK);
+    queries[4].diversity = 3;
+    assert_int_equal(aigc_recommend_each(world, queries, N, K, 2, NULL, items, NULL, &err), AIGC_E_ARGUMENT);
+    assert_string_equal(err.message, "diversity is 3, but goes from 0 to 1");
 }
 
 static void similar_items_are_of_the_topic(void **state)
@@ -751,7 +824,9 @@ int main(void)
         cmocka_unit_test(diversity_spreads_topics),
         cmocka_unit_test(ties_have_an_order),
         cmocka_unit_test(hidden_items_leave_no_trace),
+        cmocka_unit_test(the_pool_is_as_large_as_wanted),
         cmocka_unit_test(many_at_once_rank_the_same),
+        cmocka_unit_test(each_of_many_is_as_alone),
         cmocka_unit_test(similar_items_are_of_the_topic),
         cmocka_unit_test(new_items_are_ranked_by_content),
         cmocka_unit_test(bad_arguments_are_named),

@@ -1,0 +1,104 @@
+/*
+ * each.c: aigc_recommend_each(): many queries, each ranked as aigc_recommend() does it, one to a thread. A query of a
+ * large catalogue looks at a small part of its rows (bounds.h), which is why this is quicker there than the products
+ * of batch.c, and exact in the same way as a single query.
+ */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/threads.h"
+#include "recommend/ranking.h"
+
+typedef struct job {
+    const aigc_recommender *model;
+    const aigc_query *queries;
+    size_t n, k, per_chunk;
+    const volatile sig_atomic_t *interrupt;
+    uint32_t *items;
+    float *scores;
+    bool begun;
+    _Atomic int status; /* aigc_status of the first query that failed */
+    aigc_error error;   /* its error; whoever sets status writes it */
+} job;
+
+static int next(void *state)
+{
+    job *j = state;
+
+    if (j->begun)
+        return 0;
+    j->begun = true;
+    return (int)((j->n + j->per_chunk - 1) / j->per_chunk);
+}
+
+static void write_list(const job *j, size_t i, const aigc_ranking *ranking)
+{
+    const aigc_recommendation *results;
+    size_t n = aigc_ranking_results(ranking, &results);
+
+    for (size_t r = 0; r < j->k; r++) {
+        j->items[i * j->k + r] = r < n ? results[r].item : AIGC_NO_ITEM;
+        if (j->scores)
+            j->scores[i * j->k + r] = r < n ? (float)results[r].score : 0;
+    }
+}
+
+static void rank_one(job *j, size_t i)
+{
+    aigc_query q = j->queries[i];
+    aigc_ranking *ranking;
+    aigc_error error;
+    int none = AIGC_OK;
+
+    q.k = j->k;
+    q.reasons = false;
+    q.interrupt = j->interrupt;
+    aigc_status status = aigc_recommend(j->model, &q, &ranking, &error);
+    if (status == AIGC_OK) {
+        write_list(j, i, ranking);
+        aigc_ranking_free(ranking);
+    } else if (atomic_compare_exchange_strong(&j->status, &none, (int)status)) {
+        j->error = error;
+    }
+}
+
+static void work(void *state, int chunk, int thread)
+{
+    job *j = state;
+    size_t first = (size_t)chunk * j->per_chunk;
+
+    (void)thread;
+    for (size_t i = first; i < j->n && i < first + j->per_chunk && j->status == AIGC_OK; i++)
+        rank_one(j, i);
+}
+
+aigc_status aigc_recommend_each(const aigc_recommender *recommender, const aigc_query *queries, size_t n, size_t k,
+                                int n_threads, const volatile sig_atomic_t *interrupt, uint32_t *items, float *scores,
+                                aigc_error *err)
+{
+    job j = {.model = recommender,
+             .queries = queries,
+             .n = n,
+             .k = k,
+             .interrupt = interrupt,
+             .items = items,
+             .scores = scores,
+             .per_chunk = n / THREAD_MAX_CHUNKS + 1};
+    int cores = cpu_count();
+    thread_pool *pool;
+
+    if (n_threads < 0 || n_threads > THREAD_MAX)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "n_threads is %d, but goes from 0 to %d", n_threads, THREAD_MAX);
+    if (k == 0)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "k is 0, but at least one item must be asked for");
+    aigc_status status = thread_pool_create(n_threads ? n_threads : cores < 8 ? cores : 8, &pool, err);
+    if (status != AIGC_OK)
+        return status;
+    thread_pool_run(pool, &(thread_program){next, work, &j});
+    thread_pool_destroy(pool);
+    if (j.status != AIGC_OK && err)
+        *err = j.error;
+    return (aigc_status)j.status;
+}
