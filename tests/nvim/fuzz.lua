@@ -145,6 +145,7 @@ local function start(seed, engine)
   for _, c in ipairs({ one, other }) do
     c:lua("vim.o.hidden = true vim.o.swapfile = false vim.o.timeout = false vim.o.shada = ''")
     c:lua("vim.opt.shortmess:append('aWcsT') vim.o.cmdheight = 2")
+    c:lua("vim.fn.setreg('\"', 'yank')") -- there is something to put: 0.12 wants <CR> after saying that there is not
   end
   return one, other
 end

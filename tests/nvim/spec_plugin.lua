@@ -18,8 +18,11 @@ return function(t, child)
     return names
   ]])
   t.is(#loaded, 0, 'start-up loads no module')
-  local maps = c:lua("return vim.fn.maparg('<Tab>', 'i') .. vim.fn.maparg('<C-l>', 'i')")
-  t.ok(maps == '' or maps:find('^<Lua %d+: vim/_defaults.lua:%d+>$'), 'and maps no key', maps) -- 0.11 has a <Tab>
+  local maps = c:lua([[
+    local tab, line = vim.fn.maparg('<Tab>', 'i', false, true), vim.fn.maparg('<C-l>', 'i')
+    return (tab.desc or tab.rhs or tab.callback and 'a function' or '') .. line
+  ]])
+  t.ok(maps == '' or vim.startswith(maps, 'vim.snippet.jump'), 'and maps no key', maps) -- 0.11 has a <Tab>
   t.is(c:lua("return vim.fn.exists('#aigc')"), 0, 'and watches nothing')
 
   c:keys('i')
@@ -218,7 +221,7 @@ return function(t, child)
   local function health(setup, options)
     local one = child.start(options)
     one:lua(setup)
-    one:request('nvim_command', 'checkhealth aigc')
+    one:request('nvim_command', 'silent checkhealth aigc') -- 0.12 reports its progress
     -- Later versions write '- ✅ OK text' and '- text'.
     local text = one:buffer():gsub('\n%- [^%w%s]+%s*(%u+) ', '\n%1: '):gsub('\n%- INFO: ', '\n- ')
     text = text:gsub('\n%s+%- INFO: ', '\n- '):gsub('INFO: ', '')

@@ -60,9 +60,11 @@ local function label_of(text)
   return line
 end
 
---- Columns of the language server protocol count UTF-16 units.
+--- Columns of the language server protocol count UTF-16 units. Neovim 0.11 has other arguments for this
+--- and warns of the old ones.
 local function character(here, bytes)
-  return select(2, vim.str_utfindex(here.before, bytes))
+  local ok, units = pcall(vim.str_utfindex, here.before, 'utf-16', bytes)
+  return ok and units or select(2, vim.str_utfindex(here.before, bytes))
 end
 
 --- Texts as the language server protocol's completion items.
