@@ -54,7 +54,7 @@ endif
 
 BUILDS = all core tool unit asan fuzz libfuzzer pg nvim bench-programs
 CHECKS = check-unit check-cli check-pg check-lua check-nvim check-fuzz check-asan
-.PHONY: $(BUILDS) $(CHECKS) setup check demo bench bench-recommendation bench-serve install install-nvim format clean FORCE
+.PHONY: $(BUILDS) $(CHECKS) core-alone setup check demo bench bench-recommendation bench-serve install install-nvim format clean FORCE
 
 # `sudo make install` in somebody's clone must not leave files there that only root can replace: what is built is
 # built as the tree's owner.
@@ -111,7 +111,16 @@ $(error there is no C compiler '$(firstword $(CC))': install one (Debian: apt-ge
 endif
 endif
 
-nvim: core
+# Plugin managers call `make nvim`: alone, it takes all cores.
+ifneq ($(MAKECMDGOALS),)
+ifeq ($(filter-out nvim install-nvim,$(MAKECMDGOALS)),)
+CORE_OF_NVIM = core-alone
+core-alone:
+	+@$(MAKE) --no-print-directory $(JOBS) core
+endif
+endif
+
+nvim: $(or $(CORE_OF_NVIM),core)
 	$(QUIET_MAKE) -C nvim_plugin
 	$(call say,lua,nvim_plugin/lua/aigc/core.so)
 
@@ -202,7 +211,7 @@ $(BUILD)/bench-kernels: $(BUILD)/bench/kernels.o $(LIB)
 setup:
 	@tools/setup
 
-# For those who type only `make check` or `make demo`: all cores, unless they asked for a number of jobs.
+# For those who type only `make check`, `make demo` or `make nvim`: all cores, unless they asked for a number of jobs.
 JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # The packages come first: pg_config, which the build asks, may be one of them.
@@ -244,7 +253,7 @@ bench-serve: pg $(BUILD)/bench-ask $(BUILD)/bench-catalogue
 install: core pg
 	$(MAKE) -C pg_ext install PG_CONFIG=$(PG_CONFIG)
 
-install-nvim: core nvim
+install-nvim: nvim
 	$(MAKE) -C nvim_plugin install NVIM_SITE=$(NVIM_SITE)
 
 format:

@@ -111,13 +111,14 @@ vim.notify = function(text, level) notes[#notes + 1] = text end
 -- What most tests need: nothing comes unasked, and all of what comes is shown.
 child.QUIET = { trigger = 'manual', extent = 'free', speculate = false }
 
--- options: fake (default true), aigc (instead of QUIET, for vim.g.aigc), lines, columns, env
+-- options: fake (default true), aigc (instead of QUIET, for vim.g.aigc), lines, columns, env, plugin (the folder, if it
+-- is another than nvim_plugin)
 -- Starts a Neovim with a user interface that is ours, so that it draws.
 function child.start(options)
   options = options or {}
   local columns, lines = options.columns or COLUMNS, options.lines or LINES
   local self = setmetatable({ shown = screen.new(columns, lines), replies = {}, next_id = 0 }, child)
-  self:spawn(options.env)
+  self:spawn(options.env, options.plugin or 'nvim_plugin')
   live[self] = true
   self:request('nvim_ui_attach', columns, lines, { ext_linegrid = true, rgb = true })
   if options.fake ~= false then
@@ -133,7 +134,7 @@ local function to_number(_, packed)
   return vim.mpack.decode(packed)
 end
 
-function child:spawn(env)
+function child:spawn(env, plugin)
   local environment
   if env then
     environment = {}
@@ -143,7 +144,7 @@ function child:spawn(env)
   end
   self.stdin, self.stdout = uv.new_pipe(), uv.new_pipe()
   self.process, self.pid = uv.spawn('nvim', {
-    args = { '--clean', '--embed', '--cmd', 'set runtimepath^=nvim_plugin noswapfile' },
+    args = { '--clean', '--embed', '--cmd', 'set runtimepath^=' .. plugin .. ' noswapfile' },
     stdio = { self.stdin, self.stdout },
     env = environment,
   }, function(code, signal)
