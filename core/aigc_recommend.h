@@ -290,21 +290,24 @@ typedef struct aigc_query {
 aigc_query aigc_query_defaults(void);
 
 typedef enum aigc_reason_kind {
-    AIGC_REASON_INTEREST,   /* index: which of query.interests; -1: query.embedding */
+    AIGC_REASON_INTEREST,   /* index: which of query.interests; -1: query.embedding, and what is only near to some */
     AIGC_REASON_EVENT,      /* index: which of query.events: the item is like this one */
     AIGC_REASON_LIKE,       /* index: which of query.likes */
-    AIGC_REASON_DISLIKE,    /* index: which of query.dislikes; the share is negative */
-    AIGC_REASON_PEOPLE,     /* people who did the same did this; index -1 */
+    AIGC_REASON_DISLIKE,    /* index: which of query.dislikes; a negative share if it resembles it, else it differs */
+    AIGC_REASON_PEOPLE,     /* people who did the same did this; index -1, or AIGC_NOBODY_YET */
     AIGC_REASON_ATTRIBUTE,  /* people with the same attribute did this; index: which of query.attributes */
     AIGC_REASON_MATCH,      /* the item has the same attribute, or is near; index: which of query.attributes */
     AIGC_REASON_POPULARITY, /* index -1 */
     AIGC_REASON_FRESHNESS   /* index -1 */
 } aigc_reason_kind;
 
+/* Nobody has done anything with this item: what it is about lets expect it of people who did the same. */
+enum { AIGC_NOBODY_YET = -2 };
+
 typedef struct aigc_reason {
     aigc_reason_kind kind;
     int32_t index;
-    double share; /* of the score: positive shares add up to 1 */
+    double share; /* of what speaks for the item: positive shares add up to 1. Below 0: it speaks against it */
 } aigc_reason;
 
 typedef struct aigc_recommendation {

@@ -22,9 +22,11 @@
 #include "utils/numeric.h"
 
 #define MAX_TITLE        80   /* characters */
-#define LEAST_SHARE      0.05 /* what is less is not in the sentence */
+#define LEAST_SHARE      0.05 /* what is less is not in the sentence, */
+#define LEAST_MATCH      0.01 /* but that the item has what the person has is a fact */
 #define MAX_NAMED        3    /* items or interests named in one clause */
 #define MAX_KEY_IN_TABLE 64
+#define REASONS_OF_ONE   64 /* more than core gives for one item */
 
 static const char *const names[] = {
     [AIGC_REASON_INTEREST] = "interest",   [AIGC_REASON_EVENT] = "history",
@@ -186,46 +188,78 @@ char *reason_about(const Ask *ask, const Titles *titles, const aigc_reason *reas
 
 /* ---- sentences ---- */
 
-/* Adds "a", "a and b" or "a, b and c" of what the reasons of a kind are about; returns how many. */
+/* Whether the sentence tells of it. */
+static bool is_told(const aigc_reason *reason)
+{
+    return fabs(reason->share) >= (reason->kind == AIGC_REASON_MATCH ? LEAST_MATCH : LEAST_SHARE);
+}
+
+/* An interest of negative weight. */
+static bool is_avoided(const Ask *ask, const aigc_reason *reason)
+{
+    return reason->kind == AIGC_REASON_INTEREST && reason->index >= 0 &&
+           ask->profile->interests[reason->index].weight < 0;
+}
+
+/* One clause tells of both: they are of a kind, and speak for the item or against it. */
+static bool same_clause(const Ask *ask, const aigc_reason *a, const aigc_reason *b)
+{
+    return a->kind == b->kind && (a->share > 0) == (b->share > 0) && is_avoided(ask, a) == is_avoided(ask, b);
+}
+
+/* Adds "a", "a and b" or "a, b and c" of what reasons like the first are about; returns how many. */
 static int append_subjects(StringInfo out, const Ask *ask, const Titles *titles, const aigc_recommendation *result,
-                           aigc_reason_kind kind, const char *quote, const char *unquote)
+                           const aigc_reason *first, const char *quote)
 {
     char *subjects[MAX_NAMED];
     int n = 0;
 
     for (size_t i = 0; i < result->n_reasons && n < MAX_NAMED; i++) {
         const aigc_reason *reason = &result->reasons[i];
-        if (reason->kind != kind || fabs(reason->share) < LEAST_SHARE)
+        if (!same_clause(ask, reason, first) || !is_told(reason))
             continue;
         char *about = reason_about(ask, titles, reason);
         if (about)
             subjects[n++] = about;
     }
     for (int i = 0; i < n; i++)
-        appendStringInfo(out, "%s%s%s%s", i == 0 ? "" : i == n - 1 ? " and " : ", ", quote, subjects[i], unquote);
+        appendStringInfo(out, "%s%s%s%s", i == 0 ? "" : i == n - 1 ? " and " : ", ", quote, subjects[i], quote);
     return n;
 }
 
-/* A clause for all reasons of a kind, empty if there is nothing to say. */
-static char *clause_of(const Ask *ask, const Titles *titles, const aigc_recommendation *result, aigc_reason_kind kind)
+static char *interest_clause(const Ask *ask, const aigc_reason *first, int n, const char *subjects)
+{
+    if (n == 0)
+        return "is near your interests";
+    if (!is_avoided(ask, first))
+        return psprintf("matches your interest%s in %s", n > 1 ? "s" : "", subjects);
+    return first->share > 0 ? psprintf("stays clear of %s", subjects)
+                            : psprintf("unfortunately is about %s, which you would rather not see", subjects);
+}
+
+/* A clause for the first reason and those like it. */
+static char *clause_of(const Ask *ask, const Titles *titles, const aigc_recommendation *result,
+                       const aigc_reason *first)
 {
     StringInfoData subjects;
 
     initStringInfo(&subjects);
-    bool is_item = kind == AIGC_REASON_EVENT || kind == AIGC_REASON_LIKE || kind == AIGC_REASON_DISLIKE;
-    int n = append_subjects(&subjects, ask, titles, result, kind, is_item ? "\"" : "", is_item ? "\"" : "");
-    switch (kind) {
+    bool is_item =
+        first->kind == AIGC_REASON_EVENT || first->kind == AIGC_REASON_LIKE || first->kind == AIGC_REASON_DISLIKE;
+    int n = append_subjects(&subjects, ask, titles, result, first, is_item ? "\"" : "");
+    switch (first->kind) {
     case AIGC_REASON_INTEREST:
-        return n ? psprintf("matches your interest%s in %s", n > 1 ? "s" : "", subjects.data)
-                 : "matches your interests";
+        return interest_clause(ask, first, n, subjects.data);
     case AIGC_REASON_EVENT:
         return psprintf("resembles %s, which you chose before", subjects.data);
     case AIGC_REASON_LIKE:
         return psprintf("resembles %s, which you like", subjects.data);
     case AIGC_REASON_DISLIKE:
-        return psprintf("unfortunately resembles %s, which you dislike", subjects.data);
+        return psprintf("%s %s, which you dislike", first->share > 0 ? "is unlike" : "unfortunately resembles",
+                        subjects.data);
     case AIGC_REASON_PEOPLE:
-        return "was chosen by people with your taste";
+        return first->index == AIGC_NOBODY_YET ? "is like what people with your taste choose"
+                                               : "was chosen by people with your taste";
     case AIGC_REASON_ATTRIBUTE:
         return psprintf("is popular with people like you (%s)", subjects.data);
     case AIGC_REASON_MATCH:
@@ -243,20 +277,23 @@ static void capitalise(char *sentence)
     *sentence = pg_toupper((unsigned char)*sentence);
 }
 
-/* One clause for each kind of reason, in the order of its largest share. */
+/* One clause for reasons of each kind, in the order of their largest share. */
 char *reasons_sentence(const Ask *ask, const Titles *titles, const aigc_recommendation *result)
 {
-    char *clauses[lengthof(names)];
-    bool done[lengthof(names)] = {false};
+    const aigc_reason *firsts[REASONS_OF_ONE];
+    char *clauses[lengthof(firsts)];
     StringInfoData sentence;
     int n = 0;
 
-    for (size_t i = 0; i < result->n_reasons; i++) {
+    for (size_t i = 0; i < result->n_reasons && n < REASONS_OF_ONE; i++) {
         const aigc_reason *reason = &result->reasons[i];
-        if (done[reason->kind] || fabs(reason->share) < LEAST_SHARE)
+        int clause = 0;
+        while (clause < n && !same_clause(ask, firsts[clause], reason))
+            clause++;
+        if (clause < n || !is_told(reason))
             continue;
-        done[reason->kind] = true;
-        clauses[n++] = clause_of(ask, titles, result, reason->kind);
+        firsts[n] = reason;
+        clauses[n++] = clause_of(ask, titles, result, reason);
     }
     if (n == 0)
         return "Is in the catalogue.";

@@ -35,17 +35,35 @@ SELECT bool_and(abs(1 - total) < 0.02) AS shares_add_up FROM (SELECT rank, sum((
 SELECT a.tags && '{food}' AS food FROM recommend('{"interests": {"food": 3, "sport": 0.2}}', k => 1) AS r
     JOIN articles AS a ON a.id = r.item::bigint;
 
+CREATE TEMP TABLE avoided AS SELECT a.tags && '{sport}' AS sport, r.reasons->>'sentence' AS sentence
+FROM recommend('{"interests": {"sport": -1}}', k => 48) AS r JOIN articles AS a ON a.id = r.item::bigint;
+SELECT sport, count(*) > 0 AS some, bool_and(sentence ~ 'unfortunately is about sport, which you would rather not see')
+    AS told, bool_or(sentence ~ 'interest') AS as_interest FROM (SELECT sport, lower(sentence) AS sentence FROM avoided)
+    AS a GROUP BY sport ORDER BY sport;
+
+-- What is asked for comes before what people of that age and place read, which orders those that have as much of it.
+SELECT max(r.rank) FILTER (WHERE about = 2) < min(r.rank) FILTER (WHERE about = 0) AS first FROM (SELECT rank,
+    cardinality(ARRAY(SELECT unnest(a.tags) INTERSECT SELECT unnest('{technology,travel,music}'::text[]))) AS about
+    FROM recommend('{"interests": ["technology", "travel", "music"], "location": "New York", "age": 30}', k => 48) AS r
+    JOIN articles AS a ON a.id = r.item::bigint) AS r;
+
 -- Likes, dislikes, exclusions, candidates.
 SELECT bool_or(item IN ('15', '16')) AS again FROM recommend('{"likes": [15], "exclude": ["16"]}', k => 48);
 SELECT count(*) FILTER (WHERE a.tags && '{music}') >= 2 AS music FROM recommend('{"likes": [15, 19, 20]}', k => 4) AS r
     JOIN articles AS a ON a.id = r.item::bigint;
 SELECT bool_or(item = '34') AS disliked FROM recommend('{"dislikes": [34]}', k => 48);
+-- What differs from something disliked does not resemble it.
+SELECT count(*) > 0 AS unlike, count(*) FILTER (WHERE sentence ~ 'unfortunately') AS unfortunate FROM (SELECT
+    reasons->>'sentence' AS sentence, (SELECT min((b->>'share')::float8) FROM jsonb_array_elements(reasons->'because') AS b
+    WHERE b->>'reason' = 'dislike') AS least FROM recommend('{"likes": [15, 20], "dislikes": [34]}', k => 48)) AS r
+WHERE least > 0;
 SELECT item FROM recommend('{"interests": ["bees"], "among": [29, 34, 999, 40]}') ORDER BY item;
 SELECT item FROM recommend('{"interests": ["bees"], "among": [29, 34, 999, 40]}', k => 1);
 SELECT count(*) FROM recommend('{"among": []}');
 
 -- Nobody in particular: what is popular. Nothing that matches: the same.
-SELECT count(*) FROM recommend('{}');
+SELECT count(*), bool_and(score > 0) AS scored, bool_and(reasons->>'sentence' = 'Is popular.') AS popular
+FROM recommend('{}', k => 5);
 SELECT (SELECT array_agg(item ORDER BY rank) FROM recommend('{"interests": ["xyzzy"], "at": "2026-03-21"}'))
     = (SELECT array_agg(item ORDER BY rank) FROM recommend('{"at": "2026-03-21"}')) AS same;
 SELECT count(*) FROM recommend('{"user": 12345678}');
@@ -66,6 +84,7 @@ FROM recommend('{"user": 1500}', k => 4) AS r JOIN articles AS a ON a.id = r.ite
 INSERT INTO articles VALUES (49, 'The cello in the subway at Union Square', 'A cellist, forty trains and one encore.',
     '{music,city life}', 'New York', '2026-03-21');
 SELECT rank <= 3 AS near_the_top FROM recommend('{"interests": ["cello in the subway"]}') WHERE item = '49';
+SELECT sentence ~ 'chosen' AS chosen FROM explain_recommendation('{"user": 42}', '49') LIMIT 1;
 DELETE FROM articles WHERE id = 49;
 SELECT count(*) FROM recommend('{"interests": ["cello in the subway"]}', k => 100) WHERE item = '49';
 ROLLBACK;

@@ -14,7 +14,7 @@
 enum { BEST_OF_SIGNAL = 150, HIDDEN_MOST = 1000, RANDOM_ITEMS = 150, ROUNDS = 3, USERS_PER_STEP = 32 };
 
 /* Events that users are asked for with, for each blend. */
-static const size_t EVENTS[BLENDS] = {0, 2, 6, 20, SIZE_MAX};
+static const size_t EVENTS[BLENDS] = {0, 2, 6, 20, SIZE_MAX, 0};
 /* An improvement of the NDCG that counts, for a few hundred users: less is noise. */
 static const double IMPROVEMENT = 0.0008;
 
@@ -25,10 +25,12 @@ static const float START[SIGNALS] = {
     [SIGNAL_EMBEDDING] = 1, [SIGNAL_POPULARITY] = 0.3f, [SIGNAL_RECENT] = 0.3f, [SIGNAL_FRESH] = 0.3f,
     [SIGNAL_PEOPLE] = 0.3f, [SIGNAL_MATCH] = 1.5f,      [SIGNAL_NEAR] = 2};
 
-void blend_defaults(float blend[BLENDS][SIGNALS])
+void blend_defaults(float blend[BLENDS][SIGNALS], float spread[BLENDS])
 {
-    for (int b = 0; b < BLENDS; b++)
+    for (int b = 0; b < BLENDS; b++) {
         memcpy(blend[b], START, sizeof START);
+        spread[b] = 1;
+    }
 }
 
 /* ---- cases --------------------------------------------------------------------------------------------------- */
@@ -177,9 +179,14 @@ static bool make_case(const blender *b, uint32_t row, int blend, scratch *x)
     uint64_t shown = b->h->shown.start[row + 1] - b->h->shown.start[row];
     profile p;
 
-    if (blend_of(EVENTS[blend] < shown ? EVENTS[blend] : shown) != blend)
+    if (blend != BLEND_NOBODY && blend_of(EVENTS[blend] < shown ? EVENTS[blend] : shown) != blend)
         return true;
     aigc_query q = user_query(b->fit, b->h, row, EVENTS[blend], x->events, attributes);
+    /* Without attributes, nobody is somebody with 0 events. */
+    if (blend == BLEND_NOBODY && q.n_attributes == 0)
+        return true;
+    if (blend == BLEND_NOBODY)
+        q.n_attributes = 0;
     if (profile_open(b->m, &q, &p, NULL) != AIGC_OK)
         return false;
     read_signals(b, &p, x);
@@ -435,9 +442,11 @@ static void weigh_others(const blender *b)
         }
     }
     double variance = n > 0 ? square / n - sum / n * (sum / n) : 0;
+    float spread = variance > 0 ? (float)sqrt(variance) : 1;
+    b->fit->spread[b->blend] = spread;
     for (int s = 0; s < SIGNALS; s++)
         if (b->scale[b->blend][s] == 0)
-            weights[s] = START[s] * (float)(variance > 0 ? sqrt(variance) : 1);
+            weights[s] = START[s] * spread;
 }
 
 static aigc_status cases_step(blender *b, aigc_error *err)
@@ -451,7 +460,8 @@ static aigc_status cases_step(blender *b, aigc_error *err)
                       : AIGC_OK;
 }
 
-/* A blend that too few users could be asked for takes the weights of the one before it, or after it. */
+/* A blend that too few users could be asked for takes the weights of the one before it; that of nobody, those for no
+ * events. */
 static bool has_cases(const blender *b, int blend)
 {
     uint32_t n = 0;
@@ -469,10 +479,12 @@ aigc_status blender_step(blender *b, bool *done, aigc_error *err)
     if (b->next < b->n_users)
         return cases_step(b, err);
     if (b->blend < BLENDS && !has_cases(b, b->blend)) {
-        if (b->blend > 1)
-            memcpy(b->fit->blend[b->blend], b->fit->blend[b->blend - 1], sizeof b->fit->blend[0]);
-        if (b->blend > 1)
-            b->fit->cold[b->blend] = b->fit->cold[b->blend - 1];
+        if (b->blend > 1) {
+            int other = b->blend == BLEND_NOBODY ? 0 : b->blend - 1;
+            memcpy(b->fit->blend[b->blend], b->fit->blend[other], sizeof b->fit->blend[0]);
+            b->fit->cold[b->blend] = b->fit->cold[other];
+            b->fit->spread[b->blend] = b->fit->spread[other];
+        }
         b->blend++;
     } else if (b->blend < BLENDS && b->round == 0) {
         ok = begin_blend(b);

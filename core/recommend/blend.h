@@ -1,10 +1,10 @@
 /*
  * blend.h: how much each signal counts, learned on users set aside.
  *
- * Each of these users is asked for with 0, 2, 6, 20 and all of their shown events: their candidates (the best of each
- * signal, and what is hidden) keep the value of every signal, and weights are sought that rank the hidden ones best,
- * by NDCG, one signal after the other (coordinate ascent: Metzler and Croft, 2007). A signal that never occurs on these
- * users keeps the weight that it began with.
+ * Each of these users is asked for with 0, 2, 6, 20 and all of their shown events, and as nobody, without attributes
+ * either: their candidates (the best of each signal, and what is hidden) keep the value of every signal, and weights
+ * are sought that rank the hidden ones best, by NDCG, one signal after the other (coordinate ascent: Metzler and Croft,
+ * 2007). A signal that never occurs on these users keeps the weight that it began with.
  */
 #ifndef AIGC_RECOMMEND_BLEND_H
 #define AIGC_RECOMMEND_BLEND_H
@@ -38,7 +38,7 @@ void blender_close(blender *b);
 aigc_status blender_step(blender *b, bool *done, aigc_error *err);
 uint64_t blender_progress(const blender *b, uint64_t *n_steps);
 
-/* Weights to begin with, for signals whose deviations are not known. */
-void blend_defaults(float blend[BLENDS][SIGNALS]);
+/* Weights to begin with, for signals whose deviations are not known, and the deviation of such scores. */
+void blend_defaults(float blend[BLENDS][SIGNALS], float spread[BLENDS]);
 
 #endif

@@ -161,12 +161,11 @@ static void begin_block(block *x, uint32_t first, uint32_t n)
 static void score_roughly(bounds *b, block *x)
 {
     const model *m = b->p->m;
-    const float *blend = m->n->blend[b->p->blend];
     float *base = b->base + x->first, *score = b->score + x->first;
 
     for (int s = SIGNAL_POPULARITY; s <= SIGNAL_FRESH && !b->p->q->likeness; s++)
-        if (blend[s] != 0)
-            b->p->k->axpy(blend[s], signal_values(m, s) + x->first, base, x->padded);
+        if (signal_weight(b->p, s) != 0)
+            b->p->k->axpy(signal_weight(b->p, s), signal_values(m, s) + x->first, base, x->padded);
     for (uint32_t j = x->n; j < x->padded; j++)
         base[j] = -FLT_MAX; /* no item, and never the largest */
     if (b->n_parts == 0)

@@ -70,7 +70,7 @@ aigc_status aigc_fit_create(const aigc_fit_options *options, aigc_fit **out, aig
         return status;
     }
     catalogue_init(&fit->c, options->n_embedding);
-    blend_defaults(fit->blend);
+    blend_defaults(fit->blend, fit->spread);
     *out = fit;
     return AIGC_OK;
 }

@@ -59,7 +59,8 @@ struct aigc_fit {
     struct blender *blender;
     struct tuner *tuner;
     float blend[BLENDS][SIGNALS];
-    float interest_weight;
+    float spread[BLENDS]; /* deviation of scores by each blend */
+    float interest_weight[BLENDS], beside[BLENDS];
     float cold[BLENDS];
     double lambda, regularization, unobserved; /* chosen */
     int n_factors, n_iterations;

@@ -13,7 +13,7 @@
 #include "aigc.h"
 #include "recommend/coarse.h"
 
-enum { MODEL_VERSION = 3, MODEL_ALIGNMENT = 64 };
+enum { MODEL_VERSION = 4, MODEL_ALIGNMENT = 64 };
 
 /* What scores are made of. */
 typedef enum score_signal {
@@ -31,8 +31,9 @@ typedef enum score_signal {
     SIGNALS
 } score_signal;
 
-/* Blends are learned for histories of different lengths: 0, 1 to 2, 3 to 9, 10 to 29, 30 and more. */
-enum { BLENDS = 5 };
+/* Blends are learned for histories of different lengths: 0, 1 to 2, 3 to 9, 10 to 29, 30 and more; and for somebody of
+ * whom nothing is known, not even an attribute: there, only what is the same for everybody can rank. */
+enum { BLENDS = 6, BLEND_NOBODY = 5 };
 int blend_of(size_t n_events);
 
 typedef struct model_numbers {
@@ -50,8 +51,9 @@ typedef struct model_numbers {
     double median_weight;       /* of events: what log weights are relative to */
     uint32_t weights, reserved; /* aigc_fit_weights */
     float blend[BLENDS][SIGNALS];
-    float interest_weight; /* of interests, against everything else */
-    float cold[BLENDS];    /* what factors count for items that nobody did anything with, besides their blend */
+    float interest_weight[BLENDS]; /* of interests, against everything else */
+    float beside[BLENDS];          /* what general signals are multiplied by, beside interests */
+    float cold[BLENDS];            /* what factors count for items that nobody did anything with, besides their blend */
 } model_numbers;
 
 typedef struct model_attribute {

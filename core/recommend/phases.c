@@ -525,28 +525,40 @@ static aigc_status factors_final_step(aigc_fit *fit, bool *done, aigc_error *err
     return *done ? AIGC_OK : final_factors(fit, &fit->whole, fit->n_iterations, done, err);
 }
 
-/* Interests outweigh what the static signals can add up to, so that what a person asks for comes first. */
-static void weigh_interests(aigc_fit *fit)
+/* Deviations of the score of a blend that an interest adds. */
+static const float INTEREST_SPREADS = 2;
+
+/* What the signals that are the same for everybody can differ by in a blend. */
+static float general_span(const aigc_fit *fit, int b)
 {
     const item_context *x = &fit->whole.context;
-    float most = 1;
+    const float *arrays[] = {x->popularity, x->recent, x->fresh};
+    const score_signal signals[] = {SIGNAL_POPULARITY, SIGNAL_RECENT, SIGNAL_FRESH};
+    float span = 0;
 
-    for (int b = 0; b < BLENDS; b++) {
-        float span = 0;
-        const float *arrays[] = {x->popularity, x->recent, x->fresh};
-        const float weights[] = {fit->blend[b][SIGNAL_POPULARITY], fit->blend[b][SIGNAL_RECENT],
-                                 fit->blend[b][SIGNAL_FRESH]};
-        for (int a = 0; a < 3; a++) {
-            float low = INFINITY, high = -INFINITY;
-            for (uint32_t i = 0; i < fit->c.item_keys.n; i++) {
-                low = arrays[a][i] < low ? arrays[a][i] : low;
-                high = arrays[a][i] > high ? arrays[a][i] : high;
-            }
-            span += high > low ? fabsf(weights[a]) * (high - low) : 0;
+    for (int a = 0; a < 3; a++) {
+        float low = INFINITY, high = -INFINITY;
+        for (uint32_t i = 0; i < fit->c.item_keys.n; i++) {
+            low = arrays[a][i] < low ? arrays[a][i] : low;
+            high = arrays[a][i] > high ? arrays[a][i] : high;
         }
-        most = span > most ? span : most;
+        span += high > low ? fabsf(fit->blend[b][signals[a]]) * (high - low) : 0;
     }
-    fit->interest_weight = most;
+    return span;
+}
+
+/*
+ * An interest outweighs most of what else is known of a person. Beside interests, what is the same for everybody is
+ * drawn together until it differs by no more than one of them adds: what was asked for comes first, also if nobody has
+ * chosen it yet, and yet a person's place and age are not drowned in it.
+ */
+static void weigh_interests(aigc_fit *fit)
+{
+    for (int b = 0; b < BLENDS; b++) {
+        float span = general_span(fit, b), weight = INTEREST_SPREADS * fit->spread[b];
+        fit->interest_weight[b] = weight;
+        fit->beside[b] = span > weight ? weight / span : 1;
+    }
 }
 
 static aigc_status image_step(aigc_fit *fit, bool *done, aigc_error *err)

@@ -310,6 +310,29 @@ static aigc_status read_query(profile *p, aigc_error *err)
     return AIGC_OK;
 }
 
+/* Nothing that a learned blend could go by: attributes that the model does not know tell nothing either. */
+static bool is_nobody(const profile *p)
+{
+    return p->n_history == 0 && !profile_has(p, SIGNAL_PEOPLE) && !profile_has(p, SIGNAL_MATCH) &&
+           !profile_has(p, SIGNAL_NEAR);
+}
+
+/* Whether they ask for something in particular. */
+static bool wants_something(const profile *p)
+{
+    bool wants = p->q->embedding != NULL;
+
+    for (size_t i = 0; i < p->q->n_interests; i++)
+        wants |= p->wanted[i].understood && p->wanted[i].weight != 0;
+    return wants;
+}
+
+static void choose_blend(profile *p)
+{
+    p->blend = is_nobody(p) ? BLEND_NOBODY : blend_of(p->n_liked);
+    p->general = wants_something(p) ? p->m->n->beside[p->blend] : 1;
+}
+
 aigc_status profile_read(const model *m, const aigc_query *q, profile *p, aigc_error *err)
 {
     *p = (profile){.m = m, .q = q, .k = dense_best()};
@@ -322,8 +345,9 @@ aigc_status profile_read(const model *m, const aigc_query *q, profile *p, aigc_e
         status = history_terms(p, err);
     if (status == AIGC_OK)
         status = read_query(p, err);
-    p->blend = blend_of(p->n_liked);
-    if (status != AIGC_OK)
+    if (status == AIGC_OK)
+        choose_blend(p);
+    else
         profile_close(p);
     return status;
 }

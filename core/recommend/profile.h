@@ -47,6 +47,7 @@ typedef struct profile {
     size_t n_history;
     size_t n_liked;
     int blend;
+    float general;    /* what signals that are the same for everybody are multiplied by */
     float *user;      /* [n_factors] folded in; NULL: nothing to fold in */
     float *latent;    /* [n_latent] direction of the history; NULL: none */
     float *embedding; /* [n_embedding] */
@@ -77,6 +78,14 @@ static inline const float *signal_values(const model *m, int s)
            : s == SIGNAL_RECENT   ? m->recent
            : s == SIGNAL_FRESH    ? m->fresh
                                   : NULL;
+}
+
+/* What a signal counts for this person. */
+static inline float signal_weight(const profile *p, int s)
+{
+    float weight = p->m->n->blend[p->blend][s];
+
+    return signal_is_general(s) ? p->general * weight : weight;
 }
 
 /* Whether the signal may be more than nothing for this person. */

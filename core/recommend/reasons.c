@@ -15,6 +15,10 @@
 
 static const double LEAST_SHARE = 0.01;
 
+/* What an interest has to add to an item that is about it, and what interests have to add to one that is near them, as
+ * parts of what an interest adds to an item that has it as a tag. */
+static const double LEAST_INTEREST = 0.1, LEAST_NEARNESS = 0.05;
+
 /* Parts of one item's score, before they become shares. */
 typedef struct parts {
     aigc_reason *list; /* the history's parts first, in its order; then the others, each kind and index once */
@@ -117,6 +121,22 @@ static void attribute_parts(parts *out, const profile *p, uint32_t item)
     }
 }
 
+/* An item that is only near to an interest is not said to match it; to be near to what is not wanted says nothing. */
+static void interest_parts(parts *out, const profile *p, uint32_t item)
+{
+    double unit = p->m->n->interest_weight[p->blend], near = embedding_part(p, item);
+
+    for (size_t i = 0; i < p->q->n_interests; i++) {
+        double part = interest_part(p, i, item), weight = p->wanted[i].weight;
+        if (fabs(part) >= LEAST_INTEREST * unit * fabs(weight))
+            add(out, AIGC_REASON_INTEREST, (int32_t)i, part);
+        else if (weight > 0)
+            near += part;
+    }
+    if (fabs(near) >= LEAST_NEARNESS * unit)
+        add(out, AIGC_REASON_INTEREST, -1, near);
+}
+
 static void item_parts(parts *out, const profile *p, uint32_t item, double *near)
 {
     const model *m = p->m;
@@ -129,18 +149,17 @@ static void item_parts(parts *out, const profile *p, uint32_t item, double *near
         out->list[i].share =
             blend[SIGNAL_ITEMS] * (p->history[i].liked ? 1 : -0.5) * model_weight(&m->ease, p->history[i].item, item);
     if (p->user)
-        add(out, AIGC_REASON_PEOPLE, -1,
+        add(out, AIGC_REASON_PEOPLE, model_is_cold(m, item) ? AIGC_NOBODY_YET : -1,
             factors * p->k->dot_half(m->factors + item * (size_t)m->n->n_factors, p->user, m->n->n_factors));
     content_parts(out, p, item, near);
     attribute_parts(out, p, item);
     if (!p->q->likeness) {
         add(out, AIGC_REASON_POPULARITY, -1,
-            blend[SIGNAL_POPULARITY] * m->popularity[item] + blend[SIGNAL_RECENT] * m->recent[item]);
-        add(out, AIGC_REASON_FRESHNESS, -1, blend[SIGNAL_FRESH] * m->fresh[item]);
+            signal_weight(p, SIGNAL_POPULARITY) * m->popularity[item] +
+                signal_weight(p, SIGNAL_RECENT) * m->recent[item]);
+        add(out, AIGC_REASON_FRESHNESS, -1, signal_weight(p, SIGNAL_FRESH) * m->fresh[item]);
     }
-    for (size_t i = 0; i < p->q->n_interests; i++)
-        add(out, AIGC_REASON_INTEREST, (int32_t)i, interest_part(p, i, item));
-    add(out, AIGC_REASON_INTEREST, -1, embedding_part(p, item));
+    interest_parts(out, p, item);
 }
 
 static int by_share(const void *a, const void *b)
@@ -152,25 +171,34 @@ static int by_share(const void *a, const void *b)
     return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : (x->index > y->index) - (x->index < y->index);
 }
 
-/* Parts become shares of what speaks for the item; against it, only dislikes are told. */
-static size_t to_shares(parts *p, aigc_reason *out)
+/* What the person said they do not want is told, too, if the item has it. */
+static bool is_unwanted(const profile *p, const aigc_reason *r)
 {
-    double sum = 0;
+    return r->kind == AIGC_REASON_DISLIKE ||
+           (r->kind == AIGC_REASON_INTEREST && r->index >= 0 && p->wanted[r->index].weight < 0);
+}
+
+/* Parts become shares of what speaks for the item, or if nothing does, of what speaks against it. */
+static size_t to_shares(const profile *p, parts *all, aigc_reason *out)
+{
+    double sum = 0, against = 0;
     size_t n = 0, some = 0;
 
-    for (size_t i = 0; i < p->n; i++) {
-        if (p->list[i].share == 0)
+    for (size_t i = 0; i < all->n; i++) {
+        if (all->list[i].share == 0)
             continue;
-        if (p->list[i].share > 0)
-            sum += p->list[i].share;
-        p->list[some++] = p->list[i];
+        if (all->list[i].share > 0)
+            sum += all->list[i].share;
+        else
+            against -= all->list[i].share;
+        all->list[some++] = all->list[i];
     }
-    p->n = some;
-    qsort(p->list, p->n, sizeof *p->list, by_share);
-    for (size_t i = 0; i < p->n && n < REASONS_MOST && sum > 0; i++) {
-        aigc_reason *r = &p->list[i];
-        r->share /= sum;
-        if (r->share >= LEAST_SHARE || (r->kind == AIGC_REASON_DISLIKE && r->share <= -LEAST_SHARE))
+    all->n = some;
+    qsort(all->list, all->n, sizeof *all->list, by_share);
+    for (size_t i = 0; i < all->n && n < REASONS_MOST; i++) {
+        aigc_reason *r = &all->list[i];
+        r->share /= sum > 0 ? sum : against;
+        if (r->share >= LEAST_SHARE || (r->share <= -LEAST_SHARE && is_unwanted(p, r)))
             out[n++] = *r;
     }
     return n;
@@ -192,7 +220,7 @@ aigc_status ranking_reasons(aigc_ranking *r, aigc_error *err)
         list.n = 0;
         item_parts(&list, p, r->results[i].item, near);
         r->results[i].reasons = r->reasons + i * REASONS_MOST;
-        r->results[i].n_reasons = to_shares(&list, r->reasons + i * REASONS_MOST);
+        r->results[i].n_reasons = to_shares(p, &list, r->reasons + i * REASONS_MOST);
         if (r->q.interrupt && *r->q.interrupt)
             status = aigc_fail(err, AIGC_INTERRUPTED, "ranking was interrupted");
     }

@@ -260,7 +260,7 @@ double interest_part(const profile *p, size_t interest, uint32_t item)
     const interest_words *w = &p->wanted[interest];
     const model *m = p->m;
     size_t d = m->n->n_latent;
-    float scale = m->n->interest_weight * w->weight, *x = p->scratch + d;
+    float scale = m->n->interest_weight[p->blend] * w->weight, *x = p->scratch + d;
     double sum = 0, degree = w->tag != KEY_NONE ? model_weight(&m->docs, item, w->tag) : 0;
 
     if (degree > 0)
@@ -281,7 +281,7 @@ double embedding_part(const profile *p, uint32_t item)
     if (d == 0 || p->q->embedding == NULL)
         return 0;
     memset(x, 0, d * sizeof *x);
-    add_embedding(p, p->m->n->interest_weight, x);
+    add_embedding(p, p->m->n->interest_weight[p->blend], x);
     return p->k->dot_half(p->m->embedding + item * d, x, d);
 }
 
@@ -307,11 +307,11 @@ void profile_directions(const profile *p, float *latent, float *embedding)
     if (p->latent)
         p->k->axpy(blend[SIGNAL_LATENT], p->latent, latent, n->n_latent);
     for (size_t i = 0; i < p->q->n_interests; i++)
-        add_direction(p, &p->wanted[i], n->interest_weight * p->wanted[i].weight, latent);
+        add_direction(p, &p->wanted[i], n->interest_weight[p->blend] * p->wanted[i].weight, latent);
     memset(embedding, 0, n->n_embedding * sizeof *embedding);
     if (p->embedding)
         p->k->axpy(blend[SIGNAL_EMBEDDING], p->embedding, embedding, n->n_embedding);
-    add_embedding(p, n->interest_weight, embedding);
+    add_embedding(p, n->interest_weight[p->blend], embedding);
 }
 
 static void add_directions(const profile *p, float *out)
@@ -328,16 +328,14 @@ static void add_directions(const profile *p, float *out)
 
 void profile_scores(const profile *p, bool factors, float *out)
 {
-    const float *blend = p->m->n->blend[p->blend];
-
     memset(out, 0, p->m->n->n_items * sizeof *out);
     for (int s = 0; s < SIGNALS; s++)
-        if (blend[s] != 0 && s != SIGNAL_LATENT && s != SIGNAL_EMBEDDING && (factors || s != SIGNAL_FACTORS) &&
-            !(p->q->likeness && signal_is_general(s)))
-            profile_signal(p, (score_signal)s, blend[s], out);
+        if (signal_weight(p, s) != 0 && s != SIGNAL_LATENT && s != SIGNAL_EMBEDDING &&
+            (factors || s != SIGNAL_FACTORS) && !(p->q->likeness && signal_is_general(s)))
+            profile_signal(p, (score_signal)s, signal_weight(p, s), out);
     add_cold(p, p->m->n->cold[p->blend], out);
     add_directions(p, out);
-    add_interests(p, p->m->n->interest_weight, out);
+    add_interests(p, p->m->n->interest_weight[p->blend], out);
 }
 
 void profile_rows(const profile *p, float *out)
@@ -348,5 +346,5 @@ void profile_rows(const profile *p, float *out)
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         if (blend[signals[i]] != 0)
             profile_signal(p, signals[i], blend[signals[i]], out);
-    add_interests(p, p->m->n->interest_weight, out);
+    add_interests(p, p->m->n->interest_weight[p->blend], out);
 }

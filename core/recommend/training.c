@@ -176,7 +176,8 @@ static void set_numbers(const aigc_fit *fit, training *t)
     n->median_weight = fit->median_weight;
     n->weights = AIGC_WEIGHTS_PLAIN; /* of pairs, which users set aside are asked for with: scaled already */
     memcpy(n->blend, fit->blend, sizeof n->blend);
-    n->interest_weight = fit->interest_weight;
+    memcpy(n->interest_weight, fit->interest_weight, sizeof n->interest_weight);
+    memcpy(n->beside, fit->beside, sizeof n->beside);
     memcpy(n->cold, fit->cold, sizeof n->cold);
 }
 
