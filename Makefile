@@ -106,8 +106,10 @@ pg: core
 	$(call say,pg,pg_ext/aigc.so)
 
 ifneq ($(filter nvim install-nvim,$(MAKECMDGOALS)),)
-ifeq ($(shell command -v $(firstword $(CC))),)
-$(error there is no C compiler '$(firstword $(CC))': install one (Debian: apt-get install gcc), or name yours: make nvim CC=clang)
+MISSING := $(shell env -u MAKEFLAGS $(MAKE) -s -C nvim_plugin missing CC='$(CC)' \
+	$(if $(LUAJIT_CFLAGS),LUAJIT_CFLAGS='$(LUAJIT_CFLAGS)'))
+ifneq ($(MISSING),)
+$(error $(MISSING))
 endif
 endif
 

@@ -233,8 +233,21 @@ return function(t, child)
   c:stop()
   vim.fn.delete(folder, 'rf')
 
-  -- no compiler
-  local said = vim.fn.system('env -u MAKEFLAGS -u MAKELEVEL make nvim CC=no-such-compiler BUILD=' .. vim.fn.tempname())
-  t.ok(said:find("there is no C compiler 'no-such-compiler': install one", 1, true), 'a missing compiler', said)
-  t.is(select(2, said:gsub('\n', '')), 1, 'is told in one line')
+  -- what the build lacks is told in one line, before anything is compiled
+  local function make(arguments)
+    return vim.fn.system('env -u MAKEFLAGS -u MAKELEVEL make ' .. arguments .. ' BUILD=' .. vim.fn.tempname())
+  end
+  for _, where in ipairs({ 'nvim', '-s -C nvim_plugin' }) do
+    for _, case in ipairs({
+      { 'CC=no-such-compiler', "there is no C compiler 'no-such-compiler': install one" },
+      { 'LUAJIT_CFLAGS=-I/nonexistent', 'LuaJIT has no headers here: install them' },
+    }) do
+      local said = make(where .. ' ' .. case[1])
+      t.ok(said:find(case[2], 1, true), where .. ' with ' .. case[1], said)
+      t.is(select(2, said:gsub('\n', '')), 1, 'is told in one line')
+    end
+  end
+  local plan = make('-n -C nvim_plugin LUA54_CFLAGS=-I/nonexistent')
+  t.ok(plan:find('luajit/module.o', 1, true), 'without headers of Lua 5.4 the module for the editor is built', plan)
+  t.ok(not plan:find('lua54/module.o', 1, true), 'and that alone', plan)
 end

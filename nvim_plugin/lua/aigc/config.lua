@@ -14,7 +14,7 @@ local FILE = 'aigc-base.gguf'
 local own_model
 
 --- The default model: what the environment names, or the one that comes with the plugin (beside it
---- in the repository, inside it when installed).
+--- in the repository, inside it when installed, elsewhere in 'runtimepath' when luarocks has sorted the files).
 ---@return string
 function M.default_model()
   local named = os.getenv('AIGC_MODEL')
@@ -28,9 +28,13 @@ function M.default_model()
   local plugin = vim.fn.fnamemodify(file, ':p:h:h:h')
   local installed = plugin .. '/models/' .. FILE
   local repository = vim.fn.fnamemodify(plugin, ':h') .. '/models/' .. FILE
-  local path = vim.fn.filereadable(repository) == 1 and repository or installed
-  own_model = vim.fn.filereadable(path) == 1 and path or nil
-  return path
+  for _, path in ipairs({ repository, installed, vim.api.nvim_get_runtime_file('models/' .. FILE, false)[1] }) do
+    if vim.fn.filereadable(path) == 1 then
+      own_model = path
+      return path
+    end
+  end
+  return installed
 end
 
 local function describe(value)
