@@ -16,13 +16,14 @@ typedef struct block {
 
 struct block_pool {
     int n_blocks, n_free, n_unused, n_promised;
-    int *free; /* [n_blocks] a stack */
+    int n_cached; /* bound on n_unused */
+    int *free;    /* [n_blocks] a stack */
     int oldest, newest;
     int first_root;
     block *blocks;
 };
 
-aigc_status block_pool_create(int n_blocks, block_pool **out, aigc_error *err)
+aigc_status block_pool_create(int n_blocks, int n_cached, block_pool **out, aigc_error *err)
 {
     block_pool *pool = aigc_calloc(1, sizeof *pool);
     if (pool != NULL) {
@@ -34,6 +35,7 @@ aigc_status block_pool_create(int n_blocks, block_pool **out, aigc_error *err)
         return aigc_fail_memory(err, "the table of KV blocks", (size_t)n_blocks * sizeof *pool->blocks);
     }
     pool->n_blocks = pool->n_free = n_blocks;
+    pool->n_cached = n_cached;
     pool->oldest = pool->newest = pool->first_root = NO_BLOCK;
     for (int i = 0; i < n_blocks; i++)
         pool->free[i] = n_blocks - 1 - i; /* low numbers first: they share pages */
@@ -120,17 +122,21 @@ static void tree_remove(block_pool *pool, int i)
     b->n_tokens = 0;
 }
 
+/* Frees the longest unused block. It has no children: they would be older still, or in use and it with them. */
+static void forget_oldest(block_pool *pool)
+{
+    int victim = pool->oldest;
+    unused_remove(pool, victim);
+    tree_remove(pool, victim);
+    pool->free[pool->n_free++] = victim;
+}
+
 /* ---- users ---- */
 
 int block_take(block_pool *pool)
 {
-    if (pool->n_free == 0) {
-        /* The oldest has no children: they would be older still, or in use and it with them. */
-        int victim = pool->oldest;
-        unused_remove(pool, victim);
-        tree_remove(pool, victim);
-        pool->free[pool->n_free++] = victim;
-    }
+    if (pool->n_free == 0)
+        forget_oldest(pool);
     int i = pool->free[--pool->n_free];
     pool->n_promised--;
     pool->blocks[i].users = 1;
@@ -148,10 +154,13 @@ void block_release(block_pool *pool, int i)
 {
     if (--pool->blocks[i].users > 0)
         return;
-    if (pool->blocks[i].n_tokens > 0)
-        unused_append(pool, i);
-    else
+    if (pool->blocks[i].n_tokens == 0) {
         pool->free[pool->n_free++] = i;
+        return;
+    }
+    unused_append(pool, i);
+    if (pool->n_unused > pool->n_cached)
+        forget_oldest(pool);
 }
 
 /* ---- prefixes ---- */

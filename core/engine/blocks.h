@@ -3,7 +3,8 @@
  *
  * Blocks are counted by the sequences that use them. Blocks whose tokens are known stand in a tree: a block's parent
  * holds the tokens before its own, so a path from the root is a prefix, compared token by token. Blocks that nobody
- * uses stay in the tree until their memory is needed, the longest unused first. Used by the engine.
+ * uses stay in the tree until their memory is needed or there are too many of them, the longest unused first. Used by
+ * the engine.
  */
 #ifndef AIGC_ENGINE_BLOCKS_H
 #define AIGC_ENGINE_BLOCKS_H
@@ -15,7 +16,9 @@ enum { NO_BLOCK = -1 };
 
 typedef struct block_pool block_pool;
 
-aigc_status block_pool_create(int n_blocks, block_pool **out, aigc_error *err);
+/* At most n_cached blocks stay in the tree unused. Others are taken before those that never were, whose pages the
+ * system has not been asked for yet. */
+aigc_status block_pool_create(int n_blocks, int n_cached, block_pool **out, aigc_error *err);
 void block_pool_destroy(block_pool *pool); /* NULL is allowed */
 
 /* Blocks that are free or only cached, less those that are promised. */

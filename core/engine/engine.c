@@ -12,7 +12,7 @@ enum {
     DEFAULT_MAX_THREADS = 8,
     MAX_SEQUENCES = 256,
     MAX_BATCH = 2048,
-    CACHED_SEQUENCES = 4, /* the cache keeps the prefixes of at least so many whole contexts, if the bound allows */
+    CACHED_SEQUENCES = 4, /* whole contexts that the prefix cache keeps, if the bound on KV memory allows */
     STEP_NANOSECONDS = 20 * 1000 * 1000,
     /* Rotary positions have no end, and converters of small models understate the context (llama2.c's writes 128
      * whatever the model was trained with): the default is at least this. */
@@ -95,6 +95,8 @@ static aigc_status open_parts(aigc_engine *e, int n_blocks, aigc_error *err)
 {
     const hyperparameters *hp = &e->model->hp;
     const aigc_engine_options *o = &e->options;
+    int per_sequence = (int)(((size_t)o->n_context + KV_BLOCK - 1) / KV_BLOCK);
+    int n_cached = per_sequence <= n_blocks / CACHED_SEQUENCES ? per_sequence * CACHED_SEQUENCES : n_blocks;
     aigc_status status;
     e->spans = aigc_calloc((size_t)o->n_sequences, sizeof *e->spans);
     e->members = aigc_calloc((size_t)o->n_sequences, sizeof *e->members);
@@ -104,7 +106,7 @@ static aigc_status open_parts(aigc_engine *e, int n_blocks, aigc_error *err)
         return aigc_fail_memory(err, "an engine", e->row_copies_bytes);
     if ((status = kv_cache_create(&e->kv, hp->n_layers, hp->n_kv_heads, hp->head_dim, o->kv == AIGC_KV_F16,
                                   (size_t)n_blocks, err)) != AIGC_OK ||
-        (status = block_pool_create(n_blocks, &e->blocks, err)) != AIGC_OK ||
+        (status = block_pool_create(n_blocks, n_cached, &e->blocks, err)) != AIGC_OK ||
         (status = thread_pool_create(o->n_threads, &e->pool, err)) != AIGC_OK)
         return status;
     return forward_create(e->model, e->adapters, (int)o->n_adapters, &e->kv, e->pool, o->n_batch, o->n_sequences,

@@ -29,10 +29,10 @@ is(scalar @late, 20, 'statement_timeout ends each of 20 statements');
 cmp_ok(quartile(@late), '<', 0.1, sprintf 'within 100 ms (median %.0f ms late)', 1000 * median(@late));
 
 # A thousand timeouts in one session, at every moment of prompt and decode, with flat memory. malloc keeps or gives back
-# a megabyte or two as it sees fit, so each request carries a long stop string: one that is not freed shows. First, as
-# many texts as fill the memory for keys and values, which finished texts keep until others need it.
+# a megabyte or two as it sees fit, so each request carries a long stop string: one that is not freed shows. First, some
+# texts to fill what finished ones keep for others that begin alike.
 my $script = "SET aigc.context_size = 512;\n"
-  . "SELECT count(generate('Once upon a time', max_tokens => 100000)) FROM generate_series(1, 50);\n";
+  . "SELECT count(generate('Once upon a time', max_tokens => 100000)) FROM generate_series(1, 8);\n";
 for my $i (1 .. 1000) {
     my $limit = 1 + $i % 20;
     $script .= "SET statement_timeout = '${limit}ms';\n$many;\n";
@@ -55,6 +55,20 @@ for my $field (qw(VmRSS VmData)) {
     cmp_ok($growth, '<', 8192, "$field is flat: $growth kB more after 600 timeouts");
 }
 is(median(@{ $late{Threads} }), median(@{ $early{Threads} }), 'and so is the number of threads');
+
+# What texts leave behind for others that begin alike is a few contexts' keys and values, not all that may be used.
+{
+    my $fresh = session($node);
+    my $status;
+    ask($fresh, 'SET aigc.context_size = 256');    # 1 MB of keys and values for each of up to 32 sequences
+    for my $i (1 .. 60) {
+        ask($fresh, "SELECT generate(repeat('$i', 90), model => 'aigc-base', max_tokens => 1)");
+        $status = backend_status(ask($fresh, 'SELECT pg_backend_pid()')) if $i == 10;
+    }
+    my $growth = backend_status(ask($fresh, 'SELECT pg_backend_pid()'))->{RssAnon} - $status->{RssAnon};
+    cmp_ok($growth, '<', 6144, "memory stops growing: $growth kB more after 50 different prompts");
+    $fresh->quit;
+}
 
 # Long texts are no exception, whether they are words or one word.
 for my $call (q{count_tokens(repeat('Once upon a time ', 2000000))}, q{cardinality(tokenize(repeat('x', 16000000)))},

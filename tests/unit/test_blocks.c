@@ -10,11 +10,16 @@
 
 #include "engine/blocks.h"
 
-static block_pool *open_pool(int n)
+static block_pool *open_bounded(int n, int n_cached)
 {
     block_pool *pool = NULL;
-    assert_int_equal(block_pool_create(n, &pool, NULL), AIGC_OK);
+    assert_int_equal(block_pool_create(n, n_cached, &pool, NULL), AIGC_OK);
     return pool;
+}
+
+static block_pool *open_pool(int n)
+{
+    return open_bounded(n, n);
 }
 
 /* Token t of text number `text`; texts agree in their first `shared` tokens. */
@@ -117,12 +122,40 @@ static void oldest_is_given_up_first(void **state)
     block_pool_destroy(pool);
 }
 
-/* A random life of many sequences against what must always hold. */
-static void many_sequences(void **state)
+/* Memory is touched for what runs and what the cache may keep, not for all that there might be. */
+static void cached_blocks_are_bounded(void **state)
 {
     (void)state;
-    enum { POOL = 40, SEQUENCES = 6, MOST = 8, ROUNDS = 20000 };
-    block_pool *pool = open_pool(POOL);
+    enum { POOL = 100, CACHED = 5, N = 2 };
+    block_pool *pool = open_bounded(POOL, CACHED);
+    int32_t tokens[N * KV_BLOCK], blocks[N];
+    int highest = 0, n_partial;
+    for (int text = 1; text <= 1000; text++) {
+        make_text(tokens, N * KV_BLOCK, text, 0);
+        int a = take(pool), b = take(pool);
+        block_publish(pool, NO_BLOCK, a, tokens, KV_BLOCK);
+        block_publish(pool, a, b, tokens + KV_BLOCK, KV_BLOCK);
+        block_release(pool, b);
+        block_release(pool, a);
+        highest = a > highest ? a : highest;
+        highest = b > highest ? b : highest;
+        assert_int_equal(blocks_available(pool), POOL);
+    }
+    assert_int_equal(highest, CACHED + N - 1);
+    int found = 0;
+    for (int text = 1; text <= 1000; text++) {
+        make_text(tokens, N * KV_BLOCK, text, 0);
+        found += match(pool, tokens, N * KV_BLOCK, blocks, &n_partial);
+    }
+    assert_int_equal(found, CACHED); /* the two last texts and the beginning of the one before */
+    block_pool_destroy(pool);
+}
+
+/* A random life of many sequences against what must always hold. */
+static void many_sequences_in(int n_cached)
+{
+    enum { POOL = 40, SEQUENCES = 6, MOST = 8, ROUNDS = 10000 };
+    block_pool *pool = open_bounded(POOL, n_cached);
     struct {
         int32_t tokens[MOST * KV_BLOCK], blocks[MOST];
         int n;
@@ -162,12 +195,20 @@ static void many_sequences(void **state)
     block_pool_destroy(pool);
 }
 
+static void many_sequences(void **state)
+{
+    (void)state;
+    many_sequences_in(40);
+    many_sequences_in(7);
+    many_sequences_in(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prefixes_are_found),    cmocka_unit_test(equal_blocks_are_merged),
-        cmocka_unit_test(promises_bound_memory), cmocka_unit_test(oldest_is_given_up_first),
-        cmocka_unit_test(many_sequences),
+        cmocka_unit_test(prefixes_are_found),        cmocka_unit_test(equal_blocks_are_merged),
+        cmocka_unit_test(promises_bound_memory),     cmocka_unit_test(oldest_is_given_up_first),
+        cmocka_unit_test(cached_blocks_are_bounded), cmocka_unit_test(many_sequences),
     };
     return cmocka_run_group_tests_name("blocks", tests, NULL, NULL);
 }
