@@ -143,7 +143,7 @@ CREATE VIEW aigc_progress AS
 GRANT SELECT ON aigc_progress TO PUBLIC;
 
 COMMENT ON VIEW aigc_progress IS
-'sessions that train a model or refresh a recommender, and how far they are; NULL where one may not see it';
+'sessions that train a model, refresh a recommender or rank for all users, and how far they are; NULL where one may not see it';
 COMMENT ON COLUMN aigc_progress.pid IS 'process of the session, as in pg_stat_activity';
 COMMENT ON COLUMN aigc_progress.datname IS 'its database';
 COMMENT ON COLUMN aigc_progress.usename IS 'its user';
@@ -373,6 +373,18 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 ROWS 10;
 
 COMMENT ON FUNCTION recommend(jsonb, text, int, text, text) IS
 'the items of a catalogue that suit a person best, with reasons, and with a text for each of them if write is a prompt';
+
+CREATE FUNCTION recommend_all(
+    recommender text DEFAULT NULL,
+    k int DEFAULT NULL,
+    users text[] DEFAULT NULL,
+    profile jsonb DEFAULT '{}'
+) RETURNS TABLE (user_key text, rank int, item text, score float8)
+AS 'MODULE_PATHNAME', 'sql_recommend_all'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000000 ROWS 100000;
+
+COMMENT ON FUNCTION recommend_all(text, int, text[], jsonb) IS
+'what recommend() says to each user who has events, or to each of the users given; profile holds for all of them';
 
 CREATE FUNCTION explain_recommendation(profile jsonb, item text, recommender text DEFAULT NULL,
     OUT reason text, OUT about text, OUT share float8, OUT sentence text) RETURNS SETOF record

@@ -13,6 +13,7 @@
  *     recommend_ranking.c    a person's rows and profile as a query of core; items that may be shown
  *     recommend_reasons.c    reasons as sentences and jsonb
  *     recommend.c            recommend(), explain_recommendation(), similar_items()
+ *     recommend_all.c        recommend_all()
  *     recommend_evaluate.c   evaluate_recommender()
  *     recommend_feedback.c   record_feedback()
  *
@@ -314,6 +315,14 @@ uint32_t *visible_items(Ask *ask, const KeyList *keys, size_t *n);
 void visible_keys(const Recommender *recommender, const KeyList *keys);
 
 char *item_key(const Ask *ask, uint32_t item);
+
+/* SQL of all events: who, key (of the item), weight, at; and, if those rows are called e, of what they add up to. */
+char *event_rows_sql(const Recommender *recommender);
+extern const char event_sums_sql[];
+
+/* Attributes of a row of SPI_tuptable, from the given column on, added to *attributes except those of a name that is
+ * there. */
+void add_row_attributes(const ColumnList *columns, uint64 row, int first, aigc_attribute **attributes, size_t *n);
 
 /* ---- reasons (recommend_reasons.c) ---------------------------------------------------------------------------- */
 

@@ -122,25 +122,35 @@ static void add_key(KeyList *list, char *key)
     list->keys[list->n++] = key;
 }
 
+/* PostgreSQL sorts NaN above infinity, so that two comparisons leave only numbers. */
+const char event_sums_sql[] = "pg_catalog.sum(e.weight) FILTER (WHERE e.weight OPERATOR(pg_catalog.<) 'Infinity' AND "
+                              "e.weight OPERATOR(pg_catalog.>) '-Infinity') AS weight, pg_catalog.max(e.at) AS at";
+
+char *event_rows_sql(const Recommender *recommender)
+{
+    const ColumnList *role = recommender->role;
+
+    return psprintf("SELECT %s AS who, %s AS key, %s AS weight, %s AS at FROM %s",
+                    quote_identifier(role[EVENT_USER].column[0].name),
+                    quote_identifier(role[EVENT_ITEM].column[0].name),
+                    role[EVENT_WEIGHT].n ? role[EVENT_WEIGHT].column[0].sql : "1.0::pg_catalog.float8",
+                    role[EVENT_TIME].n ? role[EVENT_TIME].column[0].sql : "NULL::pg_catalog.float8",
+                    recommender->table_sql[TABLE_EVENTS]);
+}
+
 /* Events of one user, of each item once, on items that the caller may see. */
 static char *user_events_sql(const Recommender *recommender)
 {
     const ColumnList *role = recommender->role;
     const Column *user = &role[EVENT_USER].column[0], *item = &role[EVENT_ITEM].column[0];
-    const char *weight = role[EVENT_WEIGHT].n ? role[EVENT_WEIGHT].column[0].sql : "1.0::pg_catalog.float8";
     StringInfoData sql;
 
     initStringInfo(&sql);
-    /* PostgreSQL sorts NaN above infinity, so that two comparisons leave only numbers. */
-    appendStringInfo(
-        &sql,
-        "SELECT g.key::pg_catalog.text, g.weight, g.at FROM (SELECT e.key, pg_catalog.sum(e.weight) FILTER "
-        "(WHERE e.weight OPERATOR(pg_catalog.<) 'Infinity' AND e.weight OPERATOR(pg_catalog.>) "
-        "'-Infinity') AS weight, pg_catalog.max(e.at) AS at FROM (SELECT %s AS key, %s AS weight, %s AS at "
-        "FROM %s WHERE %s %s $1::%s) AS e WHERE e.key IS NOT NULL GROUP BY e.key) AS g",
-        quote_identifier(item->name), weight,
-        role[EVENT_TIME].n ? role[EVENT_TIME].column[0].sql : "NULL::pg_catalog.float8",
-        recommender->table_sql[TABLE_EVENTS], quote_identifier(user->name), equality_of(user), type_sql(user->type));
+    appendStringInfo(&sql,
+                     "SELECT g.key::pg_catalog.text, g.weight, g.at FROM (SELECT e.key, %s FROM (%s WHERE %s %s "
+                     "$1::%s) AS e WHERE e.key IS NOT NULL GROUP BY e.key) AS g",
+                     event_sums_sql, event_rows_sql(recommender), quote_identifier(user->name), equality_of(user),
+                     type_sql(user->type));
     if (OidIsValid(recommender->table[TABLE_ITEMS]))
         appendStringInfo(&sql, " WHERE EXISTS (SELECT FROM %s AS i WHERE %s)", recommender->table_sql[TABLE_ITEMS],
                          comparison_sql("i", &role[ITEM_ID].column[0], "g", "key", item->type));
@@ -244,13 +254,27 @@ static bool same_string(aigc_string a, aigc_string b)
     return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
-/* Attributes of the person's row among the users, except those that the profile gives. */
+void add_row_attributes(const ColumnList *columns, uint64 row, int first, aigc_attribute **attributes, size_t *n)
+{
+    aigc_attribute *stored = NULL;
+    size_t n_stored = 0, n_given = *n;
+
+    read_attributes(columns, row, first, &stored, &n_stored);
+    *attributes = repalloc(*attributes, (n_given + n_stored + 1) * sizeof **attributes);
+    for (size_t i = 0; i < n_stored; i++) {
+        bool given = false;
+        for (size_t j = 0; j < n_given; j++)
+            given |= same_string((*attributes)[j].name, stored[i].name);
+        if (!given)
+            (*attributes)[(*n)++] = stored[i];
+    }
+}
+
+/* Attributes of the person's row among the users. */
 static void add_stored_attributes(Ask *ask, aigc_attribute **attributes, size_t *n)
 {
     const Recommender *recommender = ask->recommender;
     const ColumnList *role = recommender->role;
-    aigc_attribute *stored = NULL;
-    size_t n_stored = 0, n_given = *n;
     StringInfoData sql;
 
     if (!ask->profile->user || !OidIsValid(recommender->table[TABLE_USERS]) || role[USER_ATTRIBUTES].n == 0)
@@ -262,17 +286,8 @@ static void add_stored_attributes(Ask *ask, aigc_attribute **attributes, size_t 
     appendStringInfo(&sql, " FROM %s WHERE %s %s $1::%s", recommender->table_sql[TABLE_USERS],
                      quote_identifier(key->name), equality_of(key), type_sql(key->type));
     run_fixed_query(sql.data, 1, (Oid[]){TEXTOID}, (Datum[]){CStringGetTextDatum(ask->profile->user)}, true, 1);
-    if (SPI_processed == 0)
-        return;
-    read_attributes(&role[USER_ATTRIBUTES], 0, 2, &stored, &n_stored);
-    *attributes = repalloc(*attributes, (n_given + n_stored + 1) * sizeof **attributes);
-    for (size_t i = 0; i < n_stored; i++) {
-        bool given = false;
-        for (size_t j = 0; j < n_given; j++)
-            given |= same_string((*attributes)[j].name, stored[i].name);
-        if (!given)
-            (*attributes)[(*n)++] = stored[i];
-    }
+    if (SPI_processed > 0)
+        add_row_attributes(&role[USER_ATTRIBUTES], 0, 2, attributes, n);
 }
 
 static void add_attributes(Ask *ask)

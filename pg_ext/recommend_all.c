@@ -1,0 +1,610 @@
+/*
+ * recommend_all.c: recommend_all(): for everybody who has events, or for the users given, what recommend() would say to
+ * each of them.
+ *
+ * One query gives all events, those of a user together. They are read a piece at a time, and whenever some hundred
+ * users are at hand these are ranked, in threads, and put into the result, so that memory does not grow with their
+ * number: what does is the result, which PostgreSQL moves to a file beyond work_mem, and the sort, likewise. Which
+ * items the caller may see is read once, in the statement's snapshot; the others are excluded for everybody.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "recommend_pg.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/typcache.h"
+
+#define DEFAULT_K        10
+#define ROWS_AT_ONCE     4000
+#define USERS_AT_ONCE    512           /* that are ranked together, */
+#define ENTRIES_AT_ONCE  (1024 * 1024) /* fewer if their lists have more entries than this */
+#define FEEDBACK_AT_ONCE 10000         /* users who may have nothing but feedback */
+
+typedef struct Person {
+    char *key;
+    size_t first, n_events; /* of the events at hand */
+    aigc_event *events;     /* where they are once all are there */
+    bool passed_over;
+} Person;
+
+typedef struct Everybody {
+    Ask *ask; /* what holds for all: a profile without a user */
+    Rows rows;
+    size_t k;
+    Progress progress;
+    int64 n_ranked;
+    bool *hidden; /* [n_items] what the caller may not see */
+    uint32 n_items;
+    Oid key_type; /* that the keys of users in hand are compared as */
+    bool has_feedback;
+    bool only_without_events; /* pass over who has been ranked as one with events */
+    MemoryContext piece;      /* what lives until the people in hand have been ranked */
+    Person *people;           /* [most] */
+    size_t n_people, most;
+    Datum who; /* of the last of them, as the query below has it */
+    aigc_event *events;
+    size_t n_events, capacity;
+    uint32_t *items; /* [most][k] */
+    float *scores;
+} Everybody;
+
+/* ---- reading ---- */
+
+typedef void (*RowsFunction)(Everybody *all, const SPITupleTable *table, uint64 n);
+
+/* Reads all rows of a query, with the caller's rights. */
+static void read_rows(Everybody *all, const char *sql, int n_args, Oid *types, Datum *values, RowsFunction take)
+{
+    SPIPlanPtr plan = SPI_prepare_cursor(sql, n_args, types, CURSOR_OPT_NO_SCROLL);
+
+    if (!plan)
+        elog(ERROR, "cannot prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+    Portal portal = SPI_cursor_open(NULL, plan, values, NULL, true);
+    for (;;) {
+        CHECK_FOR_INTERRUPTS();
+        SPI_cursor_fetch(portal, true, ROWS_AT_ONCE);
+        if (SPI_processed == 0)
+            break;
+        SPITupleTable *table = SPI_tuptable;
+        take(all, table, SPI_processed);
+        SPI_freetuptable(table);
+    }
+    SPI_freetuptable(SPI_tuptable);
+    SPI_cursor_close(portal);
+    SPI_freeplan(plan);
+}
+
+/* The number of the item with the key in that column; AIGC_NO_ITEM also for null. */
+static uint32_t item_at(const Everybody *all, const SPITupleTable *table, uint64 row, int column, bool *null)
+{
+    Datum value = SPI_getbinval(table->vals[row], table->tupdesc, column, null);
+
+    if (*null)
+        return AIGC_NO_ITEM;
+    text *key = DatumGetTextPP(value);
+    uint32_t item =
+        aigc_recommender_find(all->ask->use->model, (aigc_string){VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)});
+    if ((Pointer)key != DatumGetPointer(value))
+        pfree(key);
+    return item;
+}
+
+static void show_items(Everybody *all, const SPITupleTable *table, uint64 n)
+{
+    bool null;
+
+    for (uint64 row = 0; row < n; row++) {
+        uint32_t item = item_at(all, table, row, 1, &null);
+        if (item != AIGC_NO_ITEM)
+            all->hidden[item] = false;
+    }
+}
+
+/* Finds the items that the caller may not see, and excludes them for everybody. */
+static void hide_items(Everybody *all)
+{
+    const Recommender *recommender = all->ask->recommender;
+    bool has_items = OidIsValid(recommender->table[TABLE_ITEMS]);
+    aigc_query *query = &all->ask->query;
+    aigc_recommender_info info;
+
+    progress_phase(&all->progress, "reading items", 0);
+    aigc_recommender_describe(all->ask->use->model, &info);
+    all->n_items = info.n_items;
+    all->hidden = palloc_extended(Max(info.n_items, 1), MCXT_ALLOC_HUGE);
+    memset(all->hidden, true, info.n_items);
+    read_rows(all,
+              has_items ? psprintf("SELECT %s FROM %s", recommender->role[ITEM_ID].column[0].sql,
+                                   recommender->table_sql[TABLE_ITEMS])
+                        : psprintf("SELECT DISTINCT %s FROM %s", recommender->role[EVENT_ITEM].column[0].sql,
+                                   recommender->table_sql[TABLE_EVENTS]),
+              0, NULL, NULL, show_items);
+
+    size_t n = query->n_exclude;
+    for (uint32 i = 0; i < info.n_items; i++)
+        n += all->hidden[i];
+    uint32_t *exclude = palloc_extended((n + 1) * sizeof *exclude, MCXT_ALLOC_HUGE);
+    if (query->n_exclude > 0)
+        memcpy(exclude, query->exclude, query->n_exclude * sizeof *exclude);
+    for (uint32 i = 0; i < info.n_items; i++)
+        if (all->hidden[i])
+            exclude[query->n_exclude++] = i;
+    query->exclude = exclude;
+}
+
+/* ---- people in hand ---- */
+
+static void begin_person(Everybody *all, const char *key)
+{
+    all->people[all->n_people++] = (Person){.key = MemoryContextStrdup(all->piece, key), .first = all->n_events};
+}
+
+/* The last person did this. Items without a usable weight have been seen: they weigh nothing. */
+static void add_event(Everybody *all, uint32_t item, float weight, double time)
+{
+    if (all->n_events == all->capacity) {
+        all->capacity *= 2;
+        all->events = repalloc_huge(all->events, all->capacity * sizeof *all->events);
+    }
+    all->events[all->n_events++] = (aigc_event){.item = item, .weight = weight, .time = time};
+    all->people[all->n_people - 1].n_events++;
+}
+
+static void leave_passed_over(Everybody *all)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < all->n_people; i++) {
+        Person *person = &all->people[i];
+        person->events = all->events + person->first;
+        if (!person->passed_over)
+            all->people[n++] = *person;
+    }
+    all->n_people = n;
+}
+
+/* Their keys (text[]). */
+static Datum keys_of_people(const Everybody *all)
+{
+    Datum *keys = palloc(all->n_people * sizeof *keys);
+
+    for (size_t i = 0; i < all->n_people; i++)
+        keys[i] = CStringGetTextDatum(all->people[i].key);
+    return PointerGetDatum(construct_array(keys, (int)all->n_people, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* The person that a row of SPI_tuptable is about, by its first column: their place in keys_of_people(), from 1. */
+static size_t person_of_row(uint64 row)
+{
+    bool null;
+
+    return (size_t)DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &null)) - 1;
+}
+
+/* ---- what they recorded ---- */
+
+/* Which feedback the caller may know of: the same as read_feedback() in recommend_ranking.c takes. $1 to $3. */
+static const char feedback_of[] = "f.recommender OPERATOR(pg_catalog.=) $1 AND ($3 OR f.recorded_by "
+                                  "OPERATOR(pg_catalog.=) $2)";
+
+/* Runs a query over the feedback, with one more argument; NULL: null. */
+static void query_feedback(const Everybody *all, const char *sql, Oid type, const Datum *value)
+{
+    const Recommender *recommender = all->ask->recommender;
+    Oid types[] = {TEXTOID, NAMEOID, BOOLOID, type};
+    Datum values[] = {CStringGetTextDatum(recommender->name), role_name(GetUserId()),
+                      BoolGetDatum(has_privs_of_role(GetUserId(), recommender->owner)), value ? *value : (Datum)0};
+
+    Rights before = take_catalogue_rights(all->ask->fcinfo);
+    run_query(sql, lengthof(types), types, values, value ? NULL : "   n", true, 0);
+    restore_rights(before);
+}
+
+/* Makes room for more events of a person, where they are not in the way of others'. */
+static void take_apart(Person *person, size_t more)
+{
+    aigc_event *events = palloc_extended((person->n_events + more) * sizeof *events, MCXT_ALLOC_HUGE);
+
+    memcpy(events, person->events, person->n_events * sizeof *events);
+    person->events = events;
+}
+
+static void add_feedback(Everybody *all)
+{
+    bool null;
+
+    if (!all->has_feedback)
+        return;
+    Datum keys = keys_of_people(all);
+    query_feedback(all,
+                   psprintf("SELECT k.number, f.item, pg_catalog.sum(f.value), pg_catalog.date_part('epoch', "
+                            "pg_catalog.max(f.at)) FROM pg_catalog.unnest($4) WITH ORDINALITY AS k (key, number) JOIN "
+                            "%s.aigc_feedback AS f ON f.user_key OPERATOR(pg_catalog.=) k.key WHERE %s GROUP BY "
+                            "k.number, f.item ORDER BY 1, 2",
+                            extension_schema(all->ask->fcinfo), feedback_of),
+                   TEXTARRAYOID, &keys);
+    for (uint64 row = 0, end; row < SPI_processed; row = end) {
+        Person *person = &all->people[person_of_row(row)];
+        for (end = row + 1; end < SPI_processed && person_of_row(end) == person_of_row(row);)
+            end++;
+        take_apart(person, end - row);
+        for (uint64 i = row; i < end; i++) {
+            uint32_t item = item_at(all, SPI_tuptable, i, 2, &null);
+            if (item != AIGC_NO_ITEM)
+                person->events[person->n_events++] = (aigc_event){
+                    .item = item,
+                    .weight =
+                        (float)DatumGetFloat8(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &null)),
+                    .time = DatumGetFloat8(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4, &null))};
+        }
+    }
+    SPI_freetuptable(SPI_tuptable);
+}
+
+/* ---- who they are ---- */
+
+/* Columns of a table under names that cannot be taken for others: key, a1, a2 ... */
+static char *attributes_sql(const Everybody *all)
+{
+    const Recommender *recommender = all->ask->recommender;
+    const ColumnList *attributes = &recommender->role[USER_ATTRIBUTES];
+    Column key = recommender->role[USER_ID].column[0];
+    StringInfoData sql;
+
+    initStringInfo(&sql);
+    appendStringInfoString(&sql, "SELECT k.number");
+    for (int i = 0; i < attributes->n; i++)
+        appendStringInfo(&sql, ", u.a%d", i + 1);
+    appendStringInfo(&sql, " FROM pg_catalog.unnest($1) WITH ORDINALITY AS k (key, number) JOIN (SELECT %s AS key",
+                     quote_identifier(key.name));
+    for (int i = 0; i < attributes->n; i++)
+        appendStringInfo(&sql, ", %s AS a%d", attributes->column[i].sql, i + 1);
+    key.name = "key";
+    appendStringInfo(&sql, " FROM %s) AS u ON %s ORDER BY 1", recommender->table_sql[TABLE_USERS],
+                     comparison_sql("u", &key, "k", psprintf("key::%s", type_sql(all->key_type)), all->key_type));
+    return sql.data;
+}
+
+/* Attributes of their rows among the users, beside those of the profile. */
+static void add_users(const Everybody *all, aigc_query *queries)
+{
+    const Recommender *recommender = all->ask->recommender;
+    const ColumnList *columns = &recommender->role[USER_ATTRIBUTES];
+    const aigc_query *given = &all->ask->query;
+
+    if (!OidIsValid(recommender->table[TABLE_USERS]) || columns->n == 0)
+        return;
+    run_query(attributes_sql(all), 1, (Oid[]){TEXTARRAYOID}, (Datum[]){keys_of_people(all)}, NULL, true, 0);
+    for (uint64 row = 0; row < SPI_processed; row++) {
+        /* A key that is there twice counts once, as for one person. */
+        if (row > 0 && person_of_row(row) == person_of_row(row - 1))
+            continue;
+        aigc_query *query = &queries[person_of_row(row)];
+        aigc_attribute *attributes = palloc((given->n_attributes + 1) * sizeof *attributes);
+        if (given->n_attributes > 0)
+            memcpy(attributes, given->attributes, given->n_attributes * sizeof *attributes);
+        add_row_attributes(columns, row, 2, &attributes, &query->n_attributes);
+        query->attributes = attributes;
+    }
+    SPI_freetuptable(SPI_tuptable);
+}
+
+/* ---- ranking ---- */
+
+static void put_person(const Everybody *all, size_t i)
+{
+    Datum user = CStringGetTextDatum(all->people[i].key);
+    bool nulls[4] = {false};
+    aigc_string key;
+
+    for (size_t r = 0; r < all->k; r++) {
+        uint32_t item = all->items[i * all->k + r];
+        if (item == AIGC_NO_ITEM || !aigc_recommender_key(all->ask->use->model, item, &key))
+            return;
+        text *name = cstring_to_text_with_len(key.data, (int)key.len);
+        Datum values[4] = {user, Int32GetDatum((int32)r + 1), PointerGetDatum(name),
+                           Float8GetDatum(all->scores[i * all->k + r])};
+        tuplestore_putvalues(all->rows.store, all->rows.desc, values, nulls);
+        pfree(name);
+    }
+}
+
+static void rank(const Everybody *all, const aigc_query *queries)
+{
+    aigc_status status;
+    aigc_error error;
+
+    do {
+        check_interrupts();
+        status = aigc_recommend_each(all->ask->use->model, queries, all->n_people, all->k, setting_threads,
+                                     &InterruptPending, all->items, all->scores, &error);
+    } while (status == AIGC_INTERRUPTED);
+    if (status != AIGC_OK)
+        raise_core_error(&error, NULL);
+}
+
+/* Ranks for the people in hand, and lets go of them. */
+static void rank_people(Everybody *all)
+{
+    MemoryContext old = MemoryContextSwitchTo(all->piece);
+
+    leave_passed_over(all);
+    if (all->n_people > 0) {
+        aigc_query *queries = palloc(all->n_people * sizeof *queries);
+        add_feedback(all);
+        for (size_t i = 0; i < all->n_people; i++) {
+            queries[i] = all->ask->query;
+            queries[i].events = all->people[i].events;
+            queries[i].n_events = all->people[i].n_events;
+        }
+        add_users(all, queries);
+        rank(all, queries);
+        for (size_t i = 0; i < all->n_people; i++) {
+            CHECK_FOR_INTERRUPTS();
+            put_person(all, i);
+        }
+        all->n_ranked += (int64)all->n_people;
+        if (all->n_ranked > all->progress.report.total)
+            progress_total(&all->progress, 0);
+        progress_update(&all->progress, all->n_ranked, NAN, 0);
+    }
+    MemoryContextSwitchTo(old);
+    MemoryContextReset(all->piece);
+    all->n_people = 0;
+    all->n_events = 0;
+}
+
+/* ---- everybody's events ---- */
+
+/* Columns of the queries below: who it is (rows of one person stand together), their key, item, weight, time. */
+enum { WHO = 1, KEY, ITEM, WEIGHT, TIME };
+
+static bool same_person(const Everybody *all, const SPITupleTable *table, Datum who)
+{
+    const TypeCacheEntry *type =
+        lookup_type_cache(TupleDescAttr(table->tupdesc, WHO - 1)->atttypid, TYPECACHE_EQ_OPR_FINFO);
+
+    return DatumGetBool(FunctionCall2Coll((FmgrInfo *)&type->eq_opr_finfo,
+                                          TupleDescAttr(table->tupdesc, WHO - 1)->attcollation, all->who, who));
+}
+
+static void take_person(Everybody *all, const SPITupleTable *table, uint64 row)
+{
+    bool null;
+    Datum who = SPI_getbinval(table->vals[row], table->tupdesc, WHO, &null);
+
+    if (all->n_people > 0 && same_person(all, table, who))
+        return;
+    if (all->n_people == all->most)
+        rank_people(all);
+    MemoryContext old = MemoryContextSwitchTo(all->piece);
+    Form_pg_attribute column = TupleDescAttr(table->tupdesc, WHO - 1);
+    all->who = datumCopy(who, column->attbyval, column->attlen);
+    begin_person(all, SPI_getvalue(table->vals[row], table->tupdesc, KEY));
+    MemoryContextSwitchTo(old);
+}
+
+static void take_events(Everybody *all, const SPITupleTable *table, uint64 n)
+{
+    bool null, null_weight, null_time;
+
+    for (uint64 row = 0; row < n; row++) {
+        take_person(all, table, row);
+        uint32_t item = item_at(all, table, row, ITEM, &null);
+        if (!null && all->only_without_events)
+            all->people[all->n_people - 1].passed_over = true;
+        if (item == AIGC_NO_ITEM || all->hidden[item])
+            continue;
+        Datum weight = SPI_getbinval(table->vals[row], table->tupdesc, WEIGHT, &null_weight);
+        Datum time = SPI_getbinval(table->vals[row], table->tupdesc, TIME, &null_time);
+        add_event(all, item, null_weight ? 0 : (float)DatumGetFloat8(weight), null_time ? NAN : DatumGetFloat8(time));
+    }
+}
+
+/* All who have events in the table. Their order is that of the column's type, where it has one. */
+static char *everybody_sql(const Recommender *recommender)
+{
+    const Column *user = &recommender->role[EVENT_USER].column[0];
+    bool ordered = OidIsValid(lookup_type_cache(user->type, TYPECACHE_LT_OPR)->lt_opr);
+
+    return psprintf("SELECT g.who, g.who::pg_catalog.text, g.key::pg_catalog.text, g.weight, g.at FROM (SELECT e.who, "
+                    "e.key, %s FROM (%s) AS e WHERE e.who IS NOT NULL AND e.key IS NOT NULL GROUP BY e.who, e.key) AS "
+                    "g ORDER BY g.who%s",
+                    event_sums_sql, event_rows_sql(recommender),
+                    ordered ? "" : "::pg_catalog.text COLLATE pg_catalog.\"C\"");
+}
+
+/* Those whose keys are in $1, each once, in its order, with their events if they have any. */
+static char *given_sql(const Everybody *all)
+{
+    const Recommender *recommender = all->ask->recommender;
+    const char *given = "(SELECT u.key, pg_catalog.min(u.number) AS number FROM pg_catalog.unnest($1) WITH ORDINALITY "
+                        "AS u (key, number) GROUP BY u.key) AS k";
+
+    if (!OidIsValid(recommender->table[TABLE_EVENTS]))
+        return psprintf("SELECT k.number, k.key, NULL::pg_catalog.text, NULL::pg_catalog.float8, "
+                        "NULL::pg_catalog.float8 FROM %s ORDER BY 1",
+                        given);
+    Column user = recommender->role[EVENT_USER].column[0];
+    user.name = "who";
+    return psprintf("SELECT g.number, g.given, g.key::pg_catalog.text, g.weight, g.at FROM (SELECT k.number, k.key AS "
+                    "given, e.key, %s FROM %s LEFT JOIN (%s) AS e ON e.key IS NOT NULL AND %s GROUP BY k.number, "
+                    "k.key, e.key) AS g ORDER BY 1",
+                    event_sums_sql, given, event_rows_sql(recommender),
+                    comparison_sql("e", &user, "k", psprintf("key::%s", type_sql(all->key_type)), all->key_type));
+}
+
+static void rank_given(Everybody *all, Datum keys)
+{
+    read_rows(all, given_sql(all), 1, (Oid[]){TEXTARRAYOID}, (Datum[]){keys}, take_events);
+    rank_people(all);
+}
+
+/* Who has feedback and no events. Their keys may be such as the other tables could not hold. */
+static void rank_by_feedback(Everybody *all)
+{
+    char *sql = psprintf("SELECT DISTINCT f.user_key FROM %s.aigc_feedback AS f WHERE %s AND f.user_key IS NOT NULL "
+                         "AND ($4 IS NULL OR f.user_key OPERATOR(pg_catalog.>) $4) ORDER BY 1 LIMIT %d",
+                         extension_schema(all->ask->fcinfo), feedback_of, FEEDBACK_AT_ONCE);
+    MemoryContext page = AllocSetContextCreate(CurrentMemoryContext, "aigc users", ALLOCSET_DEFAULT_SIZES);
+    Datum *keys = palloc(FEEDBACK_AT_ONCE * sizeof *keys), *last = NULL;
+    uint64 n;
+
+    all->only_without_events = true;
+    all->key_type = TEXTOID;
+    do {
+        query_feedback(all, sql, TEXTOID, last);
+        SPITupleTable *table = SPI_tuptable;
+        n = SPI_processed;
+        MemoryContextReset(page);
+        MemoryContext old = MemoryContextSwitchTo(page);
+        for (uint64 i = 0; i < n; i++)
+            keys[i] = CStringGetTextDatum(SPI_getvalue(table->vals[i], table->tupdesc, 1));
+        SPI_freetuptable(table);
+        if (n > 0)
+            rank_given(all, PointerGetDatum(construct_array(keys, (int)n, TEXTOID, -1, false, TYPALIGN_INT)));
+        last = &keys[n - 1];
+        MemoryContextSwitchTo(old);
+    } while (n == FEEDBACK_AT_ONCE);
+    MemoryContextDelete(page);
+}
+
+/* ---- the call ---- */
+
+static size_t lists_wanted(FunctionCallInfo fcinfo, int i, int of_profile)
+{
+    int k = !PG_ARGISNULL(i) ? PG_GETARG_INT32(i) : of_profile >= 0 ? of_profile : DEFAULT_K;
+
+    if (k < 1 || k > MAX_RESULTS)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("k is %d, but must be between 1 and %d", k, MAX_RESULTS)));
+    return (size_t)k;
+}
+
+static void check_users(ArrayType *users)
+{
+    Datum *keys;
+    bool *nulls;
+    int n;
+
+    deconstruct_array(users, TEXTOID, -1, false, TYPALIGN_INT, &keys, &nulls, &n);
+    for (int i = 0; i < n; i++) {
+        if (nulls[i])
+            ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("user %d of %d is null", i + 1, n)));
+    }
+    pfree(keys);
+    pfree(nulls);
+}
+
+/* What keys of users are compared as: what recommend() takes them for. */
+static Oid key_type(const Recommender *recommender)
+{
+    if (OidIsValid(recommender->table[TABLE_EVENTS]))
+        return recommender->role[EVENT_USER].column[0].type;
+    if (OidIsValid(recommender->table[TABLE_USERS]))
+        return recommender->role[USER_ID].column[0].type;
+    return TEXTOID;
+}
+
+static bool has_feedback(const Everybody *all)
+{
+    query_feedback(all,
+                   psprintf("SELECT 1 FROM %s.aigc_feedback AS f WHERE %s AND $4 IS NULL LIMIT 1",
+                            extension_schema(all->ask->fcinfo), feedback_of),
+                   TEXTOID, NULL);
+    bool has = SPI_processed > 0;
+    SPI_freetuptable(SPI_tuptable);
+    return has;
+}
+
+static Everybody *begin_everybody(FunctionCallInfo fcinfo, Rows rows)
+{
+    Everybody *all = palloc0(sizeof *all);
+    Jsonb *profile = PG_ARGISNULL(3) ? jsonb_of("{}") : PG_GETARG_JSONB_P(3);
+
+    all->rows = rows;
+    all->ask = begin_ask(fcinfo, profile, PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)));
+    if (all->ask->profile->user)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("the profile of recommend_all() is for everybody, but names user \"%s\"",
+                               all->ask->profile->user),
+                        errhint("Name users with users => '{...}'.")));
+    all->k = lists_wanted(fcinfo, 1, all->ask->profile->k);
+    all->key_type = key_type(all->ask->recommender);
+    all->most = Max(1, Min(USERS_AT_ONCE, ENTRIES_AT_ONCE / all->k));
+    all->people = palloc(all->most * sizeof *all->people);
+    all->items = palloc_extended(all->most * all->k * sizeof *all->items, MCXT_ALLOC_HUGE);
+    all->scores = palloc_extended(all->most * all->k * sizeof *all->scores, MCXT_ALLOC_HUGE);
+    all->capacity = ROWS_AT_ONCE;
+    all->events = palloc(all->capacity * sizeof *all->events);
+    all->piece = AllocSetContextCreate(CurrentMemoryContext, "aigc people", ALLOCSET_DEFAULT_SIZES);
+    return all;
+}
+
+/* How many there will be at most, or about. */
+static int64 users_expected(const Everybody *all, ArrayType *users)
+{
+    aigc_recommender_info info;
+
+    if (users)
+        return ArrayGetNItems(ARR_NDIM(users), ARR_DIMS(users));
+    aigc_recommender_describe(all->ask->use->model, &info);
+    return info.n_users;
+}
+
+static void rank_all(Everybody *all, ArrayType *users)
+{
+    const Recommender *recommender = all->ask->recommender;
+    bool has_events = OidIsValid(recommender->table[TABLE_EVENTS]);
+
+    all->has_feedback = has_feedback(all);
+    if (!users && !has_events && !all->has_feedback)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("recommender \"%s\" has no events that would tell who its users are", recommender->name),
+                        errhint("Name users, for example users => ARRAY(SELECT id::text FROM people).")));
+    hide_items(all);
+    progress_phase(&all->progress, "ranking", users_expected(all, users));
+    if (users) {
+        rank_given(all, PointerGetDatum(users));
+        return;
+    }
+    if (has_events)
+        read_rows(all, everybody_sql(recommender), 0, NULL, NULL, take_events);
+    rank_people(all);
+    if (all->has_feedback)
+        rank_by_feedback(all);
+}
+
+SQL_FUNCTION(sql_recommend_all);
+
+Datum sql_recommend_all(PG_FUNCTION_ARGS)
+{
+    Rows rows = begin_rows(fcinfo);
+    ArrayType *users = PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2);
+
+    SPI_connect();
+    int settings = NewGUCNestLevel();
+    pin_formats();
+    /* All rows of the cursors are fetched, not the first of them. */
+    set_config_option("cursor_tuple_fraction", "1", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    if (users)
+        check_users(users);
+    Everybody *all = begin_everybody(fcinfo, rows);
+    progress_start(&all->progress, "recommend_all", utf8_string(all->ask->recommender->name).data);
+    Rights before = take_reader_rights(all->ask->recommender);
+    rank_all(all, users);
+    restore_rights(before);
+    progress_end(&all->progress);
+    end_ask(all->ask);
+    AtEOXact_GUC(true, settings);
+    SPI_finish();
+    return (Datum)0;
+}
