@@ -27,6 +27,8 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->start;
 is($standby->safe_psql('postgres', $query), $expected, 'a read-only replica recommends the same');
+my $all = q{SELECT md5(string_agg(r::text, ' ')) FROM recommend_all() AS r};
+is($standby->safe_psql('postgres', $all), ask($main, $all), 'for everybody as well');
 ask($main, q{INSERT INTO articles VALUES (60, 'Zeppelins over the Spree', 'An airship visits.', '{travel}', 'Berlin', '2026-03-21');
     INSERT INTO reads VALUES (1900, 15, 100, '2026-03-21'), (1900, 20, 100, '2026-03-21')});
 $primary->wait_for_catchup($standby);
@@ -42,6 +44,7 @@ like($err, qr/cannot execute refresh_recommender\(\) in a read-only transaction/
 ($ret, $out, $err) = $standby->psql('postgres', q{SELECT record_feedback('{"user": 1}', '1')});
 like($err, qr/cannot execute record_feedback\(\) in a read-only transaction/, 'or record');
 like(ask($main, 'BEGIN READ ONLY; ' . $query . '; COMMIT'), qr/^\d+ /, 'a read-only transaction recommends');
+is(ask($main, 'BEGIN READ ONLY; ' . $all . '; COMMIT'), $standby->safe_psql('postgres', $all), 'for everybody');
 $standby->stop('fast');
 
 # ---- dump and restore ----

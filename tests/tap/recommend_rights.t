@@ -33,7 +33,21 @@ my $items    = q{SELECT string_agg(item, ' ' ORDER BY rank) FROM recommend('{"li
 my $scores = q{SELECT string_agg(item || ':' || score, ' ' ORDER BY rank) FROM recommend('{"likes": [15],
     "interests": ["music", "bees"], "at": "2026-03-21"}', k => 48) WHERE item NOT IN ('16', '29')};
 
+# recommend_all(): how many rows it gives this role, how many of them differ from recommend()'s, and which users.
+my $everybody = q{WITH t AS MATERIALIZED (SELECT * FROM recommend_all('articles', 48)), u AS (SELECT DISTINCT user_key FROM t),
+    a AS (SELECT user_key, r.rank, r.item, r.score FROM u, recommend(jsonb_build_object('user', user_key), 'articles', 48) AS r)
+    SELECT count(*) || ' ' || count(*) FILTER (WHERE t IS DISTINCT FROM a) || ' ' ||
+        CASE WHEN count(DISTINCT t.user_key) > 9 THEN 'many' ELSE string_agg(DISTINCT t.user_key, ',') END
+    FROM t FULL JOIN a ON a.user_key = t.user_key AND a.rank = t.rank};
+my $letter = q{SELECT md5(string_agg(t::text, ' ')) FROM recommend_all('articles', 48) AS t};
+
 is(ask($reader, $items), ask($editor, $items), 'who may read everything gets what the owner gets');
+is(ask($reader, $letter), ask($editor, $letter), 'and so for everybody');
+like(ask($reader, $everybody), qr/^\d{5} 0 many$/, 'which is what each of them gets');
+# What is left when rows are hidden must be what is left when they are deleted.
+ask($editor, q{BEGIN; DELETE FROM articles WHERE id IN (16, 29)});
+my $without = ask($editor, $letter);
+ask($editor, 'ROLLBACK');
 my $before = ask($reader, $scores);
 
 # ---- row security on the items ----
@@ -45,6 +59,11 @@ is(ask($reader, $scores), $before, 'and the others\' scores are as before');
 is(ask($reader, q{SELECT count(*) FROM recommend('{}', k => 46)}), 46, 'there are as many as are asked for');
 is(ask($reader, q{SELECT count(*) FROM recommend('{}', k => 48)}), 46, 'and no more than may be seen');
 is(ask($reader, q{SELECT count(*) FROM recommend('{"among": [16, 29]}')}), 0, 'a hidden candidate is none');
+is(ask($reader, $letter), $without, 'for everybody: as if hidden items were not there, in the list, its scores and the events');
+like(ask($reader, $everybody), qr/^\d{5} 0 many$/, 'and as for each of them');
+is(ask($reader, q{SELECT count(*) FROM recommend_all('articles', 48, '{1700}', '{"among": [16, 29], "exclude_seen": false}')}), 0,
+    'hidden candidates are none');
+isnt(ask($editor, $letter), $without, 'the owner gets all');
 is(ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"likes": [16], "at": "2026-03-21"}')}),
     ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"likes": [9999], "at": "2026-03-21"}')}),
     'to like a hidden item is to like none');
@@ -75,6 +94,10 @@ ask($editor, q{ALTER TABLE reads ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON
 is(ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"user": 42, "at": "2026-03-21"}')}),
     ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"user": 4242, "at": "2026-03-21"}')}),
     'a user whose rows are hidden is like one who does not exist');
+like(ask($reader, $everybody), qr/^\d+ 0 1$/, 'everybody is who has events that may be seen');
+is(ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend_all(users => '{42}')}),
+    ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend_all(users => '{4242}')}),
+    'given by key, they are like those who do not exist');
 is(ask($reader, q{SELECT count(*) FROM recommend('{"user": 1}', k => 48) AS r JOIN reads ON user_id = 1 AND article_id =
     r.item::bigint}), 0, 'one whose rows may be seen is known');
 
@@ -84,6 +107,9 @@ fails_like($stranger, q{SELECT * FROM recommend('{}')}, qr/there is no recommend
     'without a grant there is no recommender in reach');
 fails_like($stranger, q{SELECT * FROM recommend('{}', 'articles')}, qr/permission denied for table articles/, 'by name');
 fails_like($stranger, q{SELECT * FROM similar_items('1', 'articles')}, qr/permission denied for table articles/);
+fails_like($stranger, q{SELECT * FROM recommend_all()}, qr/there is no recommender that you could use/);
+fails_like($stranger, q{SELECT * FROM recommend_all('articles')}, qr/permission denied for table articles/);
+fails_like($stranger, q{SELECT * FROM recommend_all('articles', users => '{1}')}, qr/permission denied for table articles/);
 fails_like($stranger, q{SELECT record_feedback('{"user": 1}', '1', 1, 'articles')}, qr/permission denied for table articles/);
 is(ask($stranger, 'SELECT count(*) FROM recommenders()'), 0, 'and none is listed');
 fails_like($stranger, 'SELECT * FROM aigc_recommender', qr/permission denied/, 'the catalogue is nobody\'s to read');
@@ -97,6 +123,11 @@ for my $query (q{refresh_recommender('articles')}, q{drop_recommender('articles'
 ask($editor, 'REVOKE SELECT ON reads, people FROM reader');
 is(ask($reader, q{SELECT count(*) FROM recommend('{"interests": ["music"]}')}), 10, 'without a user, events are not read');
 fails_like($reader, q{SELECT * FROM recommend('{"user": 1}')}, qr/permission denied for table reads/, 'with one they are');
+fails_like($reader, 'SELECT * FROM recommend_all()', qr/permission denied for table reads/, 'for everybody too');
+fails_like($reader, q{SELECT * FROM recommend_all(users => '{1}')}, qr/permission denied for table reads/, 'and for some');
+ask($editor, 'GRANT SELECT ON reads TO reader');
+fails_like($reader, 'SELECT * FROM recommend_all()', qr/permission denied for table people/, 'who they are must be told too');
+ask($editor, 'REVOKE SELECT ON reads FROM reader');
 ask($editor, 'REVOKE SELECT ON articles FROM reader; GRANT SELECT (id) ON articles TO reader');
 fails_like($reader, q{SELECT * FROM recommend('{}', 'articles')}, qr/permission denied for table articles/,
     'row security reads a column that is not granted') if 0;
@@ -117,7 +148,9 @@ ask($setup, q{RESET ROLE; SET ROLE other;
     SELECT create_recommender('trap', items => 'trap', item_id => 'id', item_text => '{title}');
     SELECT refresh_recommender('trap')});
 is(ask($admin, q{SELECT count(*) FROM recommend('{"interests": ["two"]}', 'trap')}), 2, 'a superuser reads as the owner');
+is(ask($admin, q{SELECT count(*) FROM recommend_all('trap', users => '{x}')}), 2, 'also for everybody');
 ask($admin, 'GRANT SELECT ON trap TO reader');
+fails_like($reader, q{SELECT * FROM recommend_all('trap', users => '{x}')}, qr/running as reader/);
 fails_like($reader, q{SELECT * FROM recommend('{}', 'trap')}, qr/running as reader/, 'everybody else as themselves');
 is(ask($admin, q{SELECT refresh_recommender('trap', true)->'items'}), 2, 'refreshed by a superuser it reads as the owner');
 ask($setup, q{RESET ROLE; SET ROLE other; CREATE OR REPLACE FUNCTION who(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
@@ -134,6 +167,13 @@ my $seen = q{SELECT bool_or(item = '15') FROM recommend('{"user": "x"}', 'by fee
 is(ask($reader, $seen), 'f', 'who recorded feedback gets it respected');
 is(ask($stranger, $seen), 't', 'another role does not see it');
 is(ask($editor, $seen), 'f', 'the owner does');
+my $recorded = q{SELECT string_agg(DISTINCT user_key, ' ') FROM recommend_all('by feedback', 100) WHERE item <> '15'};
+is(ask($reader, $recorded), 'x', 'for everybody: those of whom one has recorded something');
+fails_like($stranger, $recorded, qr/recommender "by feedback" has no events that would tell who its users are/);
+ask($stranger, q{SELECT record_feedback('{"user": "y"}', '15', 1, 'by feedback')});
+is(ask($stranger, $recorded), 'y', 'of one\'s own');
+is(ask($reader, $recorded), 'x');
+is(ask($editor, $recorded), 'x y', 'and all for the owner');
 
 # ---- roles that go ----
 
