@@ -272,7 +272,7 @@ typedef struct aigc_query {
     const float *embedding;           /* [n_embedding] of the interests, or NULL */
     const aigc_attribute *attributes; /* [n_attributes] age, city, location ... of the person */
     size_t n_attributes;
-    double at;             /* now, in seconds; NaN: when the last event of the fit was */
+    double at;             /* when things are new, or lately popular, in seconds; NaN: when the last event was */
     const uint32_t *among; /* [n_among] rank only these, or NULL: all */
     size_t n_among;
     const uint32_t *exclude; /* [n_exclude] never ranked */

@@ -166,7 +166,7 @@ typedef struct Profile {
     bool exclude_seen;
     int k; /* -1: not said */
     double diversity;
-    double at; /* seconds since 1970; NaN: now */
+    double at; /* seconds since 1970; NaN: when the last event was */
     bool has_seed;
     uint64 seed;
 } Profile;

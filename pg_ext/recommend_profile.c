@@ -17,6 +17,9 @@
 /* Nobody has more; each costs a look at the others. */
 #define MAX_INTERESTS 10000
 
+/* Of a place as an interest: where somebody is matters less than what they ask for. */
+#define LOCATION_WEIGHT 0.5
+
 static const char known_keys[] = "user, interests, likes, dislikes, location, age, exclude, exclude_seen, among, k, "
                                  "diversity, recommender, at, seed";
 
@@ -279,8 +282,9 @@ static const Column *find_attribute(const Recommender *recommender, const char *
 /* Whether a column of texts names places, going by what it is called. */
 static bool names_a_place(const char *column)
 {
-    static const char *const words[] = {"city",    "town",   "place", "location", "region", "state",
-                                        "country", "county", "venue", "district", "area",   "where"};
+    static const char *const words[] = {"city",   "town",  "place",    "location", "region", "state",    "country",
+                                        "county", "venue", "district", "area",     "where",  "province", "address",
+                                        "城",     "市",    "省",       "区",       "地",     "国"};
 
     for (int i = 0; i < lengthof(words); i++) {
         if (strcasestr(column, words[i]))
@@ -299,11 +303,11 @@ static bool is_listed(const Profile *profile, const char *name)
 }
 
 /* "location" where no attribute is called so: a point for attributes that are points, a name for those that name
- * places. */
+ * places, and if there are none, for what is about that place. */
 static void add_location(Profile *profile, const Recommender *recommender, const JsonbValue *value)
 {
     double latitude, longitude;
-    bool is_point = read_place(value, &latitude, &longitude);
+    bool is_point = read_place(value, &latitude, &longitude), taken = false;
     const Column *column;
 
     if (!is_point && value->type != jbvString)
@@ -312,9 +316,14 @@ static void add_location(Profile *profile, const Recommender *recommender, const
         bool takes_it = is_point ? column->kind == ATTRIBUTE_PLACE
                                  : (column->kind == ATTRIBUTE_CATEGORY || column->kind == ATTRIBUTE_CATEGORIES) &&
                                        names_a_place(column->name);
+        taken |= takes_it;
         if (takes_it && !is_listed(profile, column->name))
             add_attribute(profile, column, value);
     }
+    if (is_point || taken)
+        return;
+    Interest *interest = append(&profile->interests, &profile->n_interests, sizeof *interest);
+    *interest = (Interest){scalar_text(value), LOCATION_WEIGHT};
 }
 
 /* ---- the whole ---- */

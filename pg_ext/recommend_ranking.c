@@ -10,7 +10,6 @@
 
 #include <math.h>
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "recommend_pg.h"
@@ -352,7 +351,7 @@ Ask *begin_ask(FunctionCallInfo fcinfo, Jsonb *profile, const char *recommender)
     ask->query.keep_seen = !ask->profile->exclude_seen;
     ask->query.diversity = ask->profile->diversity;
     ask->query.seed = ask->profile->seed;
-    ask->query.at = isnan(ask->profile->at) ? seconds_of(GetCurrentStatementStartTimestamp()) : ask->profile->at;
+    ask->query.at = ask->profile->at;
 
     Rights before = take_reader_rights(ask->recommender);
     read_events(ask);

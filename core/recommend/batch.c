@@ -89,7 +89,7 @@ static bool is_product(const profile *p)
     const model_numbers *n = p->m->n;
     const float *blend = n->blend[p->blend];
 
-    if (p->q->n_interests || p->q->embedding || (p->n_history && n->n_factors && n->cold[p->blend] != 0))
+    if (p->q->n_interests || p->q->embedding || p->moment || (p->n_history && n->n_factors && n->cold[p->blend] != 0))
         return false;
     for (int s = 0; s < SIGNALS; s++)
         if (blend[s] != 0 && !signal_is_general(s) && s != SIGNAL_FACTORS && profile_has(p, (score_signal)s))

@@ -22,7 +22,7 @@ static const double IMPROVEMENT = 0.0008;
  * them, in units of the deviation of what has been learned. */
 static const float START[SIGNALS] = {
     [SIGNAL_FACTORS] = 1,   [SIGNAL_ITEMS] = 1,         [SIGNAL_WORDS] = 0.5f,  [SIGNAL_LATENT] = 0.5f,
-    [SIGNAL_EMBEDDING] = 1, [SIGNAL_POPULARITY] = 0.3f, [SIGNAL_RECENT] = 0.3f, [SIGNAL_FRESH] = 0.3f,
+    [SIGNAL_EMBEDDING] = 1, [SIGNAL_POPULARITY] = 0.3f, [SIGNAL_RECENT] = 0.3f, [SIGNAL_FRESH] = 0.1f,
     [SIGNAL_PEOPLE] = 0.3f, [SIGNAL_MATCH] = 1.5f,      [SIGNAL_NEAR] = 2};
 
 void blend_defaults(float blend[BLENDS][SIGNALS], float spread[BLENDS])

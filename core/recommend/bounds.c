@@ -160,12 +160,11 @@ static void begin_block(block *x, uint32_t first, uint32_t n)
 /* What is the same for everybody, and then the lengths of the rows: by Cauchy and Schwarz no product is larger. */
 static void score_roughly(bounds *b, block *x)
 {
-    const model *m = b->p->m;
     float *base = b->base + x->first, *score = b->score + x->first;
 
     for (int s = SIGNAL_POPULARITY; s <= SIGNAL_FRESH && !b->p->q->likeness; s++)
         if (signal_weight(b->p, s) != 0)
-            b->p->k->axpy(signal_weight(b->p, s), signal_values(m, s) + x->first, base, x->padded);
+            b->p->k->axpy(signal_weight(b->p, s), general_values(b->p, s) + x->first, base, x->padded);
     for (uint32_t j = x->n; j < x->padded; j++)
         base[j] = -FLT_MAX; /* no item, and never the largest */
     if (b->n_parts == 0)

@@ -9,11 +9,13 @@
 #include "base/random.h"
 #include "base/real.h"
 #include "recommend/half.h"
+#include "recommend/words.h"
 
 /* BM25's constants, as Robertson and Zaragoza (2009) give them. */
 static const double SATURATION = 1.2, LENGTH = 0.75;
 /* Terms of more than this part of all items (and of more than a few items) say nothing about any of them. */
 static const double COMMON = 0.5;
+static const double FUNCTION_WORD = 0.1;
 enum { COMMON_LEAST = 20, PASSES = 6, ROWS_PER_CHUNK = 256, ROWS_PER_STEP = 100000 };
 
 void rows_free(model_rows *rows)
@@ -50,7 +52,16 @@ bool rows_transpose(const model_rows *rows, uint32_t n_columns, model_rows *out)
 
 /* ---- term vectors -------------------------------------------------------------------------------------------- */
 
-static void compute_idf(content *c, const content_doc *docs, const float *given, uint32_t n_given)
+static bool is_function_word(const key_table *terms, uint32_t term)
+{
+    if (terms == NULL)
+        return false;
+    aigc_string word = key_at(terms, term);
+    return word_is_function(word.data, word.len);
+}
+
+static void compute_idf(content *c, const content_doc *docs, const key_table *terms, const float *given,
+                        uint32_t n_given)
 {
     double n = c->n_items;
 
@@ -59,10 +70,11 @@ static void compute_idf(content *c, const content_doc *docs, const float *given,
             c->idf[docs[i].terms[j].term] += 1;
     for (uint32_t t = 0; t < c->n_terms; t++) {
         double df = c->idf[t];
-        c->idf[t] = t < n_given ? given[t]
-                    : df == 0 || (df > COMMON_LEAST && df > COMMON * n)
-                        ? 0
-                        : (float)real_log(1 + (n - df + 0.5) / (df + 0.5));
+        c->idf[t] =
+            t < n_given ? given[t]
+            : df == 0 || (df > COMMON_LEAST && df > COMMON * n)
+                ? 0
+                : (float)((is_function_word(terms, t) ? FUNCTION_WORD : 1) * real_log(1 + (n - df + 0.5) / (df + 0.5)));
     }
 }
 
@@ -92,8 +104,9 @@ static uint64_t write_doc(const content *c, const content_doc *doc, double mean,
     return n;
 }
 
-aigc_status content_vectors(content *c, const content_doc *docs, uint32_t n_items, uint32_t n_terms, const float *idf,
-                            uint32_t n_idf, double mean_length, aigc_error *err)
+aigc_status content_vectors(content *c, const content_doc *docs, uint32_t n_items, uint32_t n_terms,
+                            const key_table *terms, const float *idf, uint32_t n_idf, double mean_length,
+                            aigc_error *err)
 {
     uint64_t all = 0;
     double length = 0;
@@ -114,7 +127,7 @@ aigc_status content_vectors(content *c, const content_doc *docs, uint32_t n_item
         return aigc_fail_memory(err, "words of items", all * 6);
     }
     c->mean_length = idf ? mean_length : n_items ? length / n_items : 0;
-    compute_idf(c, docs, idf, n_idf);
+    compute_idf(c, docs, terms, idf, n_idf);
     for (uint32_t i = 0; i < n_items; i++) {
         c->docs.n += write_doc(c, &docs[i], c->mean_length, index + c->docs.n, weight + c->docs.n);
         start[i + 1] = c->docs.n;

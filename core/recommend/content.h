@@ -28,14 +28,16 @@ typedef struct content {
     size_t bytes;
 } content;
 
-/* Term vectors of items given as rows of (term, count): row i is docs[first[i] .. first[i] + n[i]). idf may be given
- * (then for the first n_idf terms it is kept, and the mean length too). Errors: AIGC_E_MEMORY. */
+/* Term vectors of items given as rows of (term, count): row i is docs[first[i] .. first[i] + n[i]). Function words
+ * among the terms (NULL: not known) count little, which matters in small catalogues, where they are not in most items.
+ * idf may be given (then for the first n_idf terms it is kept, and the mean length too). Errors: AIGC_E_MEMORY. */
 typedef struct content_doc {
     const term_count *terms;
     uint32_t n;
 } content_doc;
-aigc_status content_vectors(content *c, const content_doc *docs, uint32_t n_items, uint32_t n_terms, const float *idf,
-                            uint32_t n_idf, double mean_length, aigc_error *err);
+aigc_status content_vectors(content *c, const content_doc *docs, uint32_t n_items, uint32_t n_terms,
+                            const key_table *terms, const float *idf, uint32_t n_idf, double mean_length,
+                            aigc_error *err);
 
 /* Begins to find d directions (0: none), then pieces of it; true when done. */
 aigc_status content_begin(content *c, int d, uint64_t seed, thread_pool *pool, aigc_error *err);

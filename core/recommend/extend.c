@@ -343,7 +343,8 @@ aigc_status aigc_recommender_extend(const aigc_recommender *recommender, const a
     if (status == AIGC_OK)
         status = read_items(&x, items, n_items, err);
     if (status == AIGC_OK)
-        status = content_vectors(&x.fresh, x.docs, x.items.n, x.terms.n, m->idf, m->n->n_terms, m->n->mean_length, err);
+        status = content_vectors(&x.fresh, x.docs, x.items.n, x.terms.n, &x.terms, m->idf, m->n->n_terms,
+                                 m->n->mean_length, err);
     if (status == AIGC_OK)
         status = join_rows(&x, err);
     if (status == AIGC_OK)

@@ -54,18 +54,36 @@ static void choose_sizes(aigc_fit *fit)
     fit->unobserved = fit->o.unobserved > 0 ? fit->o.unobserved : UNOBSERVED;
 }
 
-/* A tenth of the time that the events span, or 30 days if nobody knows. */
+static double time_of_item(const aigc_fit *fit, uint32_t i)
+{
+    double time = fit->c.items[i].time;
+
+    return isfinite(time) ? time : NAN;
+}
+
+/* A tenth of the time that the events span, or the items if no event has a time, or 30 days if nobody knows. */
 static double choose_half_life(const aigc_fit *fit)
 {
-    float first = INFINITY, last = -INFINITY;
+    double first = INFINITY, last = -INFINITY;
 
     if (fit->o.half_life > 0)
         return fit->o.half_life;
     for (uint64_t i = 0; fit->pairs.time && i < pairs_n(&fit->pairs); i++) {
-        first = fit->pairs.time[i] < first ? fit->pairs.time[i] : first;
-        last = fit->pairs.time[i] > last ? fit->pairs.time[i] : last;
+        first = fmin(first, fit->pairs.time[i]);
+        last = fmax(last, fit->pairs.time[i]);
     }
-    return last > first ? (double)(last - first) / 10 : 30 * 86400.0;
+    for (uint32_t i = 0; !fit->c.has_times && i < fit->c.item_keys.n; i++) {
+        first = fmin(first, time_of_item(fit, i));
+        last = fmax(last, time_of_item(fit, i));
+    }
+    return last > first ? (last - first) / 10 : 30 * 86400.0;
+}
+
+/* If no event has a time, things are as new as the latest item. */
+static void choose_last_time(aigc_fit *fit)
+{
+    for (uint32_t i = 0; !fit->c.has_times && i < fit->c.item_keys.n; i++)
+        fit->c.last_time = fmax(fit->c.last_time, time_of_item(fit, i));
 }
 
 static aigc_status read_users(aigc_fit *fit, aigc_error *err)
@@ -98,6 +116,7 @@ static aigc_status events_step(aigc_fit *fit, bool *done, aigc_error *err)
     pairs_maker_free(&fit->maker);
     status = read_users(fit, err);
     fit->half_life = choose_half_life(fit);
+    choose_last_time(fit);
     choose_sizes(fit);
     *done = true;
     return status;
@@ -138,7 +157,7 @@ static aigc_status words_step(aigc_fit *fit, bool *done, aigc_error *err)
     for (uint32_t i = 0; i < n; i++)
         docs[i] = (content_doc){fit->c.docs + fit->c.items[i].doc, fit->c.items[i].n_doc};
     copy_items(fit);
-    status = content_vectors(&fit->content, docs, n, fit->c.terms.n, NULL, 0, 0, err);
+    status = content_vectors(&fit->content, docs, n, fit->c.terms.n, &fit->c.terms, NULL, 0, 0, err);
     free(docs);
     free(fit->c.docs); /* the vectors have taken their place */
     fit->c.docs = NULL;

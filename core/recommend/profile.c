@@ -7,7 +7,9 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/real.h"
 #include "recommend/catalogue.h"
+#include "recommend/context.h"
 #include "recommend/half.h"
 #include "recommend/numbers.h"
 #include "recommend/words.h"
@@ -327,6 +329,33 @@ static bool wants_something(const profile *p)
     return wants;
 }
 
+/* Popularity goes on decaying after the last event; before it, it stays as it is, since the model has only sums. */
+static float recent_at(const model *m, uint32_t item, double decay)
+{
+    double mean = m->n->mean_recent, n = real_exp(m->recent[item]) * (mean + 1) - 1;
+
+    return popularity_of(n > 0 ? decay * n : 0, decay * mean);
+}
+
+/* What comes later than the moment is not new then. */
+static aigc_status read_moment(profile *p, aigc_error *err)
+{
+    const model *m = p->m;
+    double at = p->q->at, last = m->n->last_time, half_life = m->n->half_life;
+    size_t padded = dense_pad(m->n->n_items);
+
+    if (!isfinite(at) || !isfinite(last) || at == last)
+        return AIGC_OK;
+    if ((p->moment = aigc_calloc(2 * padded, sizeof *p->moment)) == NULL)
+        return aigc_fail_memory(err, "what is new", 2 * padded * sizeof *p->moment);
+    double decay = m->n->has_times ? freshness_of(last, at, half_life) : 1;
+    for (uint32_t i = 0; i < m->n->n_items; i++) {
+        p->moment[i] = decay < 1 ? recent_at(m, i, decay) : m->recent[i];
+        p->moment[padded + i] = m->time[i] <= at ? freshness_of(m->time[i], at, half_life) : 0;
+    }
+    return AIGC_OK;
+}
+
 static void choose_blend(profile *p)
 {
     p->blend = is_nobody(p) ? BLEND_NOBODY : blend_of(p->n_liked);
@@ -345,6 +374,8 @@ aigc_status profile_read(const model *m, const aigc_query *q, profile *p, aigc_e
         status = history_terms(p, err);
     if (status == AIGC_OK)
         status = read_query(p, err);
+    if (status == AIGC_OK)
+        status = read_moment(p, err);
     if (status == AIGC_OK)
         choose_blend(p);
     else
@@ -375,5 +406,6 @@ void profile_close(profile *p)
     free(p->matches);
     free(p->wanted);
     free(p->scratch);
+    free(p->moment);
     *p = (profile){0};
 }

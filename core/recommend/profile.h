@@ -48,6 +48,7 @@ typedef struct profile {
     size_t n_liked;
     int blend;
     float general;    /* what signals that are the same for everybody are multiplied by */
+    float *moment;    /* [2][padded] recent and fresh as of query.at; NULL: as the model has them */
     float *user;      /* [n_factors] folded in; NULL: nothing to fold in */
     float *latent;    /* [n_latent] direction of the history; NULL: none */
     float *embedding; /* [n_embedding] */
@@ -78,6 +79,16 @@ static inline const float *signal_values(const model *m, int s)
            : s == SIGNAL_RECENT   ? m->recent
            : s == SIGNAL_FRESH    ? m->fresh
                                   : NULL;
+}
+
+/* The same as of the query's moment. */
+static inline const float *general_values(const profile *p, int s)
+{
+    size_t padded = dense_pad(p->m->n->n_items);
+
+    if (p->moment && s != SIGNAL_POPULARITY && signal_is_general(s))
+        return p->moment + (s == SIGNAL_FRESH ? padded : 0);
+    return signal_values(p->m, s);
 }
 
 /* What a signal counts for this person. */

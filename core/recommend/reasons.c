@@ -17,7 +17,7 @@ static const double LEAST_SHARE = 0.01;
 
 /* What an interest has to add to an item that is about it, and what interests have to add to one that is near them, as
  * parts of what an interest adds to an item that has it as a tag. */
-static const double LEAST_INTEREST = 0.1, LEAST_NEARNESS = 0.05;
+static const double LEAST_INTEREST = 0.4, LEAST_NEARNESS = 0.05;
 
 /* Parts of one item's score, before they become shares. */
 typedef struct parts {
@@ -156,8 +156,8 @@ static void item_parts(parts *out, const profile *p, uint32_t item, double *near
     if (!p->q->likeness) {
         add(out, AIGC_REASON_POPULARITY, -1,
             signal_weight(p, SIGNAL_POPULARITY) * m->popularity[item] +
-                signal_weight(p, SIGNAL_RECENT) * m->recent[item]);
-        add(out, AIGC_REASON_FRESHNESS, -1, signal_weight(p, SIGNAL_FRESH) * m->fresh[item]);
+                signal_weight(p, SIGNAL_RECENT) * general_values(p, SIGNAL_RECENT)[item]);
+        add(out, AIGC_REASON_FRESHNESS, -1, signal_weight(p, SIGNAL_FRESH) * general_values(p, SIGNAL_FRESH)[item]);
     }
     interest_parts(out, p, item);
 }

@@ -163,13 +163,13 @@ void profile_signal(const profile *p, score_signal s, float weight, float *out)
         add_scan(p, m->embedding, p->embedding, m->n->n_embedding, weight, out);
         break;
     case SIGNAL_POPULARITY:
-        add_array(p, m->popularity, weight, out);
+        add_array(p, general_values(p, s), weight, out);
         break;
     case SIGNAL_RECENT:
-        add_array(p, m->recent, weight, out);
+        add_array(p, general_values(p, s), weight, out);
         break;
     case SIGNAL_FRESH:
-        add_array(p, m->fresh, weight, out);
+        add_array(p, general_values(p, s), weight, out);
         break;
     case SIGNAL_PEOPLE:
         add_people(p, weight, out);

@@ -126,6 +126,27 @@ bool word_next(word_reader *r)
     return false;
 }
 
+bool word_is_function(const char *term, size_t len)
+{
+    /* In the singular, where word_next() takes an "s" away: "doe", "your". */
+    static const char WORDS[] =
+        " a about after all an and any are as at be been before being between both but by can could did do doe down "
+        "during each for from had has have he her here him his how i if in into is it its me more most my no nor not "
+        "of "
+        "off on once one only or other our out over own same she should so some such than that the their them then "
+        "there "
+        "these they this those through to too under until up very was we were what when where which while who whom "
+        "whose "
+        "why will with would you your ";
+    char word[16] = " ";
+
+    if (len == 0 || len + 3 > sizeof word)
+        return false;
+    memcpy(word + 1, term, len);
+    memcpy(word + 1 + len, " ", 2);
+    return strstr(WORDS, word) != NULL;
+}
+
 /* Lower case, runs of white space as one space, none at the ends. */
 static size_t normal(aigc_string s, char *out, size_t size)
 {

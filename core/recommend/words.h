@@ -29,6 +29,10 @@ bool word_next(word_reader *r);
 size_t word_tag(aigc_string tag, char *out);
 size_t word_value(aigc_string attribute, aigc_string value, char *out);
 
+/* Whether a word (as word_next() gives it) is one of those that English sentences are held together with: "the", "of".
+ */
+bool word_is_function(const char *term, size_t len);
+
 /* Whether the bytes are UTF-8. */
 bool word_is_text(aigc_string s);
 

@@ -1,0 +1,46 @@
+-- A small shop's books, with nothing but what is printed on them: no events, no place, no users.
+\set SHOW_CONTEXT never
+CREATE SCHEMA "Book Shop";
+CREATE TABLE "Book Shop"."Books" ("Id" uuid PRIMARY KEY, "Title" text, "Blurb" text, "Genres" jsonb, "Price" numeric(8,2),
+    "Published" date);
+INSERT INTO "Book Shop"."Books" SELECT md5(t)::uuid, t, b, g::jsonb, p, y::date FROM (VALUES
+    ('The Soul of a New Machine', 'Engineers race to build a computer in a basement.', '["technology", "history"]', 15, '1981-08-01'),
+    ('Neuromancer', 'A hacker is hired for one last job in cyberspace.', '["science fiction", "technology"]', 10, '1984-07-01'),
+    ('In Patagonia', 'A journey to the end of the world in search of a bone.', '["travel", "memoir"]', 11, '1977-10-01'),
+    ('The Great Railway Bazaar', 'By train from London to Tokyo and back.', '["travel"]', 12, '1975-01-01'),
+    ('Here Is New York', 'A short walk through the city in a hot summer.', '["travel", "New York"]', 9, '1949-01-01'),
+    ('Just Kids', 'A poet and a photographer grow up among musicians.', '["music", "New York"]', 15, '2010-01-19'),
+    ('How Music Works', 'What venues, machines and money do to what we hear.', '["music", "technology"]', 18, '2012-09-12'),
+    ('The Rest Is Noise', 'The century, heard through the ears of those who wrote for it.', '["music", "history"]', 17, '2007-10-16'),
+    ('The Power Broker', 'How one man built the roads and bridges of a city.', '["history", "New York"]', 24, '1974-09-16'),
+    ('Salt, Fat, Acid, Heat', 'Four elements of good cooking.', '["food"]', 30, '2017-04-25'),
+    ('Castle of Heaven', 'On what it was to be the cantor of Leipzig.', '["music", "biography"]', 16, '2013-10-29'),
+    ('The Innovators', 'On what it was to be the first of those with a computer.', '["technology"]', 17, '2014-10-07'),
+    ('Vagabonding', 'A guide to long journeys.', '["travel"]', 10, '2002-12-24'),
+    ('爵士乐入门', '从新奥尔良到纽约的爵士音乐史。', '["音乐", "历史"]', 12, '2018-03-01')) AS v (t, b, g, p, y);
+SELECT create_recommender('books', items => '"Book Shop"."Books"', item_text => '{Title,Blurb}', item_tags => '{Genres}',
+    item_attributes => '{Price}', item_time => 'Published');
+SELECT refresh_recommender('books')->'items' AS items;
+
+-- Somebody new. No column is a place, so the place is looked for in what the books are about.
+SELECT rank, "Title", "Genres", reasons->>'sentence' AS why FROM recommend('{"interests": ["technology", "travel", "music"],
+    "location": "New York", "age": 30}', k => 4) JOIN "Book Shop"."Books" ON "Id" = item::uuid ORDER BY rank;
+
+-- Nobody: what is new, or was at some time.
+SELECT rank, "Title", reasons->>'sentence' AS why FROM recommend('{}', k => 3) JOIN "Book Shop"."Books" ON "Id" = item::uuid
+ORDER BY rank;
+SELECT rank, "Title", reasons->>'sentence' AS why FROM recommend('{"at": "1985-01-01"}', k => 3)
+    JOIN "Book Shop"."Books" ON "Id" = item::uuid ORDER BY rank;
+
+-- What two books have in common is not "of the".
+SELECT rank, "Title" FROM similar_items(md5('Castle of Heaven')::uuid::text, k => 3) JOIN "Book Shop"."Books" ON "Id" = item::uuid
+ORDER BY rank;
+SELECT "Title" FROM recommend('{"interests": ["the castle"]}', k => 1) JOIN "Book Shop"."Books" ON "Id" = item::uuid;
+SELECT "Title" FROM recommend('{"interests": ["音乐"]}', k => 1) JOIN "Book Shop"."Books" ON "Id" = item::uuid;
+
+-- One word of two is no match.
+SELECT "Title", reasons->>'sentence' ~ 'New York' AS told FROM recommend('{"interests": ["New York", "computer"]}', k => 14)
+    JOIN "Book Shop"."Books" ON "Id" = item::uuid WHERE "Title" ~ 'New' ORDER BY 1;
+
+SELECT drop_recommender('books');
+DROP SCHEMA "Book Shop" CASCADE;
