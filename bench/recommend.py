@@ -13,6 +13,7 @@ THREADS threads (2); run with a Python that has numpy, scipy and implicit, and O
 the processor's halves the peers' products.
 """
 import argparse
+import itertools
 import os
 import random
 import subprocess
@@ -111,17 +112,35 @@ def ease_weights(matrix, penalty):
     return weights
 
 
+def tuned(score, grid):
+    """The best point of a grid of numbers by score(*point). Where the best lies on an edge, the grid grows there by half
+    or twice the number, next to the best in the other directions, until the best lies inside."""
+    found = {point: score(*point) for point in itertools.product(*grid)}
+    while True:
+        best = max(found, key=found.get)
+        sides = [sorted({point[i] for point in found}) for i in range(len(grid))]
+        near = [side[max(0, side.index(x) - 1):side.index(x) + 2] for side, x in zip(sides, best)]
+        new = set()
+        for i, (side, x) in enumerate(zip(sides, best)):
+            beyond = [x * 2] * (x == side[-1]) + [x / 2] * (x == side[0])
+            new.update(itertools.product(*near[:i], beyond, *near[i + 1:]))
+        if not new - set(found):
+            return best, sum(value >= 0 for value in found.values())
+        found.update((point, score(*point)) for point in sorted(new - set(found)))
+
+
 def tuned_ease(split):
     learn = split.matrix([split.rows[u] for u in split.train if u not in set(split.valid)])
     everything = split.matrix([split.rows[u] for u in split.train])
     shown = split.shown(split.valid)
-    found = []
-    for penalty in (50, 100, 200, 350, 500, 750, 1000):
+
+    def score(penalty):
         lists = best_lists(shown @ ease_weights(learn, penalty), shown, split.items)
-        found.append((summary(lists, split.hidden(split.valid))[2], penalty))
-    penalty = max(found)[1]
+        return summary(lists, split.hidden(split.valid))[2]
+
+    (penalty,), n = tuned(score, [(50, 100, 200, 350, 500, 750, 1000)])
     shown = split.shown(split.test)
-    return best_lists(shown @ ease_weights(everything, penalty), shown, split.items), f"lambda {penalty}"
+    return best_lists(shown @ ease_weights(everything, penalty), shown, split.items), f"lambda {penalty}, best of {n}"
 
 
 def als(learn, shown, items, factors, penalty, alpha, iterations=15, seed=0):
@@ -136,20 +155,21 @@ def als(learn, shown, items, factors, penalty, alpha, iterations=15, seed=0):
     return [[items[j] for j in row if 0 <= j] for row in ids]
 
 
-def tuned_als(split, full):
+def tuned_als(split):
     valid = set(split.valid)
     learn = split.matrix([split.rows[u] for u in split.train if u not in valid])
     everything = split.matrix([split.rows[u] for u in split.train])
-    shown, found = split.shown(split.valid), []
-    sizes = (32, 128) if full else (128,)
-    for factors in sizes:
-        for penalty in (1, 5, 15, 40) if full else (5, 15):
-            for alpha in (1, 2, 5, 10) if full else (2, 5):
-                lists = als(learn, shown, split.items, factors, penalty, alpha)
-                found.append((summary(lists, split.hidden(split.valid))[2], factors, penalty, alpha))
-    _, factors, penalty, alpha = max(found)
-    lists = als(everything, split.shown(split.test), split.items, factors, penalty, alpha)
-    return lists, f"factors {factors} regularization {penalty} alpha {alpha}, best of {len(found)}"
+    shown = split.shown(split.valid)
+
+    def score(factors, penalty, alpha):
+        if not 8 <= factors <= 512:
+            return -1
+        lists = als(learn, shown, split.items, int(factors), penalty, alpha)
+        return summary(lists, split.hidden(split.valid))[2]
+
+    (factors, penalty, alpha), n = tuned(score, [(32, 64, 128, 256), (1, 5, 15, 40), (1, 2, 5, 10)])
+    lists = als(everything, split.shown(split.test), split.items, int(factors), penalty, alpha)
+    return lists, f"factors {factors} regularization {penalty} alpha {alpha}, best of {n}"
 
 
 def ours(split, folder, options=()):
@@ -176,7 +196,6 @@ def quality(arguments):
     events = read_events(os.path.join(arguments.folder, "events.tsv"))
     n_users = len({u for u, _ in events})
     n_test = min(1000, n_users // 6)
-    small = len(events) < 200000
     totals = {}
     for seed in range(arguments.seeds):
         split = Split(events, seed, n_test)
@@ -186,7 +205,7 @@ def quality(arguments):
         rows["ours"] = ours(split, arguments.folder if arguments.content else None)
         rows["EASE (numpy)"] = tuned_ease(split)
         if not arguments.no_als:
-            rows["implicit ALS, tuned"] = tuned_als(split, small)
+            rows["implicit ALS, tuned"] = tuned_als(split)
         print(f"{arguments.folder}: seed {seed}, {len(split.test)} users held out, {len(split.items)} items")
         for name, (lists, note) in rows.items():
             figures = summary(lists, hidden)

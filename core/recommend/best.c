@@ -248,7 +248,8 @@ void best_rank(const best_items *x, best_group *g)
             continue;
         read_chunk(x, g, begin, n);
         memset(g->scores, 0, n * BEST_LANES * sizeof *g->scores);
-        x->k->gemm((int)n, BEST_LANES, (int)width, g->rows, width, 1, g->panel, BEST_LANES, g->scores, BEST_LANES, 1);
+        x->k->gemm((int)n, BEST_LANES, (int)width, g->rows, width, 1, g->panel, BEST_LANES, g->scores, BEST_LANES,
+                   false);
         add_bases(x, g, begin, n);
         sift_chunk(x, g, begin, n);
     }

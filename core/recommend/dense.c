@@ -43,7 +43,7 @@ static void gram_panel(const dense_kernels *k, const float *panel, size_t n, siz
 {
     for (size_t i = 0; i < d; i += GRAM_ROWS) {
         size_t m = d - i < GRAM_ROWS ? d - i : GRAM_ROWS, first = i / DENSE_LANES * DENSE_LANES;
-        k->gemm((int)m, (int)(d - first), (int)n, panel + i, 1, d, panel + first, d, a + i * d + first, d, 1);
+        k->gemm((int)m, (int)(d - first), (int)n, panel + i, 1, d, panel + first, d, a + i * d + first, d, false);
     }
 }
 
@@ -85,7 +85,8 @@ bool dense_cholesky(const dense_kernels *k, float *a, size_t n)
     for (size_t block = 0; block < n; block += CHOLESKY_ROWS) {
         size_t m = n - block < CHOLESKY_ROWS ? n - block : CHOLESKY_ROWS, first = block / DENSE_LANES * DENSE_LANES;
         if (block > 0)
-            k->gemm((int)m, (int)(n - first), (int)block, a + block, 1, n, a + first, n, a + block * n + first, n, -1);
+            k->gemm((int)m, (int)(n - first), (int)block, a + block, 1, n, a + first, n, a + block * n + first, n,
+                    true);
         for (size_t r = block; r < block + m; r++)
             if (!finish_row(k, a, n, block, r))
                 return false;

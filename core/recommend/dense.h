@@ -20,14 +20,18 @@
 enum { DENSE_LANES = 16 };
 
 typedef struct dense_kernels {
-    /* C [m][n] += sign * A [m][k] * B [k][n], element (i, l) of A at a[i * a_row + l * a_col]; n a multiple of 16. */
+    /* C [m][n] += A [m][k] * B [k][n], or -= if minus, element (i, l) of A at a[i * a_row + l * a_col]; n a multiple
+     * of 16. */
     void (*gemm)(int m, int n, int k, const float *a, size_t a_row, size_t a_col, const float *b, size_t ldb, float *c,
-                 size_t ldc, float sign);
+                 size_t ldc, bool minus);
     /* out[r] = scale[r] * rows[index[r]], n rows of d elements; scale NULL: 1. */
     void (*gather)(const float *rows, const uint32_t *index, const float *scale, size_t n, size_t d, float *out);
-    /* out += sum over r of weight[r] * (target - rows[index[r]] . p) * rows[index[r]], rows in half precision */
-    void (*residual)(const uint16_t *rows, const uint32_t *index, const float *weight, size_t n, size_t d, float target,
-                     const float *p, float *out);
+    /* out += sum over r of weight[r] * (rows[index[r]] . p - target) * rows[index[r]], rows in half precision */
+    void (*apply)(const uint16_t *rows, const uint32_t *index, const float *weight, size_t n, size_t d, float target,
+                  const float *p, float *out);
+    /* sum + sum over r of weight[r] * (rows[index[r]] . p)^2, one after the other */
+    double (*curvature)(const uint16_t *rows, const uint32_t *index, const float *weight, size_t n, size_t d,
+                        const float *p, double sum);
     float (*dot)(const float *x, const float *y, size_t n);
     void (*axpy)(float a, const float *x, float *y, size_t n); /* y += a x */
     void (*scale)(float a, float *x, size_t n);

@@ -15,7 +15,7 @@ static inline uint32_t v_reaches(vf a, vf b)
 
 #include "recommend/dense_body.h"
 
-const dense_kernels dense_avx512 = {gemm,      gather,   residual,  dot,     axpy,  scale_by,
-                                    scan_half, dot_half, axpy_half, scatter, reach, to_half};
+const dense_kernels dense_avx512 = {gemm,      gather,   apply,     curvature, dot,   axpy,   scale_by,
+                                    scan_half, dot_half, axpy_half, scatter,   reach, to_half};
 
 #endif

@@ -7,10 +7,10 @@
 #include "recommend/dense.h"
 #include "recommend/half.h"
 
-/* One tile of C, kept in registers over all of k. rows and vectors are constants where it is inlined. */
-__attribute__((always_inline)) static inline void tile(const int rows, const int vectors, int k, const float *a,
-                                                       size_t a_row, size_t a_col, const float *b, size_t ldb, float *c,
-                                                       size_t ldc, vf sign)
+/* One tile of C, kept in registers over all of k. rows, vectors and minus are constants where it is inlined. */
+__attribute__((always_inline)) static inline void tile(const int rows, const int vectors, const bool minus, int k,
+                                                       const float *a, size_t a_row, size_t a_col, const float *b,
+                                                       size_t ldb, float *c, size_t ldc)
 {
     vf sum[TILE_ROWS][TILE_VECTORS];
 
@@ -22,8 +22,10 @@ __attribute__((always_inline)) static inline void tile(const int rows, const int
     for (int l = 0; l < k; l++) {
         vf row[TILE_VECTORS];
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++)
-            row[v] = v_mul(sign, v_load(b + (size_t)l * ldb + 16 * v));
+        for (int v = 0; v < vectors; v++) {
+            row[v] = v_load(b + (size_t)l * ldb + 16 * v);
+            row[v] = minus ? v_mul(v_set(-1), row[v]) : row[v];
+        }
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++) {
             vf x = v_set(a[(size_t)r * a_row + (size_t)l * a_col]);
@@ -40,41 +42,42 @@ __attribute__((always_inline)) static inline void tile(const int rows, const int
 }
 
 /* All columns of `rows` rows. */
-__attribute__((always_inline)) static inline void strip(const int rows, int n, int k, const float *a, size_t a_row,
-                                                        size_t a_col, const float *b, size_t ldb, float *c, size_t ldc,
-                                                        vf sign)
+__attribute__((always_inline)) static inline void strip(const int rows, const bool minus, int n, int k, const float *a,
+                                                        size_t a_row, size_t a_col, const float *b, size_t ldb,
+                                                        float *c, size_t ldc)
 {
     int j = 0;
 
     for (; j + 16 * TILE_VECTORS <= n; j += 16 * TILE_VECTORS)
-        tile(rows, TILE_VECTORS, k, a, a_row, a_col, b + j, ldb, c + j, ldc, sign);
+        tile(rows, TILE_VECTORS, minus, k, a, a_row, a_col, b + j, ldb, c + j, ldc);
     for (; j < n; j += 16)
-        tile(rows, 1, k, a, a_row, a_col, b + j, ldb, c + j, ldc, sign);
+        tile(rows, 1, minus, k, a, a_row, a_col, b + j, ldb, c + j, ldc);
 }
 
-/* Fewer than TILE_ROWS rows, in strips of 4, 2 and 1. */
-static void last_strips(int m, int n, int k, const float *a, size_t a_row, size_t a_col, const float *b, size_t ldb,
-                        float *c, size_t ldc, vf sign)
+/* All rows, the last of them in strips of 4, 2 and 1. */
+__attribute__((always_inline)) static inline void strips(const bool minus, int m, int n, int k, const float *a,
+                                                         size_t a_row, size_t a_col, const float *b, size_t ldb,
+                                                         float *c, size_t ldc)
 {
-    int i = 0;
-
-    for (; i + 4 <= m; i += 4)
-        strip(4, n, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, c + (size_t)i * ldc, ldc, sign);
-    for (; i + 2 <= m; i += 2)
-        strip(2, n, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, c + (size_t)i * ldc, ldc, sign);
-    if (i < m)
-        strip(1, n, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, c + (size_t)i * ldc, ldc, sign);
-}
-
-static void gemm(int m, int n, int k, const float *a, size_t a_row, size_t a_col, const float *b, size_t ldb, float *c,
-                 size_t ldc, float sign)
-{
-    vf s = v_set(sign);
     int i = 0;
 
     for (; i + TILE_ROWS <= m; i += TILE_ROWS)
-        strip(TILE_ROWS, n, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, c + (size_t)i * ldc, ldc, s);
-    last_strips(m - i, n, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, c + (size_t)i * ldc, ldc, s);
+        strip(TILE_ROWS, minus, n, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, c + (size_t)i * ldc, ldc);
+    for (; i + 4 <= m; i += 4)
+        strip(4, minus, n, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, c + (size_t)i * ldc, ldc);
+    for (; i + 2 <= m; i += 2)
+        strip(2, minus, n, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, c + (size_t)i * ldc, ldc);
+    if (i < m)
+        strip(1, minus, n, k, a + (size_t)i * a_row, a_row, a_col, b, ldb, c + (size_t)i * ldc, ldc);
+}
+
+static void gemm(int m, int n, int k, const float *a, size_t a_row, size_t a_col, const float *b, size_t ldb, float *c,
+                 size_t ldc, bool minus)
+{
+    if (minus)
+        strips(true, m, n, k, a, a_row, a_col, b, ldb, c, ldc);
+    else
+        strips(false, m, n, k, a, a_row, a_col, b, ldb, c, ldc);
 }
 
 static void gather(const float *rows, const uint32_t *index, const float *scale, size_t n, size_t d, float *out)
@@ -87,46 +90,109 @@ static void gather(const float *rows, const uint32_t *index, const float *scale,
     }
 }
 
-/* Four rows together, so that `out` is read and written once for them; the sums are in the order of the rows. */
-static void residual(const uint16_t *rows, const uint32_t *index, const float *weight, size_t n, size_t d, float target,
-                     const float *p, float *out)
+/* Rows that go together, whose chains of additions fill the processor, and how far ahead rows are fetched. */
+enum { TOGETHER = TILE_ROWS > 6 ? 8 : 4, AHEAD = 8 };
+
+/* sum[t] += x[t] . p over columns [begin, end), while the first rows of `index` are on their way: the whole of them,
+ * two columns for one, of which the processor by itself fetches no more than the beginning. */
+__attribute__((always_inline)) static inline void add_dots(const int many, const uint16_t *const *x, size_t begin,
+                                                           size_t end, const float *p, const uint16_t *rows,
+                                                           const uint32_t *index, size_t d, vf *sum)
+{
+    const uint16_t *later[TOGETHER / 2];
+
+    for (int t = 0; t < TOGETHER / 2; t++)
+        later[t] = index ? rows + index[t] * d : x[0];
+    for (size_t i = begin; i < end; i += 16) {
+        vf q = v_load(p + i);
+#pragma GCC unroll 8
+        for (int t = 0; t < many; t++)
+            sum[t] = v_fma(v_load_half(x[t] + i), q, sum[t]);
+#pragma GCC unroll 4
+        for (int t = 0; t < TOGETHER / 2; t++)
+            __builtin_prefetch(later[t] + 2 * (i - begin));
+    }
+}
+
+/* dots[t] = x[t] . p; n rows of index follow. */
+__attribute__((always_inline)) static inline void some_dots(const int many, const uint16_t *const *x, const float *p,
+                                                            const uint16_t *rows, const uint32_t *index, size_t n,
+                                                            size_t d, float *dots)
+{
+    const uint32_t *first = n > AHEAD + TOGETHER / 2 ? index + AHEAD : NULL;
+    const uint32_t *second = n >= AHEAD + TOGETHER ? first + TOGETHER / 2 : NULL;
+    size_t middle = d / 32 * 16;
+    vf sum[TOGETHER];
+
+    for (int t = 0; t < many; t++)
+        sum[t] = v_set(0);
+    add_dots(many, x, 0, middle, p, rows, first, d, sum);
+    add_dots(many, x, middle, d, p, rows, second, d, sum);
+#pragma GCC unroll 8
+    for (int t = 0; t < many; t++)
+        dots[t] = v_tree(sum[t]);
+}
+
+__attribute__((always_inline)) static inline void apply_some(const int many, const uint16_t *rows,
+                                                             const uint32_t *index, const float *weight, size_t n,
+                                                             size_t d, float target, const float *p, float *out)
+{
+    const uint16_t *x[TOGETHER];
+    float dots[TOGETHER];
+    vf c[TOGETHER];
+
+    for (int t = 0; t < many; t++)
+        x[t] = rows + index[t] * d;
+    some_dots(many, x, p, rows, index, n, d, dots);
+#pragma GCC unroll 8
+    for (int t = 0; t < many; t++)
+        c[t] = v_set(weight[t] * (dots[t] - target));
+    for (size_t i = 0; i < d; i += 16) {
+        vf sum = v_load(out + i);
+#pragma GCC unroll 8
+        for (int t = 0; t < many; t++)
+            sum = v_fma(c[t], v_load_half(x[t] + i), sum);
+        v_store(out + i, sum);
+    }
+}
+
+/* Some rows together, so that `out` is read and written once for them; the sums are in the order of the rows. */
+static void apply(const uint16_t *rows, const uint32_t *index, const float *weight, size_t n, size_t d, float target,
+                  const float *p, float *out)
 {
     size_t r = 0;
 
-    for (; r + 4 <= n; r += 4) {
-        const uint16_t *x[4];
-        vf dots[4], c[4];
-        for (int t = 0; t < 4; t++) {
-            x[t] = rows + index[r + t] * d;
-            dots[t] = v_set(0);
-        }
-        for (size_t t = r + 4; t < n && t < r + 8; t++)
-            __builtin_prefetch(rows + index[t] * d);
-        for (size_t i = 0; i < d; i += 16) {
-            vf q = v_load(p + i);
-#pragma GCC unroll 4
-            for (int t = 0; t < 4; t++)
-                dots[t] = v_fma(v_load_half(x[t] + i), q, dots[t]);
-        }
-        for (int t = 0; t < 4; t++)
-            c[t] = v_set(weight[r + t] * (target - v_tree(dots[t])));
-        for (size_t i = 0; i < d; i += 16) {
-            vf sum = v_load(out + i);
-#pragma GCC unroll 4
-            for (int t = 0; t < 4; t++)
-                sum = v_fma(c[t], v_load_half(x[t] + i), sum);
-            v_store(out + i, sum);
-        }
-    }
-    for (; r < n; r++) {
-        const uint16_t *x = rows + index[r] * d;
-        vf dots = v_set(0);
-        for (size_t i = 0; i < d; i += 16)
-            dots = v_fma(v_load_half(x + i), v_load(p + i), dots);
-        vf c = v_set(weight[r] * (target - v_tree(dots)));
-        for (size_t i = 0; i < d; i += 16)
-            v_store(out + i, v_fma(c, v_load_half(x + i), v_load(out + i)));
-    }
+    for (; r + TOGETHER <= n; r += TOGETHER)
+        apply_some(TOGETHER, rows, index + r, weight + r, n - r, d, target, p, out);
+    for (; r < n; r++)
+        apply_some(1, rows, index + r, weight + r, 1, d, target, p, out);
+}
+
+__attribute__((always_inline)) static inline double curvature_some(const int many, const uint16_t *rows,
+                                                                   const uint32_t *index, const float *weight, size_t n,
+                                                                   size_t d, const float *p, double sum)
+{
+    const uint16_t *x[TOGETHER];
+    float dots[TOGETHER];
+
+    for (int t = 0; t < many; t++)
+        x[t] = rows + index[t] * d;
+    some_dots(many, x, p, rows, index, n, d, dots);
+    for (int t = 0; t < many; t++)
+        sum += (double)weight[t] * dots[t] * dots[t];
+    return sum;
+}
+
+static double curvature(const uint16_t *rows, const uint32_t *index, const float *weight, size_t n, size_t d,
+                        const float *p, double sum)
+{
+    size_t r = 0;
+
+    for (; r + TOGETHER <= n; r += TOGETHER)
+        sum = curvature_some(TOGETHER, rows, index + r, weight + r, n - r, d, p, sum);
+    for (; r < n; r++)
+        sum = curvature_some(1, rows, index + r, weight + r, 1, d, p, sum);
+    return sum;
 }
 
 static float dot(const float *x, const float *y, size_t n)

@@ -7,5 +7,5 @@ enum { TILE_ROWS = 4, TILE_VECTORS = 1 };
 
 #include "recommend/dense_body.h"
 
-const dense_kernels dense_generic = {gemm,      gather,   residual,  dot,     axpy,  scale_by,
-                                     scan_half, dot_half, axpy_half, scatter, reach, to_half};
+const dense_kernels dense_generic = {gemm,      gather,   apply,     curvature, dot,   axpy,   scale_by,
+                                     scan_half, dot_half, axpy_half, scatter,   reach, to_half};

@@ -221,7 +221,7 @@ static void swept_work(void *context, int chunk, int thread)
     for (uint32_t r = 0; r < EASE_BLOCK; r++)
         memset(e->swept + r * e->ld + begin, 0, (end - begin) * sizeof *e->swept);
     e->k->gemm(EASE_BLOCK, (int)(end - begin), EASE_BLOCK, e->pivot, EASE_BLOCK, 1, e->row + begin, e->ld,
-               e->swept + begin, e->ld, 1);
+               e->swept + begin, e->ld, false);
 }
 
 /* A -= row' swept for UPDATE_ROWS rows, from their own column on. */
@@ -236,7 +236,7 @@ static void update_work(void *context, int chunk, int thread)
     for (uint32_t c = begin; c < columns; c += UPDATE_COLUMNS) {
         uint32_t width = columns - c < UPDATE_COLUMNS ? columns - c : UPDATE_COLUMNS;
         e->k->gemm((int)rows, (int)width, EASE_BLOCK, e->row + begin, 1, e->ld, e->swept + c, e->ld,
-                   e->a + begin * e->ld + c, e->ld, -1);
+                   e->a + begin * e->ld + c, e->ld, true);
     }
 }
 

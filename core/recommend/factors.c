@@ -10,11 +10,9 @@
 
 enum {
     GRAM_PARTS = 32,          /* partial sums of V'V, added in their order: the same for any number of threads */
+    GRAM_ROWS = 16,           /* of V'V that a thread adds up */
     CHUNKS_MOST = 8192,       /* of a step */
-    CHUNK_BYTES = 512 << 10,  /* that the rows which a chunk gathers may have, about: a core's own cache */
-    GRADIENT_STEPS = 3,       /* of conjugate gradient */
     EXACT_ROWS = 8,           /* that a thread takes */
-    GRADIENT_ROWS = 24,       /* that go through it together, so that the dense part is a product of matrices */
     STEP_OPERATIONS = 1 << 30 /* about what one step computes, on one thread */
 };
 
@@ -35,9 +33,9 @@ static void randomise(factors *f)
 /* What one thread needs: a matrix, or the vectors of a block of rows; and a panel of gathered rows. */
 static size_t thread_scratch(size_t d)
 {
-    size_t exact = d * d + d + dense_gram_scratch(d), gradient = 4 * GRADIENT_ROWS * d;
+    size_t exact = d * d + d + dense_gram_scratch(d), steps = gradient_scratch(d);
 
-    return dense_pad(exact > gradient ? exact : gradient);
+    return dense_pad(exact > steps ? exact : steps);
 }
 
 static bool is_exact(const factors *f)
@@ -45,11 +43,48 @@ static bool is_exact(const factors *f)
     return f->o.solver == AIGC_SOLVER_EXACT || (f->o.solver == AIGC_SOLVER_AUTO && f->d <= 16);
 }
 
+static uint32_t most_rows(const factors *f)
+{
+    return f->by_user->n_rows > f->by_item->n_rows ? f->by_user->n_rows : f->by_item->n_rows;
+}
+
 static size_t half_bytes(const factors *f)
 {
-    uint32_t users = f->by_user->n_rows, items = f->by_item->n_rows;
+    return is_exact(f) ? 0 : most_rows(f) * f->d * sizeof *f->half;
+}
 
-    return is_exact(f) ? 0 : (users > items ? users : items) * f->d * sizeof *f->half;
+/* With either side solved. */
+static factor_side side_of(const factors *f, bool items)
+{
+    return (factor_side){.k = f->k,
+                         .d = f->d,
+                         .p = items ? f->by_item : f->by_user,
+                         .fixed = items ? f->users : f->items,
+                         .half = f->half,
+                         .gram = f->gram,
+                         .panels = f->panels,
+                         .solved = items ? f->items : f->users,
+                         .regularization = f->o.regularization,
+                         .unobserved = f->o.unobserved};
+}
+
+static uint32_t n_long(const factors *f, const factor_side *s)
+{
+    uint32_t n = 0;
+
+    for (uint32_t row = 0; row < s->p->n_rows && !is_exact(f); row++)
+        n += gradient_is_long(s, row);
+    return n;
+}
+
+static bool open_gradient(factors *f)
+{
+    factor_side users = side_of(f, false), items = side_of(f, true);
+    uint32_t m = n_long(f, &users), n = n_long(f, &items);
+
+    f->half = is_exact(f) ? NULL : aigc_large_pages_alloc(half_bytes(f));
+    f->panels = is_exact(f) ? NULL : aigc_pages_alloc(f->d * f->d * sizeof *f->panels);
+    return gradient_open(&f->long_rows, f->d, m > n ? m : n) && (is_exact(f) || (f->half && f->panels));
 }
 
 bool factors_create(factors *f, const factor_options *o, const pairs *by_user, const pairs *by_item, thread_pool *pool)
@@ -64,15 +99,16 @@ bool factors_create(factors *f, const factor_options *o, const pairs *by_user, c
     f->gram = aigc_pages_alloc(square * sizeof(float));
     f->partial = aigc_pages_alloc(GRAM_PARTS * square * sizeof(float));
     f->scratch = aigc_pages_alloc(scratch * sizeof(float));
-    f->half = is_exact(f) ? NULL : aigc_large_pages_alloc(half_bytes(f));
+    f->order = aigc_calloc(most_rows(f), sizeof *f->order);
     f->chunks = aigc_calloc(CHUNKS_MOST + 1, sizeof *f->chunks);
-    f->bytes = half_bytes(f) + (users + items + (GRAM_PARTS + 1) * square + scratch) * sizeof(float);
-    if (f->users && f->items && f->gram && f->partial && f->scratch && f->chunks && (f->half || is_exact(f))) {
+    bool ok = open_gradient(f) && f->users && f->items && f->gram && f->partial && f->scratch && f->order && f->chunks;
+    f->bytes = half_bytes(f) + gradient_bytes(&f->long_rows, f->d) + most_rows(f) * sizeof *f->order +
+               (users + items + (GRAM_PARTS + 1) * square + scratch) * sizeof(float);
+    if (ok)
         randomise(f);
-        return true;
-    }
-    factors_free(f);
-    return false;
+    else
+        factors_free(f);
+    return ok;
 }
 
 void factors_free(factors *f)
@@ -84,8 +120,11 @@ void factors_free(factors *f)
     aigc_pages_free(f->users, f->by_user->n_rows * f->d * sizeof(float));
     aigc_pages_free(f->items, f->by_item->n_rows * f->d * sizeof(float));
     aigc_pages_free(f->half, half_bytes(f));
+    gradient_close(&f->long_rows, f->d);
+    free(f->order);
     free(f->chunks);
     aigc_pages_free(f->gram, square);
+    aigc_pages_free(f->panels, f->panels ? square : 0);
     aigc_pages_free(f->partial, GRAM_PARTS * square);
     aigc_pages_free(f->scratch, f->scratch_floats * (size_t)thread_pool_size(f->pool) * sizeof(float));
     *f = (factors){0};
@@ -93,167 +132,148 @@ void factors_free(factors *f)
 
 /* ---- V'V ----------------------------------------------------------------------------------------------------- */
 
+/* Rows [from, to) of each part, and at last the sum of the parts, and copies of it. */
 typedef struct gram_job {
     factors *f;
     const float *rows;
     uint32_t n;
-    bool begun;
+    size_t from, to;
+    bool added, summed, copied;
 } gram_job;
+
+static size_t part_begin(const gram_job *job, int part)
+{
+    return (size_t)job->n * (size_t)part / GRAM_PARTS;
+}
 
 static int gram_next(void *context)
 {
     gram_job *job = context;
 
-    if (job->begun)
+    if (!job->added) {
+        job->added = true;
+        return GRAM_PARTS;
+    }
+    if (job->to < job->n / GRAM_PARTS + 1 || job->copied)
         return 0;
-    job->begun = true;
-    return GRAM_PARTS;
+    if (!job->summed) {
+        job->summed = true;
+        return (int)(job->f->d / GRAM_ROWS);
+    }
+    job->copied = true;
+    return job->f->panels ? (int)((job->f->d + SIDE_PANEL - 1) / SIDE_PANEL) : 0;
+}
+
+static void add_rows(const gram_job *job, int part, float *scratch)
+{
+    factors *f = job->f;
+    size_t d = f->d, begin = part_begin(job, part), n = part_begin(job, part + 1) - begin;
+    size_t from = job->from < n ? job->from : n, to = job->to < n ? job->to : n;
+    float *sum = f->partial + (size_t)part * d * d;
+
+    if (f->half)
+        f->k->to_half(job->rows + (begin + from) * d, (to - from) * d, f->half + (begin + from) * d);
+    if (from == 0)
+        memset(sum, 0, d * d * sizeof *sum);
+    dense_gram(f->k, job->rows + (begin + from) * d, NULL, NULL, to - from, d, sum, scratch);
+}
+
+/* Some rows of the sum, times alpha0, and what mirrors them. */
+static void add_parts(const gram_job *job, size_t row)
+{
+    factors *f = job->f;
+    size_t d = f->d, n = GRAM_ROWS * d;
+    float *sum = f->partial + row * d;
+
+    for (size_t part = 1; part < GRAM_PARTS; part++)
+        f->k->axpy(1, sum + part * d * d, sum, n);
+    for (size_t i = row; i < row + GRAM_ROWS; i++)
+        for (size_t j = i; j < d; j++)
+            f->gram[i * d + j] = f->gram[j * d + i] = (float)f->o.unobserved * f->partial[i * d + j];
+}
+
+/* The panel that begins at a column. */
+static void copy_panel(const factors *f, size_t column)
+{
+    size_t d = f->d, width = side_panel_width(d, column);
+
+    for (size_t i = 0; i < d; i++)
+        memcpy(f->panels + column * d + i * width, f->gram + i * d + column, width * sizeof *f->panels);
 }
 
 static void gram_work(void *context, int chunk, int thread)
 {
     gram_job *job = context;
-    factors *f = job->f;
-    size_t begin = (size_t)job->n * (size_t)chunk / GRAM_PARTS, end = (size_t)job->n * (size_t)(chunk + 1) / GRAM_PARTS;
-    float *part = f->partial + (size_t)chunk * f->d * f->d;
 
-    if (f->half)
-        f->k->to_half(job->rows + begin * f->d, (end - begin) * f->d, f->half + begin * f->d);
-    memset(part, 0, f->d * f->d * sizeof *part);
-    dense_gram(f->k, job->rows + begin * f->d, NULL, NULL, end - begin, f->d, part,
-               f->scratch + (size_t)thread * f->scratch_floats);
+    if (job->copied)
+        copy_panel(job->f, (size_t)chunk * SIDE_PANEL);
+    else if (job->summed)
+        add_parts(job, (size_t)chunk * GRAM_ROWS);
+    else
+        add_rows(job, chunk, job->f->scratch + (size_t)thread * job->f->scratch_floats);
 }
 
-/* alpha0 V'V into f->gram, both triangles. */
-static void compute_gram(factors *f, const float *rows, uint32_t n)
+/* A bounded piece of alpha0 V'V into f->gram, both triangles. True when it is there. */
+static bool gram_step(factors *f, const float *rows, uint32_t n)
 {
-    gram_job job = {.f = f, .rows = rows, .n = n};
-    size_t d = f->d;
+    double budget = (double)STEP_OPERATIONS * thread_pool_size(f->pool);
+    size_t most = (size_t)(budget / (GRAM_PARTS * (double)f->d * (double)f->d)) + DENSE_PANEL;
+    gram_job job = {.f = f, .rows = rows, .n = n, .from = f->gram_rows, .to = f->gram_rows + most};
 
     thread_pool_run(f->pool, &(thread_program){gram_next, gram_work, &job});
-    for (int part = 1; part < GRAM_PARTS; part++)
-        f->k->axpy(1, f->partial + (size_t)part * d * d, f->partial, d * d);
-    for (size_t i = 0; i < d; i++)
-        for (size_t j = 0; j < d; j++)
-            f->gram[i * d + j] = (float)f->o.unobserved * f->partial[i <= j ? i * d + j : j * d + i];
+    f->gram_rows = job.summed ? 0 : job.to;
+    return job.summed;
+}
+
+static void compute_gram(factors *f)
+{
+    f->gram_ready = false;
+    f->gram_rows = 0;
+    while (!gram_step(f, f->items, f->by_item->n_rows))
+        continue;
 }
 
 void factors_item_gram(factors *f, float *out)
 {
-    compute_gram(f, f->items, f->by_item->n_rows);
+    compute_gram(f);
     memcpy(out, f->gram, f->d * f->d * sizeof *out);
-    f->gram_ready = false;
 }
 
 /* ---- one side ------------------------------------------------------------------------------------------------ */
 
 typedef struct side_job {
     factors *f;
-    const pairs *p;
-    const float *fixed;
-    float *solved;
-    uint32_t begin, end, rows_per_chunk;
+    factor_side s;
+    const uint32_t *order; /* NULL: rows as they are */
+    uint32_t end, rows_per_chunk;
     int n_chunks;
     bool exact, begun;
 } side_job;
 
-static float ridge(const side_job *job, uint64_t n)
+static void solve_exact(const factor_side *s, uint32_t row, float *scratch)
 {
-    const factor_options *o = &job->f->o;
-
-    return (float)(o->regularization * ((double)n + o->unobserved * job->p->n_columns));
-}
-
-static void solve_exact(const side_job *job, uint32_t row, float *scratch)
-{
-    factors *f = job->f;
-    const dense_kernels *k = f->k;
-    size_t d = f->d;
-    uint64_t from = job->p->start[row], n = job->p->start[row + 1] - from;
-    const uint32_t *index = job->p->item + from;
-    const float *weight = job->p->weight + from;
+    const dense_kernels *k = s->k;
+    size_t d = s->d;
+    uint64_t from = s->p->start[row], n = side_pairs(s, row);
+    const uint32_t *index = s->p->item + from;
+    const float *weight = s->p->weight + from;
     float *a = scratch, *x = scratch + d * d, *panel = x + d;
 
     memset(x, 0, d * sizeof *x);
     if (n) {
-        memcpy(a, f->gram, d * d * sizeof *a);
-        dense_gram(k, job->fixed, index, weight, n, d, a, panel);
-        float lambda = ridge(job, n);
+        memcpy(a, s->gram, d * d * sizeof *a);
+        dense_gram(k, s->fixed, index, weight, n, d, a, panel);
+        float lambda = side_ridge(s, n);
         for (size_t i = 0; i < d; i++)
             a[i * d + i] += lambda;
         for (uint64_t i = 0; i < n; i++)
-            k->axpy(weight[i], job->fixed + index[i] * d, x, d);
+            k->axpy(weight[i], s->fixed + index[i] * d, x, d);
         if (dense_cholesky(k, a, d))
             dense_solve(k, a, d, x);
         else
             memset(x, 0, d * sizeof *x);
     }
-    memcpy(job->solved + row * d, x, d * sizeof *x);
-}
-
-/* The conjugate gradient's vectors of a block of rows, [GRADIENT_ROWS][d] each. */
-typedef struct gradient {
-    float *x, *r, *p, *ap;
-    float rr[GRADIENT_ROWS];
-} gradient;
-
-/* ap += w (v . p) v over the row's pairs, + ridge p. The dense part is there already. */
-static void apply_row(const side_job *job, uint32_t row, const float *p, float *ap)
-{
-    const factors *f = job->f;
-    uint64_t from = job->p->start[row], n = job->p->start[row + 1] - from;
-
-    f->k->scale(-1, ap, f->d);
-    f->k->residual(f->half, job->p->item + from, job->p->weight + from, n, f->d, 0, p, ap);
-    f->k->scale(-1, ap, f->d);
-    f->k->axpy(ridge(job, n), p, ap, f->d);
-}
-
-static void gradient_step(const side_job *job, gradient *g, uint32_t row, int i)
-{
-    const factors *f = job->f;
-    size_t d = f->d;
-    float *x = g->x + i * d, *r = g->r + i * d, *p = g->p + i * d, *ap = g->ap + i * d;
-
-    if (!(g->rr[i] > 1e-20f))
-        return;
-    apply_row(job, row, p, ap);
-    float alpha = g->rr[i] / f->k->dot(p, ap, d);
-    if (!isfinite(alpha))
-        return;
-    f->k->axpy(alpha, p, x, d);
-    f->k->axpy(-alpha, ap, r, d);
-    float rr = f->k->dot(r, r, d);
-    f->k->scale(rr / g->rr[i], p, d);
-    f->k->axpy(1, r, p, d);
-    g->rr[i] = rr;
-}
-
-static void solve_gradient(const side_job *job, uint32_t begin, uint32_t end, float *scratch)
-{
-    factors *f = job->f;
-    size_t d = f->d, block = GRADIENT_ROWS * d;
-    int m = (int)(end - begin);
-    gradient g = {.x = job->solved + begin * d, .r = scratch, .p = scratch + block, .ap = scratch + 2 * block};
-
-    memset(g.r, 0, block * sizeof *g.r);
-    f->k->gemm(m, (int)d, (int)d, g.x, d, 1, f->gram, d, g.r, d, -1);
-    for (int i = 0; i < m; i++) {
-        uint64_t from = job->p->start[begin + i], n = job->p->start[begin + i + 1] - from;
-        float *x = g.x + i * d, *r = g.r + i * d;
-        if (n == 0)
-            memset(x, 0, d * sizeof *x), memset(r, 0, d * sizeof *r);
-        f->k->residual(f->half, job->p->item + from, job->p->weight + from, n, d, 1, x, r);
-        f->k->axpy(-ridge(job, n), x, r, d);
-        memcpy(g.p + i * d, r, d * sizeof *r);
-        g.rr[i] = f->k->dot(r, r, d);
-    }
-    for (int step = 0; step < GRADIENT_STEPS; step++) {
-        memset(g.ap, 0, block * sizeof *g.ap);
-        f->k->gemm(m, (int)d, (int)d, g.p, d, 1, f->gram, d, g.ap, d, 1);
-        for (int i = 0; i < m; i++)
-            gradient_step(job, &g, begin + i, i);
-    }
+    memcpy(s->solved + row * d, x, d * sizeof *x);
 }
 
 static int side_next(void *context)
@@ -269,66 +289,104 @@ static int side_next(void *context)
 static void side_work(void *context, int chunk, int thread)
 {
     side_job *job = context;
-    float *scratch = job->f->scratch + (size_t)thread * job->f->scratch_floats;
-    uint32_t begin = job->f->chunks[chunk], end = job->f->chunks[chunk + 1];
+    factors *f = job->f;
+    float *scratch = f->scratch + (size_t)thread * f->scratch_floats;
+    uint32_t begin = f->chunks[chunk], end = f->chunks[chunk + 1];
 
     if (!job->exact)
-        solve_gradient(job, begin, end, scratch);
+        gradient_short(&job->s, job->order + begin, end - begin, scratch);
     else
-        for (uint32_t row = begin; row < end; row++)
-            solve_exact(job, row, scratch);
+        for (uint32_t i = begin; i < end; i++)
+            solve_exact(&job->s, job->order ? job->order[i] : i, scratch);
 }
 
-/* Rows that a thread takes together from `begin` on, four at a time, which is what a product takes together: so few
- * that what they gather, again and again, stays in a core's own cache, and that no thread has much more than another.
- */
+/* Rows that a thread takes together from place `begin` on, four at a time, which is what a product takes together: so
+ * few that no thread has much more than another, and that what they gather, again and again, stays in a core's own
+ * cache. */
 static uint32_t chunk_end(const side_job *job, uint32_t begin)
 {
-    const uint64_t *start = job->p->start;
-    uint64_t most = CHUNK_BYTES / (job->f->d * sizeof *job->f->half);
-    uint32_t left = job->p->n_rows - begin, limit = begin + (left < job->rows_per_chunk ? left : job->rows_per_chunk);
+    const factors *f = job->f;
+    uint64_t room = GRADIENT_OWN / (f->d * sizeof *f->half), n = 0;
+    uint32_t left = f->n_short - begin, limit = begin + (left < job->rows_per_chunk ? left : job->rows_per_chunk);
     uint32_t end = begin;
 
-    do
-        end = limit - end < 4 ? limit : end + 4;
-    while (end < limit && start[limit - end < 4 ? limit : end + 4] - start[begin] <= most);
+    while (end < limit) {
+        uint32_t next = limit - end < 4 ? limit : end + 4;
+        for (uint32_t i = end; i < next; i++)
+            n += side_pairs(&job->s, f->order[i]);
+        if (n > room && end > begin)
+            break;
+        end = next;
+    }
     return end;
 }
 
 /* The chunks of one step: enough rows for STEP_OPERATIONS a thread. */
 static void cut_chunks(side_job *job)
 {
-    double budget = (double)STEP_OPERATIONS * thread_pool_size(job->f->pool), d = (double)job->f->d;
+    factors *f = job->f;
+    double budget = (double)STEP_OPERATIONS * thread_pool_size(f->pool), d = (double)f->d;
     double per_pair = job->exact ? d * d : 40 * d, per_row = job->exact ? d * d * d / 2 : 8 * d * d;
-    uint32_t *chunks = job->f->chunks;
 
     job->n_chunks = 0;
-    for (chunks[0] = job->end = job->begin; job->end < job->p->n_rows && budget > 0 && job->n_chunks < CHUNKS_MOST;) {
+    for (f->chunks[0] = job->end = f->next; job->end < f->n_short && budget > 0 && job->n_chunks < CHUNKS_MOST;) {
         uint32_t next = chunk_end(job, job->end);
-        budget -= (double)(job->p->start[next] - job->p->start[job->end]) * per_pair;
-        budget -= (double)(next - job->end) * per_row;
-        chunks[++job->n_chunks] = job->end = next;
+        for (uint32_t i = job->end; i < next; i++)
+            budget -= (double)side_pairs(&job->s, f->order[i]) * per_pair + per_row;
+        f->chunks[++job->n_chunks] = job->end = next;
     }
+}
+
+/* Which rows stand where in the order. */
+static void order_rows(factors *f, const factor_side *s)
+{
+    uint32_t n = s->p->n_rows, last = n;
+
+    f->n_short = 0;
+    for (uint32_t row = 0; row < n; row++)
+        if (is_exact(f) || !gradient_is_long(s, row))
+            f->order[f->n_short++] = row;
+    for (uint32_t row = n; row-- > 0 && last > f->n_short;)
+        if (gradient_is_long(s, row))
+            f->order[--last] = row;
+}
+
+static void short_step(factors *f, const factor_side *s)
+{
+    side_job job = {.f = f, .s = *s, .order = f->order, .exact = is_exact(f)};
+
+    job.rows_per_chunk = job.exact ? EXACT_ROWS : GRADIENT_ROWS;
+    cut_chunks(&job);
+    thread_pool_run(f->pool, &(thread_program){side_next, side_work, &job});
+    f->next = job.end;
+}
+
+static void long_step(factors *f, const factor_side *s)
+{
+    double budget = (double)STEP_OPERATIONS * thread_pool_size(f->pool);
+
+    if (!f->taken)
+        gradient_take(&f->long_rows, f->order + f->next, s->p->n_rows - f->next);
+    f->taken = !gradient_step(&f->long_rows, s, f->pool, budget);
+    if (!f->taken)
+        f->next += f->long_rows.n;
 }
 
 bool factors_step(factors *f)
 {
-    side_job job = {.f = f, .begin = f->next};
+    factor_side s = side_of(f, f->items_turn);
 
-    job.p = f->items_turn ? f->by_item : f->by_user;
-    job.fixed = f->items_turn ? f->users : f->items;
-    job.solved = f->items_turn ? f->items : f->users;
-    job.exact = is_exact(f);
-    job.rows_per_chunk = job.exact ? EXACT_ROWS : GRADIENT_ROWS;
     if (!f->gram_ready) {
-        compute_gram(f, job.fixed, f->items_turn ? f->by_user->n_rows : f->by_item->n_rows);
-        f->gram_ready = true;
+        if (f->gram_rows == 0)
+            order_rows(f, &s);
+        f->gram_ready = gram_step(f, s.fixed, s.p->n_columns);
+        return false;
     }
-    cut_chunks(&job);
-    if (job.n_chunks)
-        thread_pool_run(f->pool, &(thread_program){side_next, side_work, &job});
-    f->next = job.end;
-    if (f->next < job.p->n_rows)
+    if (f->next < f->n_short)
+        short_step(f, &s);
+    else if (f->next < s.p->n_rows)
+        long_step(f, &s);
+    if (f->next < s.p->n_rows)
         return false;
     f->next = 0;
     f->gram_ready = false;
@@ -339,11 +397,12 @@ bool factors_step(factors *f)
 
 void factors_fold_in(factors *f, const pairs *rows, uint32_t begin, uint32_t end, float *out)
 {
-    side_job job = {.f = f, .p = rows, .fixed = f->items, .solved = out, .exact = true};
+    side_job job = {.f = f, .s = side_of(f, false), .exact = true};
 
+    job.s.p = rows;
+    job.s.solved = out;
     if (begin == 0)
-        compute_gram(f, f->items, f->by_item->n_rows);
-    f->gram_ready = false;
+        compute_gram(f);
     while (begin < end) {
         for (job.n_chunks = 0, f->chunks[0] = begin; begin < end && job.n_chunks < CHUNKS_MOST;)
             f->chunks[++job.n_chunks] = begin = end - begin < EXACT_ROWS ? end : begin + EXACT_ROWS;

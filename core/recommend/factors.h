@@ -15,8 +15,7 @@
 #define AIGC_RECOMMEND_FACTORS_H
 
 #include "base/threads.h"
-#include "recommend/dense.h"
-#include "recommend/pairs.h"
+#include "recommend/gradient.h"
 
 typedef struct factor_options {
     int n_factors;
@@ -27,13 +26,18 @@ typedef struct factor_options {
 
 typedef struct factors {
     factor_options o;
-    size_t d;              /* n_factors padded to whole vectors; the rest of a row is zero */
-    const pairs *by_user;  /* [n_users] rows of items */
-    const pairs *by_item;  /* [n_items] rows of users */
-    float *users, *items;  /* [n][d] */
-    uint16_t *half;        /* of the fixed side, [n][d], for conjugate gradient; NULL: it is not used */
-    uint32_t *chunks;      /* rows where the chunks of a step begin, and where the last one ends */
+    size_t d;             /* n_factors padded to whole vectors; the rest of a row is zero */
+    const pairs *by_user; /* [n_users] rows of items */
+    const pairs *by_item; /* [n_items] rows of users */
+    float *users, *items; /* [n][d] */
+    uint16_t *half;       /* of the fixed side, [n][d], for conjugate gradient; NULL: it is not used */
+    uint32_t *order;      /* rows of the side that is being solved, those last that are long to the gradient */
+    uint32_t n_short;     /* of them */
+    uint32_t *chunks;     /* where in the order the chunks of a step begin, and where the last one ends */
+    gradient long_rows;
+    bool taken;            /* long rows are under way */
     float *gram;           /* [d][d] of the fixed side, both triangles */
+    float *panels;         /* the same, SIDE_PANEL columns together; NULL: conjugate gradient is not used */
     float *partial;        /* [GRAM_PARTS][d][d] */
     float *scratch;        /* per thread */
     size_t scratch_floats; /* of one thread */
@@ -41,8 +45,9 @@ typedef struct factors {
     const dense_kernels *k;
     bool items_turn; /* which side is being solved: users first */
     bool gram_ready;
-    uint32_t next; /* row of that side */
-    int n_done;    /* full iterations */
+    size_t gram_rows; /* rows of each part that are in it so far */
+    uint32_t next;    /* place in the order */
+    int n_done;       /* full iterations */
     size_t bytes;
 } factors;
 

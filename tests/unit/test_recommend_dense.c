@@ -37,7 +37,8 @@ static int fill(void **state)
 
 /* Everything a level computes, one after the other. */
 typedef struct outputs {
-    float gram[D * D], factor[D * D], solved[D], residual[D], scan[ROWS], product[37 * 48], numbers[3];
+    float gram[D * D], factor[D * D], solved[D], applied[D], scan[ROWS], product[37 * 48], numbers[3];
+    double curvature;
 } outputs;
 
 static void compute(const dense_kernels *k, outputs *o)
@@ -52,14 +53,15 @@ static void compute(const dense_kernels *k, outputs *o)
     assert_true(dense_cholesky(k, o->factor, D));
     memcpy(o->solved, rows, sizeof o->solved);
     dense_solve(k, o->factor, D, o->solved);
-    k->residual(halves, order, weights, ROWS - 3, D, 1, rows + 5 * D, o->residual);
+    k->apply(halves, order, weights, ROWS - 3, D, 1, rows + 5 * D, o->applied);
+    o->curvature = k->curvature(halves, order, weights, ROWS - 3, D, rows + 5 * D, 2);
     k->scan_half(halves, ROWS, D, rows + D, o->scan);
-    k->gemm(37, 48, 19, rows, D, 1, rows + 3 * D, D, o->product, 48, -1);
+    k->gemm(37, 48, 19, rows, D, 1, rows + 3 * D, D, o->product, 48, true);
     o->numbers[0] = k->dot(rows, rows + D, D);
     o->numbers[1] = k->dot_half(halves, rows + D, D);
-    k->axpy(0.5f, rows, o->residual, D);
-    k->axpy_half(0.25f, halves, o->residual, D);
-    k->scale(1.5f, o->residual, D);
+    k->axpy(0.5f, rows, o->applied, D);
+    k->axpy_half(0.25f, halves, o->applied, D);
+    k->scale(1.5f, o->applied, D);
 }
 
 static void levels_agree(void **state)
@@ -78,11 +80,33 @@ static void levels_agree(void **state)
         for (int i = 0; i < D; i++)
             assert_memory_equal(plain.factor + i * D + i, other.factor + i * D + i, (size_t)(D - i) * sizeof(float));
         assert_memory_equal(plain.solved, other.solved, sizeof plain.solved);
-        assert_memory_equal(plain.residual, other.residual, sizeof plain.residual);
+        assert_memory_equal(plain.applied, other.applied, sizeof plain.applied);
         assert_memory_equal(plain.scan, other.scan, sizeof plain.scan);
         assert_memory_equal(plain.product, other.product, sizeof plain.product);
+        assert_memory_equal(&plain.curvature, &other.curvature, sizeof plain.curvature);
         assert_memory_equal(plain.numbers, other.numbers, sizeof plain.numbers);
     }
+}
+
+/* What levels computed of the first ROWS - 3 rows: (0.5 rows + 0.25 halves + sum of w (v.p - 1) v) * 1.5. */
+static void check_apply(const outputs *o)
+{
+    double applied[D], curvature = 2;
+
+    for (int i = 0; i < D; i++)
+        applied[i] = 0.5 * rows[i] + 0.25 * half_to_float(halves[i]);
+    for (int r = 0; r < ROWS - 3; r++) {
+        const uint16_t *v = halves + order[r] * D;
+        double dot = 0;
+        for (int i = 0; i < D; i++)
+            dot += (double)half_to_float(v[i]) * rows[5 * D + i];
+        for (int i = 0; i < D; i++)
+            applied[i] += weights[r] * (dot - 1) * half_to_float(v[i]);
+        curvature += weights[r] * dot * dot;
+    }
+    for (int i = 0; i < D; i++)
+        assert_true(fabs(1.5 * applied[i] - o->applied[i]) < 1e-2);
+    assert_true(fabs(curvature - o->curvature) < 1e-3 * curvature);
 }
 
 static void plain_is_right(void **state)
@@ -117,6 +141,7 @@ static void plain_is_right(void **state)
             sum += (double)half_to_float(halves[r * D + i]) * rows[D + i];
         assert_true(fabs(sum - o.scan[r]) < 1e-4);
     }
+    check_apply(&o);
 }
 
 static void indefinite_matrices_are_refused(void **state)
