@@ -249,6 +249,7 @@ SERVE_DIR ?= /tmp/aigc-bench-serve
 bench-serve: pg $(BUILD)/bench-ask $(BUILD)/bench-catalogue
 	@for items in 100000 1000000; do test -e $(SERVE_DIR)-$$items/home/data || bench/serve/run make $(SERVE_DIR)-$$items $$items; \
 		echo "$$items items"; bench/serve/run ask $(SERVE_DIR)-$$items; done
+	@bench/serve/run all $(SERVE_DIR)-100000
 
 # ---- installation ----------------------------------------------------------------------------------------------------
 
