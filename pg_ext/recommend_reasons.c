@@ -201,10 +201,19 @@ static bool is_avoided(const Ask *ask, const aigc_reason *reason)
            ask->profile->interests[reason->index].weight < 0;
 }
 
+/* A place that the item is near to. */
+static bool is_place(const Ask *ask, const aigc_reason *reason)
+{
+    const aigc_attribute *attribute = reason->kind == AIGC_REASON_MATCH ? attribute_of_reason(ask, reason) : NULL;
+
+    return attribute && attribute->kind == AIGC_VALUE_POINT;
+}
+
 /* One clause tells of both: they are of a kind, and speak for the item or against it. */
 static bool same_clause(const Ask *ask, const aigc_reason *a, const aigc_reason *b)
 {
-    return a->kind == b->kind && (a->share > 0) == (b->share > 0) && is_avoided(ask, a) == is_avoided(ask, b);
+    return a->kind == b->kind && (a->share > 0) == (b->share > 0) && is_avoided(ask, a) == is_avoided(ask, b) &&
+           is_place(ask, a) == is_place(ask, b);
 }
 
 /* Adds "a", "a and b" or "a, b and c" of what reasons like the first are about; returns how many. */
@@ -263,7 +272,7 @@ static char *clause_of(const Ask *ask, const Titles *titles, const aigc_recommen
     case AIGC_REASON_ATTRIBUTE:
         return psprintf("is popular with people like you (%s)", subjects.data);
     case AIGC_REASON_MATCH:
-        return psprintf("fits your %s", subjects.data);
+        return is_place(ask, first) ? "is near you" : psprintf("fits your %s", subjects.data);
     case AIGC_REASON_POPULARITY:
         return "is popular";
     case AIGC_REASON_FRESHNESS:

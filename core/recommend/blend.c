@@ -25,10 +25,15 @@ static const float START[SIGNALS] = {
     [SIGNAL_EMBEDDING] = 1, [SIGNAL_POPULARITY] = 0.3f, [SIGNAL_RECENT] = 0.3f, [SIGNAL_FRESH] = 0.1f,
     [SIGNAL_PEOPLE] = 0.3f, [SIGNAL_MATCH] = 1.5f,      [SIGNAL_NEAR] = 2};
 
+/* Likeness to what somebody did is a small number if nothing but words tell of it, and should come first. */
+static const float BESIDE_HISTORY = 0.1f;
+
 void blend_defaults(float blend[BLENDS][SIGNALS], float spread[BLENDS])
 {
     for (int b = 0; b < BLENDS; b++) {
         memcpy(blend[b], START, sizeof START);
+        if (b > 0 && b != BLEND_NOBODY)
+            blend[b][SIGNAL_FRESH] *= BESIDE_HISTORY;
         spread[b] = 1;
     }
 }

@@ -19,6 +19,9 @@ static const double LEAST_SHARE = 0.01;
  * parts of what an interest adds to an item that has it as a tag. */
 static const double LEAST_INTEREST = 0.4, LEAST_NEARNESS = 0.05;
 
+/* What is further away than 200 km is not near. */
+static const double LEAST_NEAR = 0.2;
+
 /* Parts of one item's score, before they become shares. */
 typedef struct parts {
     aigc_reason *list; /* the history's parts first, in its order; then the others, each kind and index once */
@@ -115,8 +118,10 @@ static void attribute_parts(parts *out, const profile *p, uint32_t item)
                 blend[SIGNAL_PEOPLE] * model_weight(&m->people, p->values[i], item));
         if (p->matches[i] != UINT32_MAX && model_weight(&m->docs, item, p->matches[i]) > 0)
             match = blend[SIGNAL_MATCH];
-        if (a->kind == AIGC_VALUE_POINT && place_is_valid(a->latitude, a->longitude))
-            match = blend[SIGNAL_NEAR] * nearness(a->latitude, a->longitude, m->place + 2 * (size_t)item);
+        if (a->kind == AIGC_VALUE_POINT && place_is_valid(a->latitude, a->longitude)) {
+            double near = nearness(a->latitude, a->longitude, m->place + 2 * (size_t)item);
+            match = near >= LEAST_NEAR ? blend[SIGNAL_NEAR] * near : 0;
+        }
         add(out, AIGC_REASON_MATCH, (int32_t)i, match);
     }
 }
