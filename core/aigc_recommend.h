@@ -277,6 +277,9 @@ typedef struct aigc_query {
     size_t n_among;
     const uint32_t *exclude; /* [n_exclude] never ranked */
     size_t n_exclude;
+    const uint32_t
+        *unknown_terms; /* [n_unknown_terms] that count as if no item had them: aigc_recommender_interest_terms() */
+    size_t n_unknown_terms;
     bool keep_seen;   /* rank items of events and likes too */
     size_t k;         /* results; fewer if there are fewer items */
     double diversity; /* 0 to 1: how much the results shall differ from each other (maximal marginal relevance) */
@@ -288,6 +291,19 @@ typedef struct aigc_query {
 
 /* k 10, diversity 0, reasons, at NaN, nothing else. */
 aigc_query aigc_query_defaults(void);
+
+/*
+ * For hosts that may not show every item: whether the model knows a word must not tell somebody that a hidden item has
+ * it. These are the terms that an interest, or the value of an attribute, comes to, and the items that have them; a
+ * term that no item has which may be shown goes into unknown_terms.
+ */
+enum { AIGC_TERMS_MOST = 33 };
+size_t aigc_recommender_interest_terms(const aigc_recommender *model, aigc_string interest,
+                                       uint32_t terms[AIGC_TERMS_MOST]);
+size_t aigc_recommender_attribute_terms(const aigc_recommender *model, const aigc_attribute *attribute,
+                                        uint32_t terms[AIGC_TERMS_MOST]);
+/* The first items, at most n, that have the term. Returns how many there are in all. */
+size_t aigc_recommender_term_items(const aigc_recommender *model, uint32_t term, uint32_t *items, size_t n);
 
 typedef enum aigc_reason_kind {
     AIGC_REASON_INTEREST,   /* index: which of query.interests; -1: query.embedding, and what is only near to some */

@@ -17,9 +17,13 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
 
 #define MORE_LOOK 8    /* items whose visibility is asked at first, besides those that are wanted: some may be gone */
 #define MAX_LOOK  8192 /* at once */
+
+#define FEW_ITEMS_OF_TERM 256 /* that are looked at for whether one may be seen */
 
 double seconds_of(TimestampTz moment)
 {
@@ -314,6 +318,66 @@ static void add_interests(Ask *ask)
     ask->query.n_interests = profile->n_interests;
 }
 
+/* ---- words of hidden items ---- */
+
+/* Whether somebody may see fewer items than the recommender's owner. */
+static bool may_hide_items(const Recommender *recommender)
+{
+    Oid table = recommender->table[TABLE_ITEMS];
+
+    if (!OidIsValid(table))
+        return false;
+    return !strchr("rpm", get_rel_relkind(table)) || check_enable_rls(table, InvalidOid, true) == RLS_ENABLED;
+}
+
+/* The terms of all interests and attributes, in the model's numbers. */
+static uint32_t *asked_terms(const Ask *ask, size_t *n)
+{
+    const aigc_query *query = &ask->query;
+    size_t most = (query->n_interests + query->n_attributes + 1) * AIGC_TERMS_MOST;
+    uint32_t *terms = palloc_extended(most * sizeof *terms, MCXT_ALLOC_HUGE);
+
+    *n = 0;
+    for (size_t i = 0; i < query->n_interests; i++)
+        *n += aigc_recommender_interest_terms(ask->use->model, query->interests[i].text, terms + *n);
+    for (size_t i = 0; i < query->n_attributes; i++)
+        *n += aigc_recommender_attribute_terms(ask->use->model, &query->attributes[i], terms + *n);
+    return terms;
+}
+
+/*
+ * What an interest adds to the scores of items that have nothing of it must not tell whether the model knows its words
+ * from items that the caller may not see: terms that none of the first items of theirs shows count as unknown. Of a
+ * term that very many items have it is taken for granted that some may be seen.
+ */
+static void forget_hidden_terms(Ask *ask)
+{
+    uint32_t items[FEW_ITEMS_OF_TERM];
+    KeyList keys = {NULL, 0};
+    size_t n_terms, n_visible, n_unknown = 0;
+
+    if (!may_hide_items(ask->recommender))
+        return;
+    uint32_t *terms = asked_terms(ask, &n_terms);
+    for (size_t i = 0; i < n_terms; i++) {
+        size_t n = aigc_recommender_term_items(ask->use->model, terms[i], items, lengthof(items));
+        CHECK_FOR_INTERRUPTS();
+        for (size_t j = 0; j < n && n <= lengthof(items); j++)
+            add_key(&keys, item_key(ask, items[j]));
+    }
+    uint32_t *visible = visible_items(ask, &keys, &n_visible);
+    for (size_t i = 0; i < n_terms; i++) {
+        size_t n = aigc_recommender_term_items(ask->use->model, terms[i], items, lengthof(items));
+        bool seen = n > lengthof(items);
+        for (size_t j = 0; j < n && !seen; j++)
+            seen = bsearch(&items[j], visible, n_visible, sizeof *visible, compare_items) != NULL;
+        if (!seen)
+            terms[n_unknown++] = terms[i];
+    }
+    ask->query.unknown_terms = terms;
+    ask->query.n_unknown_terms = n_unknown;
+}
+
 /* ---- the whole ---- */
 
 /* Keys of the numbers, for naming them. */
@@ -358,6 +422,7 @@ Ask *begin_ask(FunctionCallInfo fcinfo, Jsonb *profile, const char *recommender)
     add_attributes(ask);
     add_interests(ask);
     add_named_items(ask);
+    forget_hidden_terms(ask);
     restore_rights(before);
     return ask;
 }

@@ -498,7 +498,9 @@ static void put_recommender(Rows *rows, Recommender *recommender)
     values[5] = TimestampTzGetDatum(recommender->refreshed);
     values[6] = Int64GetDatum(recommender->model_bytes);
     values[7] = PointerGetDatum(recommender->summary);
-    nulls[5] = nulls[6] = nulls[7] = !recommender->has_model;
+    nulls[5] = !recommender->has_model;
+    /* How many rows there are is for those who may see them all. */
+    nulls[6] = nulls[7] = !recommender->has_model || !has_owner_rights(recommender);
     values[8] = fault ? CStringGetTextDatum(fault) : (Datum)0;
     nulls[8] = !fault;
     tuplestore_putvalues(rows->store, rows->desc, values, nulls);

@@ -16,6 +16,8 @@ enum { BANDS_MOST = 8, LIFTS_MOST = 1 << 24 };
 
 /* People that a lift needs behind it: it is drawn to 0 as if so many more had the usual attributes. */
 static const double LIFT_PRIOR = 20;
+/* What fewer people have tells of these people, not of their kind. */
+enum { LEAST_PEOPLE = 3 };
 static const double LEAST_LIFT = 0.02;
 
 float popularity_of(double n, double mean)
@@ -214,7 +216,8 @@ static bool make_people(item_context *x, const bands *b, const pairs *by_user, c
         for (uint64_t r = by_value[v]; r < by_value[v + 1]; r++)
             for (uint64_t i = by_user->start[rows[r]]; i < by_user->start[rows[r] + 1]; i++, sum++)
                 with[by_user->item[i]] += 1;
-        ok = sum == 0 || add_lifts(&l, x->count, with, n_items, sum / all);
+        ok = by_value[v + 1] - by_value[v] < LEAST_PEOPLE || sum == 0 ||
+             add_lifts(&l, x->count, with, n_items, sum / all);
         l.start[v + 1] = x->people.n;
     }
     free(with);

@@ -253,6 +253,9 @@ static aigc_status count_events(extension *x, const aigc_event *events, size_t n
     model_numbers *m = &x->n;
     double last = m->has_times ? m->last_time : -INFINITY, decay = 1, all = 0, recent = 0;
 
+    /* Nothing that was there changes for a new item: scores must not tell that there is one which may not be seen. */
+    if (n == 0)
+        return AIGC_OK;
     for (size_t i = 0; i < n; i++) {
         if (events[i].item >= x->items.n)
             return aigc_fail(err, AIGC_E_ARGUMENT, "an event has item number %u, but there are %u items",

@@ -170,7 +170,9 @@ aigc_status profile_fold_in(profile *p, aigc_error *err)
         }
         dense_gram(p->k, panel, NULL, NULL, len, d, a, panel);
     }
-    float ridge = (float)(m->n->regularization * ((double)n + m->n->unobserved * m->n->n_items));
+    /* As in the fit: new items are not in the gram either. */
+    uint32_t fitted = m->n->n_items - m->n->n_new_items;
+    float ridge = (float)(m->n->regularization * ((double)n + m->n->unobserved * fitted));
     for (size_t i = 0; i < d; i++)
         a[i * d + i] += i < m->n->true_factors ? ridge : 1;
     if (dense_cholesky(p->k, a, d))
@@ -277,7 +279,7 @@ static aigc_status history_terms(profile *p, aigc_error *err)
  * ---------------------------------------------------------------------------------------------- */
 
 /* The term that items with the same value have: of a number, the nearest beginning of a band. */
-static size_t match_term(const model *m, const aigc_attribute *a, char *term)
+size_t match_term(const model *m, const aigc_attribute *a, char *term)
 {
     const float *lower;
 
@@ -287,6 +289,16 @@ static size_t match_term(const model *m, const aigc_attribute *a, char *term)
         return word_is_text(a->text) ? word_value(a->name, a->text, term) : 0;
     uint32_t n = isfinite(a->number) ? model_bands(m, a->name, &lower) : 0;
     return n ? number_term(a->name, number_between(lower, n, a->number).band[0], term) : 0;
+}
+
+/* A value that too few people have to tell anything is not known. */
+static uint32_t value_with_people(const model *m, const aigc_attribute *a)
+{
+    uint32_t value = model_value(m, a);
+    const uint32_t *index;
+    const uint16_t *weight;
+
+    return value != UINT32_MAX && model_row(&m->people, value, &index, &weight) > 0 ? value : UINT32_MAX;
 }
 
 static aigc_status read_query(profile *p, aigc_error *err)
@@ -302,12 +314,12 @@ static aigc_status read_query(profile *p, aigc_error *err)
     if (p->values == NULL || p->matches == NULL || p->wanted == NULL || p->scratch == NULL)
         return aigc_fail_memory(err, "attributes and interests", q->n_interests * sizeof *p->wanted);
     for (size_t i = 0; i < q->n_interests; i++)
-        read_interest(p->m, &q->interests[i], &p->wanted[i]);
+        read_interest(p->m, q, &q->interests[i], &p->wanted[i]);
     for (size_t i = 0; i < q->n_attributes; i++) {
         const aigc_attribute *a = &q->attributes[i];
         size_t len = match_term(p->m, a, term);
-        p->values[i] = model_value(p->m, a);
-        p->matches[i] = len ? model_find(&p->m->terms, term, len) : UINT32_MAX;
+        p->values[i] = value_with_people(p->m, a);
+        p->matches[i] = len ? known_term(p->m, q, term, len) : UINT32_MAX;
     }
     return AIGC_OK;
 }

@@ -105,7 +105,12 @@ bool profile_has(const profile *p, score_signal s);
  * no data tells what people who state an interest do. */
 double interest_part(const profile *p, size_t interest, uint32_t item);
 double embedding_part(const profile *p, uint32_t item);
-void read_interest(const model *m, const aigc_interest *interest, interest_words *w);
+/* q: whose unknown terms count as such; NULL: there are none. */
+void read_interest(const model *m, const aigc_query *q, const aigc_interest *interest, interest_words *w);
+/* The number of a term, UINT32_MAX if it is not known, or shall not be. */
+uint32_t known_term(const model *m, const aigc_query *q, const char *term, size_t len);
+/* The term that items with the same value of an attribute have; returns its length, 0 if there is none. */
+size_t match_term(const model *m, const aigc_attribute *a, char *term);
 /* 1 at the place itself (latitude, longitude), falling with the distance; 0 if the place is not known. */
 float nearness(double latitude, double longitude, const float place[2]);
 

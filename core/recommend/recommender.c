@@ -4,7 +4,8 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "recommend/model.h"
+#include "recommend/profile.h"
+#include "recommend/words.h"
 
 aigc_status aigc_recommender_open(const void *image, size_t size, aigc_recommender **out, aigc_error *err)
 {
@@ -66,4 +67,42 @@ bool aigc_recommender_attribute(const aigc_recommender *recommender, uint32_t i,
     info->of_users = m->attribute[i].of_users != 0;
     info->n_values = m->attribute[i].n_bands;
     return model_key(&m->attributes, i, &info->name);
+}
+
+size_t aigc_recommender_interest_terms(const aigc_recommender *recommender, aigc_string interest,
+                                       uint32_t terms[AIGC_TERMS_MOST])
+{
+    interest_words w;
+    size_t n = 0;
+
+    read_interest(&recommender->m, NULL, &(aigc_interest){interest, 1}, &w);
+    if (w.tag != UINT32_MAX)
+        terms[n++] = w.tag;
+    for (int i = 0; i < w.n; i++)
+        terms[n++] = w.words[i];
+    return n;
+}
+
+size_t aigc_recommender_attribute_terms(const aigc_recommender *recommender, const aigc_attribute *attribute,
+                                        uint32_t terms[AIGC_TERMS_MOST])
+{
+    const model *m = &recommender->m;
+    char term[TERM_MAX_BYTES + 8];
+    size_t len = match_term(m, attribute, term);
+
+    terms[0] = len ? model_find(&m->terms, term, len) : UINT32_MAX;
+    return terms[0] != UINT32_MAX;
+}
+
+size_t aigc_recommender_term_items(const aigc_recommender *recommender, uint32_t term, uint32_t *items, size_t n)
+{
+    const model *m = &recommender->m;
+    const uint32_t *index;
+    const uint16_t *weight;
+    size_t all = model_row(&m->postings, term, &index, &weight), some = 0;
+
+    for (size_t i = 0; i < all && some < n; i++)
+        if (index[i] < m->n->n_items)
+            items[some++] = index[i];
+    return all;
 }

@@ -187,19 +187,29 @@ void profile_signal(const profile *p, score_signal s, float weight, float *out)
 
 /* ---- interests ----------------------------------------------------------------------------------------------- */
 
-void read_interest(const model *m, const aigc_interest *interest, interest_words *w)
+uint32_t known_term(const model *m, const aigc_query *q, const char *term, size_t len)
+{
+    uint32_t number = model_find(&m->terms, term, len);
+
+    for (size_t i = 0; q && i < q->n_unknown_terms; i++)
+        if (q->unknown_terms[i] == number)
+            return UINT32_MAX;
+    return number;
+}
+
+void read_interest(const model *m, const aigc_query *q, const aigc_interest *interest, interest_words *w)
 {
     char term[TERM_MAX_BYTES + 8];
     aigc_string text = interest->text;
     word_reader r = {.text = text.data, .len = text.len};
     size_t len = word_is_text(text) ? word_tag(text, term) : 0;
 
-    *w = (interest_words){.tag = len ? model_find(&m->terms, term, len) : KEY_NONE};
+    *w = (interest_words){.tag = len ? known_term(m, q, term, len) : KEY_NONE};
     if (len == 0 || !isfinite(interest->weight))
         return;
     w->weight = (float)fmax(-10, fmin(10, interest->weight));
     while (w->n < INTEREST_WORDS && word_next(&r)) {
-        uint32_t word = model_find(&m->terms, r.term, r.term_len);
+        uint32_t word = known_term(m, q, r.term, r.term_len);
         if (word == KEY_NONE || !(m->idf[word] > 0))
             continue;
         w->words[w->n++] = word;

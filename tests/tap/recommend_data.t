@@ -144,7 +144,7 @@ is(ask($s, q{SELECT item FROM recommend('{"location": {"lat": 40.7, "lon": -74}}
 is(ask($s, q{SELECT item FROM recommend('{"interests": ["爵士"]}', 'venue', 1)}), '3', 'Chinese words');
 is(ask($s, q{SELECT item FROM recommend('{"interests": ["soul"]}', 'venue', 1)}), '2', 'tags in jsonb');
 is(ask($s, q{SELECT item FROM recommend('{"interests": ["dinner"]}', 'venue', 1)}), '2', 'tags in a text');
-like(ask($s, q{SELECT reasons->>'sentence' FROM recommend('{"location": [51.5, -0.1]}', 'venue', 1)}), qr/^Fits your/,
+like(ask($s, q{SELECT reasons->>'sentence' FROM recommend('{"location": [51.5, -0.1]}', 'venue', 1)}), qr/^Is near you/,
     'the sentence says where it comes from');
 
 # ---- embeddings of one's own ----

@@ -31,7 +31,7 @@ my $stranger = as('stranger');
 my $editor   = as('editor');
 my $items    = q{SELECT string_agg(item, ' ' ORDER BY rank) FROM recommend('{"likes": [15], "at": "2026-03-21"}', k => 48)};
 my $scores = q{SELECT string_agg(item || ':' || score, ' ' ORDER BY rank) FROM recommend('{"likes": [15],
-    "interests": ["music", "bees"], "at": "2026-03-21"}', k => 48) WHERE item NOT IN ('16', '29')};
+    "interests": ["music", "gardens"], "at": "2026-03-21"}', k => 48) WHERE item NOT IN ('16', '29')};
 
 # recommend_all(): how many rows it gives this role, how many of them differ from recommend()'s, and which users.
 my $everybody = q{WITH t AS MATERIALIZED (SELECT * FROM recommend_all('articles', 48)), u AS (SELECT DISTINCT user_key FROM t),
@@ -80,6 +80,27 @@ for my $query (q{similar_items('16')}, q{explain_recommendation('{}', '16')}, q{
     is($got, $expected, "$query: the same as for an item that does not exist");
 }
 like(ask($editor, $items), qr/\b16\b.*\b29\b|\b29\b.*\b16\b/, 'the owner still gets them');
+
+# Words, too, are as if nothing had them: "turbine" stands in 16 alone.
+sub asked_for
+{
+    my ($session, $profile) = @_;
+    return ask($session, qq{SELECT string_agg(item || ' ' || score || ' ' || reasons::text, ' ' ORDER BY rank) FROM recommend('$profile', k => 48)});
+}
+is(asked_for($reader, '{"interests": ["turbine"]}'), asked_for($reader, '{"interests": ["xyzzy"]}'), 'a hidden item\'s word is unknown');
+is(asked_for($reader, q({"interests": ["jazz turbine"]})) =~ s/turbine/xyzzy/gr, asked_for($reader, '{"interests": ["jazz xyzzy"]}'), 'beside another word');
+isnt(asked_for($editor, '{"interests": ["turbine"]}'), asked_for($editor, '{"interests": ["xyzzy"]}'), 'not for the owner');
+# And what is hidden from the beginning changes nothing.
+for my $profile ('{"user": 42}', '{}', '{"interests": ["music", "zeppelin"]}') {
+    my $as_before = asked_for($reader, $profile);
+    ask($editor, q{BEGIN; INSERT INTO articles VALUES (500, 'A zeppelin of music', 'It hums.', '{music,zeppelin}', 'Atlantis', now(), true); COMMIT});
+    is(ask($editor, q{SELECT item FROM recommend('{"interests": ["zeppelin"]}', k => 1)}), 500, 'a new hidden item is there');
+    is(asked_for($reader, $profile), $as_before, "and tells nothing to $profile");
+    is(asked_for($reader, '{"city": "Atlantis"}'), asked_for($reader, '{"city": "Utopia"}'), 'nor by what it has');
+    ask($editor, 'DELETE FROM articles WHERE id = 500');
+}
+is(ask($reader, 'SELECT summary IS NULL AND bytes IS NULL FROM recommenders()'), 't', 'how many there are is not told');
+is(ask($editor, 'SELECT summary IS NULL OR bytes IS NULL FROM recommenders()'), 'f', 'but to the owner');
 
 # Somebody who read hidden articles: neither as a reason nor by their effect.
 ask($editor, q{INSERT INTO reads VALUES (1700, 16, 100, '2026-03-20'), (1700, 29, 100, '2026-03-20')});
