@@ -307,8 +307,8 @@ size_t aigc_recommender_term_items(const aigc_recommender *model, uint32_t term,
 
 typedef enum aigc_reason_kind {
     AIGC_REASON_INTEREST,   /* index: which of query.interests; -1: query.embedding, and what is only near to some */
-    AIGC_REASON_EVENT,      /* index: which of query.events: the item is like this one */
-    AIGC_REASON_LIKE,       /* index: which of query.likes */
+    AIGC_REASON_EVENT,      /* index: which of query.events: the item is like this one; -1: like the others */
+    AIGC_REASON_LIKE,       /* index: which of query.likes; -1: the others */
     AIGC_REASON_DISLIKE,    /* index: which of query.dislikes; a negative share if it resembles it, else it differs */
     AIGC_REASON_PEOPLE,     /* people who did the same did this; index -1, or AIGC_NOBODY_YET */
     AIGC_REASON_ATTRIBUTE,  /* people with the same attribute did this; index: which of query.attributes */

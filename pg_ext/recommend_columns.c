@@ -163,6 +163,18 @@ static char *tags_sql(const Column *column, const char *name)
     return psprintf("pg_catalog.regexp_split_to_array(%s::pg_catalog.text, '\\s*[,;|]\\s*')", name);
 }
 
+/* An array of numbers, or a type with a cast of its own to one: pgvector's vector. Anything has a cast by way of text.
+ */
+static char *embedding_sql(const Column *column, const char *name)
+{
+    Oid base = getBaseType(column->type), element = element_of(base), function;
+    bool is_array = OidIsValid(element) && is_number(element);
+
+    if (!is_array && find_coercion_pathway(FLOAT4ARRAYOID, base, COERCION_EXPLICIT, &function) != COERCION_PATH_FUNC)
+        refuse_type(column, ITEM_EMBEDDING, "an array of numbers or a vector");
+    return psprintf("%s::pg_catalog.float4[]", name);
+}
+
 /* A point is (longitude, latitude), as in the extension earthdistance; a pair of numbers is latitude, longitude. */
 static char *attribute_sql(Column *column, const char *name)
 {
@@ -213,7 +225,7 @@ static void build_sql(Column *column, ColumnRole role)
         column->sql = weight_sql(column, name);
         break;
     case ITEM_EMBEDDING:
-        column->sql = psprintf("%s::pg_catalog.float4[]", name);
+        column->sql = embedding_sql(column, name);
         break;
     default:
         column->sql = psprintf("%s::pg_catalog.text", name);

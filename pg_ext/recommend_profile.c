@@ -47,7 +47,11 @@ static double number_of(const JsonbValue *value, const char *key)
 {
     if (value->type != jbvNumeric)
         refuse(key, "a number");
-    return DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(value->val.numeric)));
+    double number =
+        DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+    if (isinf(number))
+        refuse(key, "a number of double precision");
+    return number;
 }
 
 static int64 integer_of(const JsonbValue *value, const char *key, int64 min, int64 max)

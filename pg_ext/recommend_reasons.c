@@ -24,6 +24,7 @@
 #define MAX_TITLE        80   /* characters */
 #define LEAST_SHARE      0.05 /* what is less is not in the sentence, */
 #define LEAST_MATCH      0.01 /* but that the item has what the person has is a fact */
+#define LEAST_NAMED      0.15 /* of the first one's share, to be named beside it */
 #define MAX_NAMED        3    /* items or interests named in one clause */
 #define MAX_KEY_IN_TABLE 64
 #define REASONS_OF_ONE   64 /* more than core gives for one item */
@@ -188,12 +189,6 @@ char *reason_about(const Ask *ask, const Titles *titles, const aigc_reason *reas
 
 /* ---- sentences ---- */
 
-/* Whether the sentence tells of it. */
-static bool is_told(const aigc_reason *reason)
-{
-    return fabs(reason->share) >= (reason->kind == AIGC_REASON_MATCH ? LEAST_MATCH : LEAST_SHARE);
-}
-
 /* An interest of negative weight. */
 static bool is_avoided(const Ask *ask, const aigc_reason *reason)
 {
@@ -216,20 +211,37 @@ static bool same_clause(const Ask *ask, const aigc_reason *a, const aigc_reason 
            is_place(ask, a) == is_place(ask, b);
 }
 
-/* Adds "a", "a and b" or "a, b and c" of what reasons like the first are about; returns how many. */
+/* Whether the sentence tells of these reasons, of which this is the first: together they have a share worth it. */
+static bool is_told(const Ask *ask, const aigc_recommendation *result, const aigc_reason *first)
+{
+    double share = 0;
+
+    for (size_t i = 0; i < result->n_reasons; i++) {
+        if (same_clause(ask, &result->reasons[i], first))
+            share += fabs(result->reasons[i].share);
+    }
+    return share >= (first->kind == AIGC_REASON_MATCH ? LEAST_MATCH : LEAST_SHARE);
+}
+
+/* Adds "a", "a and b" or "a, b and c" of what reasons like the first are about, unless they hardly count beside it;
+ * returns how many. */
 static int append_subjects(StringInfo out, const Ask *ask, const Titles *titles, const aigc_recommendation *result,
                            const aigc_reason *first, const char *quote)
 {
     char *subjects[MAX_NAMED];
+    double least = 0;
     int n = 0;
 
     for (size_t i = 0; i < result->n_reasons && n < MAX_NAMED; i++) {
         const aigc_reason *reason = &result->reasons[i];
-        if (!same_clause(ask, reason, first) || !is_told(reason))
+        if (!same_clause(ask, reason, first) || fabs(reason->share) < least)
             continue;
         char *about = reason_about(ask, titles, reason);
-        if (about)
-            subjects[n++] = about;
+        if (!about)
+            continue;
+        if (n == 0)
+            least = LEAST_NAMED * fabs(reason->share);
+        subjects[n++] = about;
     }
     for (int i = 0; i < n; i++)
         appendStringInfo(out, "%s%s%s%s", i == 0 ? "" : i == n - 1 ? " and " : ", ", quote, subjects[i], quote);
@@ -260,9 +272,9 @@ static char *clause_of(const Ask *ask, const Titles *titles, const aigc_recommen
     case AIGC_REASON_INTEREST:
         return interest_clause(ask, first, n, subjects.data);
     case AIGC_REASON_EVENT:
-        return psprintf("resembles %s, which you chose before", subjects.data);
+        return n ? psprintf("resembles %s, which you chose before", subjects.data) : "resembles what you chose before";
     case AIGC_REASON_LIKE:
-        return psprintf("resembles %s, which you like", subjects.data);
+        return n ? psprintf("resembles %s, which you like", subjects.data) : "resembles what you like";
     case AIGC_REASON_DISLIKE:
         return psprintf("%s %s, which you dislike", first->share > 0 ? "is unlike" : "unfortunately resembles",
                         subjects.data);
@@ -299,7 +311,7 @@ char *reasons_sentence(const Ask *ask, const Titles *titles, const aigc_recommen
         int clause = 0;
         while (clause < n && !same_clause(ask, firsts[clause], reason))
             clause++;
-        if (clause < n || !is_told(reason))
+        if (clause < n || !is_told(ask, result, reason))
             continue;
         firsts[n] = reason;
         clauses[n++] = clause_of(ask, titles, result, reason);

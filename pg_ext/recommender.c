@@ -89,6 +89,8 @@ static void check_table(Oid table, const char *argument)
 {
     char kind = get_rel_relkind(table);
 
+    if (kind == '\0')
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", table)));
     if (!strchr("rpvmf", kind))
         ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
                         errmsg("\"%s\" cannot be used as %s, since it is not a table or view", get_rel_name(table),

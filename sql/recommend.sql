@@ -96,6 +96,14 @@ SELECT bool_or(about = 'Where to hear jazz in Harlem on a Tuesday') AS titles
 FROM explain_recommendation('{"likes": [15], "at": "2026-03-21"}', '20');
 SELECT * FROM explain_recommendation('{}', '999');
 
+-- A long history, of which no item has much of a share.
+BEGIN;
+INSERT INTO reads SELECT 1600, id, 100, '2026-03-20' FROM articles WHERE id <= 40;
+SELECT bool_and(reasons->>'sentence' ~* 'resembles "') AS told, bool_and(abs(1 - total) < 0.02) AS shares_add_up
+FROM (SELECT reasons, (SELECT sum((b->>'share')::float8) FROM jsonb_array_elements(reasons->'because') AS b
+    WHERE (b->>'share')::float8 > 0) AS total FROM recommend('{"user": 1600}', k => 3)) AS r;
+ROLLBACK;
+
 -- Items like one.
 SELECT count(*), bool_or(item = '15') AS itself, bool_and(a.tags && '{music}') FILTER (WHERE rank <= 2) AS music
 FROM similar_items('15', k => 5) AS s JOIN articles AS a ON a.id = s.item::bigint;
@@ -152,6 +160,7 @@ SELECT * FROM recommend('{"intrests": ["music"]}', 'articles');
 SELECT * FROM recommend('{"intrests": ["music"]}', 'titles');
 SELECT * FROM recommend('{"interests": 3}', 'articles');
 SELECT * FROM recommend('{"interests": {"music": "a lot"}}', 'articles');
+SELECT * FROM recommend('{"interests": {"music": 1e400}}', 'articles');
 SELECT * FROM recommend('{"interests": [["music"]]}', 'articles');
 SELECT * FROM recommend('{"likes": ["abc"]}', 'articles');
 SELECT * FROM recommend('{"likes": [{"item": 3}]}', 'articles');

@@ -83,6 +83,22 @@ SELECT * FROM similar_items(''' OR true; --', 'o''dd"; DROP TABLE reads; --');
 SELECT count(*) FROM articles;
 SELECT count(*) > 0 AS read FROM reads;
 
+-- Embeddings are arrays of numbers, or have a cast to one; text has one to everything. A table that is none.
+CREATE TYPE two AS (x real, y real);
+CREATE FUNCTION array_of(two) RETURNS real[] LANGUAGE sql IMMUTABLE AS 'SELECT ARRAY[$1.x, $1.y]';
+CREATE CAST (two AS real[]) WITH FUNCTION array_of(two);
+CREATE TABLE pictures (id int PRIMARY KEY, seen two, name text, numbers numeric[]);
+INSERT INTO pictures VALUES (1, (1, 0), 'a', '{1,0}'), (2, (0, 1), 'b', '{0,1}'), (3, (0.1, 0.9), 'c', '{0.9,0.1}');
+SELECT create_recommender('seen', items => 'pictures', item_embedding => 'seen');
+SELECT create_recommender('numbers', items => 'pictures', item_embedding => 'numbers');
+SELECT create_recommender('x', items => 'pictures', item_embedding => 'name');
+SELECT create_recommender('x', items => 4294967295);
+SELECT count(refresh_recommender(name)) FROM recommenders() WHERE name IN ('seen', 'numbers');
+SELECT (SELECT item FROM similar_items('2', 'seen', 1)) AS seen, (SELECT item FROM similar_items('1', 'numbers', 1)) AS numbers;
+SELECT drop_recommender('seen'), drop_recommender('numbers');
+DROP TABLE pictures;
+DROP TYPE two CASCADE;
+
 -- Drop: what a recommender reads stays, what it has learned goes.
 SELECT drop_recommender('o''dd"; DROP TABLE reads; --');
 SELECT count(*) FROM "eve'nts";

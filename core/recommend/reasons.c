@@ -14,6 +14,7 @@
 #include "recommend/ranking.h"
 
 static const double LEAST_SHARE = 0.01;
+enum { NAMED_LEAST = 3 };
 
 /* What an interest has to add to an item that is about it, and what interests have to add to one that is near them, as
  * parts of what an interest adds to an item that has it as a tag. */
@@ -183,11 +184,42 @@ static bool is_unwanted(const profile *p, const aigc_reason *r)
            (r->kind == AIGC_REASON_INTEREST && r->index >= 0 && p->wanted[r->index].weight < 0);
 }
 
+/* What somebody did, where each item is one of many: the first few are told however small their shares are. */
+static bool is_history(const aigc_reason *r)
+{
+    return (r->kind == AIGC_REASON_EVENT || r->kind == AIGC_REASON_LIKE) && r->share > 0;
+}
+
+/* The largest shares; what is left of a long history is told as one. */
+static size_t choose_reasons(const profile *p, const parts *all, aigc_reason *out)
+{
+    double rest = 0;
+    size_t n = 0, named = 0;
+    aigc_reason_kind kind = AIGC_REASON_EVENT;
+
+    for (size_t i = 0; i < all->n; i++) {
+        const aigc_reason *r = &all->list[i];
+        bool told = r->share >= LEAST_SHARE || (r->share <= -LEAST_SHARE && is_unwanted(p, r)) ||
+                    (is_history(r) && named < NAMED_LEAST);
+        if (told && n < REASONS_MOST - 1) {
+            out[n++] = *r;
+            named += is_history(r);
+        } else if (is_history(r)) {
+            rest += r->share;
+            kind = r->kind;
+        }
+    }
+    if (rest >= LEAST_SHARE)
+        out[n++] = (aigc_reason){kind, -1, rest};
+    qsort(out, n, sizeof *out, by_share);
+    return n;
+}
+
 /* Parts become shares of what speaks for the item, or if nothing does, of what speaks against it. */
 static size_t to_shares(const profile *p, parts *all, aigc_reason *out)
 {
     double sum = 0, against = 0;
-    size_t n = 0, some = 0;
+    size_t some = 0;
 
     for (size_t i = 0; i < all->n; i++) {
         if (all->list[i].share == 0)
@@ -199,14 +231,10 @@ static size_t to_shares(const profile *p, parts *all, aigc_reason *out)
         all->list[some++] = all->list[i];
     }
     all->n = some;
+    for (size_t i = 0; i < all->n; i++)
+        all->list[i].share /= sum > 0 ? sum : against;
     qsort(all->list, all->n, sizeof *all->list, by_share);
-    for (size_t i = 0; i < all->n && n < REASONS_MOST; i++) {
-        aigc_reason *r = &all->list[i];
-        r->share /= sum > 0 ? sum : against;
-        if (r->share >= LEAST_SHARE || (r->share <= -LEAST_SHARE && is_unwanted(p, r)))
-            out[n++] = *r;
-    }
-    return n;
+    return choose_reasons(p, all, out);
 }
 
 aigc_status ranking_reasons(aigc_ranking *r, aigc_error *err)
