@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "recommend_pg.h"
@@ -23,6 +24,30 @@ static void put_metrics(Rows *rows, const aigc_metrics *metrics)
     }
 }
 
+static bool has_feedback(FunctionCallInfo fcinfo, const Recommender *recommender)
+{
+    Rights before = take_catalogue_rights(fcinfo);
+    run_query(psprintf("SELECT 1 FROM %s.aigc_feedback WHERE recommender OPERATOR(pg_catalog.=) $1 AND user_key IS NOT "
+                       "NULL",
+                       extension_schema(fcinfo)),
+              1, (Oid[]){TEXTOID}, (Datum[]){CStringGetTextDatum(recommender->name)}, NULL, true, 1);
+    restore_rights(before);
+    return SPI_processed > 0;
+}
+
+static void check_events(FunctionCallInfo fcinfo, const Recommender *recommender, const aigc_fit_options *options)
+{
+    bool has_table = OidIsValid(recommender->table[TABLE_EVENTS]);
+
+    if (!has_table && !has_feedback(fcinfo, recommender))
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("recommender \"%s\" has no events to be evaluated on", recommender->name)));
+    if (options->holdout == AIGC_HOLDOUT_TIME && has_table && recommender->role[EVENT_TIME].n == 0)
+        ereport(ERROR,
+                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                 errmsg("holdout \"time\" needs times, but recommender \"%s\" has no event_time", recommender->name)));
+}
+
 SQL_FUNCTION(sql_evaluate_recommender);
 
 Datum sql_evaluate_recommender(PG_FUNCTION_ARGS)
@@ -37,9 +62,7 @@ Datum sql_evaluate_recommender(PG_FUNCTION_ARGS)
     aigc_fit_options options = fit_options(recommender);
     read_fit_options(PG_GETARG_JSONB_P(1), true, &options);
     check_recommender_owner(recommender);
-    if (!OidIsValid(recommender->table[TABLE_EVENTS]))
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("recommender \"%s\" has no events to be evaluated on", recommender->name)));
+    check_events(fcinfo, recommender, &options);
     FitRun *run = run_fit(fcinfo, recommender, &options, "evaluate_recommender");
     size_t n = aigc_fit_metrics(run->fit, &metrics);
     for (size_t i = 0; i < n; i++)

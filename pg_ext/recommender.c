@@ -7,6 +7,7 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -368,6 +369,32 @@ static List *only_in_reach(List *all)
     return list;
 }
 
+static bool owns_database(Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+    return object_ownercheck(DatabaseRelationId, MyDatabaseId, role);
+#else
+    return pg_database_ownercheck(MyDatabaseId, role);
+#endif
+}
+
+/*
+ * Whether the recommender may serve those who name none although there are others. Anybody may call theirs "default",
+ * and a view of theirs runs its functions with the rights of whoever asks: where other roles have recommenders in
+ * reach, too, it has to be a superuser's, the database owner's or one's own.
+ */
+static bool may_be_default(const Recommender *recommender, List *others)
+{
+    ListCell *cell;
+    bool alone = true;
+
+    foreach (cell, others)
+        alone &= strcmp(((Recommender *)lfirst(cell))->owner_name, recommender->owner_name) == 0;
+    return alone ||
+           (OidIsValid(recommender->owner) && (has_privs_of_role(GetUserId(), recommender->owner) ||
+                                               superuser_arg(recommender->owner) || owns_database(recommender->owner)));
+}
+
 /* The recommender that is meant when none is named. */
 static Recommender *choose_recommender(FunctionCallInfo fcinfo)
 {
@@ -384,7 +411,7 @@ static Recommender *choose_recommender(FunctionCallInfo fcinfo)
     initStringInfo(&names);
     foreach (cell, list) {
         Recommender *recommender = lfirst(cell);
-        if (strcmp(recommender->name, DEFAULT_NAME) == 0)
+        if (strcmp(recommender->name, DEFAULT_NAME) == 0 && may_be_default(recommender, list))
             return recommender;
         appendStringInfo(&names, "%s\"%s\"", names.len ? ", " : "", recommender->name);
     }

@@ -140,12 +140,14 @@ SELECT create_recommender('default', events => 'reads', event_user => 'user_id',
 SELECT s->'items' AS items, s->'factors' AS factors FROM refresh_recommender('default') AS s;
 SELECT count(*) FROM recommend('{"user": 42}');
 SELECT * FROM evaluate_recommender('titles');
+SELECT * FROM evaluate_recommender('default', '{"holdout": "time"}');
 
 -- Feedback, for those who have no table of events.
 SELECT record_feedback('{"user": "ada"}', '15', 1, 'titles');
 SELECT record_feedback('{"user": "ada"}', '16', -1, 'titles');
 SELECT bool_or(item IN ('15', '16')) AS again FROM recommend('{"user": "ada"}', 'titles', 48);
 SELECT refresh_recommender('titles')->'events' AS events;
+SELECT count(*) AS of_feedback FROM evaluate_recommender('titles');
 SELECT record_feedback('{"user": "ada"}', '999', 1, 'titles');
 SELECT record_feedback('{}', '15', 1, 'titles');
 SELECT record_feedback('{"user": "ada"}', '15', 0, 'titles');

@@ -132,6 +132,10 @@ fails_like($stranger, q{SELECT * FROM recommend_all()}, qr/there is no recommend
 fails_like($stranger, q{SELECT * FROM recommend_all('articles')}, qr/permission denied for table articles/);
 fails_like($stranger, q{SELECT * FROM recommend_all('articles', users => '{1}')}, qr/permission denied for table articles/);
 fails_like($stranger, q{SELECT record_feedback('{"user": 1}', '1', 1, 'articles')}, qr/permission denied for table articles/);
+# Somebody's own "default" must not come before what others ask for without a name.
+ask(as('other'), q{CREATE TABLE bait (id int PRIMARY KEY); GRANT SELECT ON bait TO PUBLIC; SELECT create_recommender('default', items => 'bait')});
+fails_like($reader, q{SELECT * FROM recommend('{}')}, qr/there is more than one recommender: name one/, 'somebody\'s "default" does not take over');
+ask(as('other'), q{SELECT drop_recommender('default'); DROP TABLE bait});
 is(ask($stranger, 'SELECT count(*) FROM recommenders()'), 0, 'and none is listed');
 fails_like($stranger, 'SELECT * FROM aigc_recommender', qr/permission denied/, 'the catalogue is nobody\'s to read');
 fails_like($stranger, 'SELECT * FROM aigc_recommender_chunk', qr/permission denied/, 'nor are models');
