@@ -133,6 +133,31 @@ return function(t, child)
     inline and ('word '):rep(7) .. 'abc I\nNSERT def' or ('word '):rep(7) .. 'abc d\nef\nINSERT'
   ):stop()
 
+  -- virtual text of others behind the line
+  c = child.start()
+  c:keys('iOnce')
+  c:lua([[
+    _G.theirs = vim.api.nvim_create_namespace('theirs')
+    vim.api.nvim_buf_set_extmark(0, theirs, 0, 0, { virt_text = { { 'a warning from elsewhere' } } })
+  ]])
+  c:keys('<C-k>')
+  c:say(' upon')
+  t.is(c:screen(), inline and 'Once upon a warning from elsewhere' or 'Once upon',
+    "no rest of others' text stands behind it as if it were its end")
+  c:keys('<C-g>d')
+  t.is(c:screen(), 'Once a warning from elsewhere', 'which is back when it is gone')
+  c:stop()
+
+  -- rows of the window that are not of its text
+  c = child.start()
+  if c:lua("return vim.fn.exists('&winbar')") == 1 then
+    c:request('nvim_command', 'set winbar=BAR')
+    c:keys('i' .. ('line<CR>'):rep(8) .. 'last<C-k>')
+    c:say(' a\nb')
+    t.is(c:screen(), 'BAR\n' .. ('line\n'):rep(7) .. 'last a\nb', 'scrolls no more than it must')
+  end
+  c:stop()
+
   -- as it comes
   c = case('a stream', 'iOnce<C-k>', ' upon', 'Once upon')
   c:say(' a')

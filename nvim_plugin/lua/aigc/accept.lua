@@ -88,7 +88,7 @@ end
 --- 'textwidth' would break the line before a word that gets too long while it is typed; text that
 --- is pasted is left alone. So where the text begins inside such a word, the line is broken first.
 local function break_before_word(text)
-  local width = require('aigc.prose').wrap_column(0)
+  local width = require('aigc.prose').fold_column(0)
   local first = text:match('^[^%s]+')
   if not width or not first then
     return

@@ -17,7 +17,7 @@ local MAX_TOKENS = 300
 ---@field tick integer the buffer's, after our last change
 ---@field written integer bytes of the generation's text that are in the buffer
 ---@field generation aigc.Generation
----@field wrap? integer
+---@field fold? integer column at which what is written is broken
 
 ---@type aigc.Continuation?
 local current
@@ -59,10 +59,10 @@ local function write(text)
   local c = current
   local mark = vim.api.nvim_buf_get_extmark_by_id(c.buf, NAMESPACE, c.mark, {})
   local row, col = mark[1], mark[2]
-  if c.wrap then
+  if c.fold then
     local line = vim.api.nvim_buf_get_lines(c.buf, row, row + 1, true)[1]
     local column = vim.fn.strdisplaywidth(line:sub(1, col))
-    text = prose.fold(text, column, c.wrap, line:match('^[ \t]*'))
+    text = prose.fold(text, column, c.fold, line:match('^[ \t]*'))
   end
   local follows = cursor_follows(row, col)
   local lines = vim.split(text, '\n', { plain = true })
@@ -145,7 +145,7 @@ function M.start()
     tick = vim.api.nvim_buf_get_changedtick(here.buf),
     written = 0,
     generation = g,
-    wrap = g.wrap,
+    fold = prose.fold_column(here.buf),
   }
   vim.api.nvim_exec_autocmds('User', { pattern = 'AigcStart', modeline = false })
   if not g.running then

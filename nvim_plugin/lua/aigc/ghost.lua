@@ -62,7 +62,7 @@ local function find_place(win, row, col)
     width = width,
     height = info.height,
     column = math.min(column, width),
-    line = position.row - info.winrow + 1,
+    line = position.row - info.winrow + 1 - (info.winbar or 0),
   }
 end
 
@@ -196,6 +196,38 @@ local function has_hints(buf)
   return ok and enabled == true
 end
 
+--- Cells of the virtual text that others (diagnostics, blame) have put behind the end of a line.
+local function width_of_others(buf, row)
+  local width = 0
+  for _, namespace in pairs(vim.api.nvim_get_namespaces()) do
+    local marks = namespace == NAMESPACE and {}
+      or vim.api.nvim_buf_get_extmarks(buf, namespace, { row, 0 }, { row, -1 }, { details = true })
+    for _, mark in ipairs(marks) do
+      local text = mark[4].virt_text
+      if text and (mark[4].virt_text_pos or 'eol') == 'eol' then
+        for _, chunk in ipairs(text) do
+          width = width + vim.api.nvim_strwidth(chunk[1])
+        end
+        width = width + 1
+      end
+    end
+  end
+  return width
+end
+
+--- What is left of their text would look like the suggestion's end: it is covered.
+local function cover(mark, n_cells, place)
+  local chunks = mark.virt_text
+  local shown = 0
+  for _, chunk in ipairs(chunks or {}) do
+    shown = shown + vim.api.nvim_strwidth(chunk[1])
+  end
+  local missing = math.min(n_cells, place.width - place.column) - shown
+  if chunks and missing > 0 then
+    chunks[#chunks + 1] = { (' '):rep(missing), 'Normal' }
+  end
+end
+
 --- Draws `text` at a position of the current window's buffer, in place of what was drawn before.
 ---@param row integer from 0
 ---@param col integer in bytes
@@ -221,13 +253,17 @@ function M.draw(row, col, text, info)
   -- Of several lines the last has the rest of the cursor's line behind it: pushed aside, that rest
   -- would stay behind the first.
   local aside = after ~= '' and not text:find('\n', 1, true)
-  if M.has_inline() and (aside or has_hints(buf)) then
+  local others = after == '' and width_of_others(buf, row) or 0
+  if M.has_inline() and (aside or others > 0 or has_hints(buf)) then
     mark, n_lines = inline_mark(buf, text, place, tabstop)
   else
     mark, n_lines = overlay_mark(buf, text, after, place, tabstop)
   end
   if info then
     add_info(mark, info)
+  end
+  if others > 0 and mark.virt_text_pos == 'overlay' then
+    cover(mark, others, place)
   end
   mark.id = MARK
   mark.hl_mode = 'combine'

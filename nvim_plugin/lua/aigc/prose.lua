@@ -46,6 +46,14 @@ function M.wrap_column(buf)
   return width > 0 and M.is_prose(vim.bo[buf].filetype) and width or nil
 end
 
+--- The same for text that is inserted: some break their lines only when they are through with a paragraph
+--- ('formatoptions' without t), and then a suggestion is one line as well.
+---@param buf integer
+---@return integer?
+function M.fold_column(buf)
+  return vim.bo[buf].formatoptions:find('[at]') and M.wrap_column(buf) or nil
+end
+
 --- Lines that begin something: a list item, a heading, a quotation, a table row, a fence, a command.
 local function begins_block(line)
   return line:find('^%s*[-*+#>|]') ~= nil

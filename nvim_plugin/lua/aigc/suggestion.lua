@@ -24,6 +24,7 @@ local KEYS = vim.api.nvim_create_namespace('aigc-keys')
 ---@field place aigc.Position where it was asked for
 ---@field generation aigc.Generation
 ---@field wrap? integer column at which the prose here is broken
+---@field fold? integer the same for what is inserted
 ---@field text string the alternative that is shown, as the model said it
 ---@field index integer of that alternative
 ---@field typed integer bytes of `text` that are in the buffer
@@ -56,12 +57,12 @@ end
 ---@param text? string a beginning of what is left
 local function as_inserted(s, text)
   text = text or remaining(s)
-  if not s.wrap or text == '' then
+  if not s.fold or text == '' then
     return text
   end
   local _, col, line = place.insertion_point(s.normal)
   local indent = line:match('^[ \t]*')
-  return prose.fold(text, vim.fn.strdisplaywidth(line:sub(1, col)), s.wrap, indent)
+  return prose.fold(text, vim.fn.strdisplaywidth(line:sub(1, col)), s.fold, indent)
 end
 
 ---@param s aigc.Suggestion
@@ -385,6 +386,7 @@ function M.start(options)
   local s = {
     place = here,
     wrap = prose.wrap_column(here.buf),
+    fold = prose.fold_column(here.buf),
     text = '',
     index = 1,
     typed = 0,
