@@ -72,6 +72,45 @@ return function(t, child)
   t.is(c:screen(), 'Once upon a', 'and the suggestion is there')
   c:stop()
 
+  -- their menus count as menus: a suggestion makes room
+  local function with_menu(menu)
+    local m = child.start({ aigc = { debounce = 20, extent = 'free', speculate = false, min_logprob = -5, menu = menu } })
+    m:lua([[
+      _G.heard = {}
+      package.loaded['cmp'] = { event = { on = function(_, event, f) heard[event] = f end } }
+    ]])
+    m:keys('iOnce')
+    child.wait(5000, function()
+      return m:lua('return #fake.requests') == 1
+    end, 5)
+    m:say(' upon a')
+    m:finish()
+    return m
+  end
+  for _, how in ipairs({
+    { 'cmp', 'heard.menu_opened()', 'heard.menu_closed()' },
+    { 'blink', "vim.cmd('doautocmd User BlinkCmpMenuOpen')", "vim.cmd('doautocmd User BlinkCmpMenuClose')" },
+  }) do
+    c = with_menu('hide')
+    t.is(c:screen(), 'Once upon a', how[1] .. ': shown before the menu')
+    c:lua(how[2])
+    c:settle()
+    t.is(c:screen(), 'Once', how[1] .. ': not while it is open')
+    c:keys(' ')
+    t.is(c:screen(), 'Once', how[1] .. ': nor when something is typed')
+    c:lua('vim.wait(60)')
+    t.is(c:lua('return #fake.requests'), 1, how[1] .. ': and no other one comes')
+    c:lua(how[3])
+    c:settle()
+    t.is(c:screen(), 'Once upon a', how[1] .. ': back when it closes')
+    c:stop()
+    c = with_menu('show')
+    c:lua(how[2])
+    c:settle()
+    t.is(c:screen(), 'Once upon a', how[1] .. ": or beside it, as the option 'menu' says")
+    c:stop()
+  end
+
   -- 'completefunc'
   c = child.start()
   c:request('nvim_command', "set completeopt=menuone completefunc=v:lua.require'aigc'.completefunc")

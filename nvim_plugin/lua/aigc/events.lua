@@ -6,6 +6,7 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local menu = require('aigc.menu')
 local suggestion = require('aigc.suggestion')
 local trigger = require('aigc.trigger')
 
@@ -28,14 +29,20 @@ on('CursorMovedI', function()
   suggestion.update()
 end)
 
+--- Whether a suggestion makes room for a menu.
+local function makes_room()
+  return require('aigc.config').get().menu == 'hide'
+end
+
 on('TextChangedI', function()
-  suggestion.hide(false)
+  menu.find_cmp()
+  suggestion.hide(menu.is_elsewhere() and makes_room())
   suggestion.update()
   trigger.on_change()
 end)
 
 on('TextChangedP', function()
-  local shows = require('aigc.config').get().menu == 'show'
+  local shows = not makes_room()
   suggestion.hide(not shows)
   suggestion.update()
   if shows then
@@ -44,18 +51,28 @@ on('TextChangedP', function()
 end)
 
 on('CompleteChanged', function()
-  if require('aigc.config').get().menu == 'hide' then
+  if makes_room() then
     suggestion.hide(true)
   end
 end)
 
+local function on_closed()
+  suggestion.hide(menu.is_elsewhere() and makes_room())
+  if vim.api.nvim_get_mode().mode == 'i' then
+    trigger.on_change()
+  end
+end
+
 on('CompleteDone', function()
-  vim.schedule(function()
-    suggestion.hide(false)
-    if vim.api.nvim_get_mode().mode == 'i' then
-      trigger.on_change()
-    end
-  end)
+  vim.schedule(on_closed)
+end)
+
+menu.watch(function(open)
+  if not open then
+    vim.schedule(on_closed)
+  elseif makes_room() then
+    suggestion.hide(true)
+  end
 end)
 
 on('ModeChanged', function()

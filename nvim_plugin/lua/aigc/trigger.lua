@@ -12,6 +12,7 @@ end
 
 local config = require('aigc.config')
 local generation = require('aigc.generation')
+local menu = require('aigc.menu')
 local place = require('aigc.place')
 local suggestion = require('aigc.suggestion')
 
@@ -47,10 +48,6 @@ function M.cancel()
   end
 end
 
-local function menu_is_open()
-  return vim.fn.pumvisible() == 1
-end
-
 --- Whether nothing has happened since a key.
 local function is_still(expected)
   local buf = vim.api.nvim_get_current_buf()
@@ -69,7 +66,7 @@ local function fire()
   end
   local buf = expected.buf
   local options = read_mode(buf)
-  if suggestion.exists() or (menu_is_open() and options.menu == 'hide') then
+  if suggestion.exists() or (options.menu == 'hide' and menu.is_open()) then
     return
   end
   if place.inside_word(place.here(false)) then
