@@ -13,11 +13,11 @@
 #include "base/memory.h"
 #include "base/threads.h"
 #include "recommend/best.h"
+#include "recommend/folding.h"
 #include "recommend/ranking.h"
 
 enum {
-    OWN_SCORES_MOST = 8 << 20, /* of the people that a thread ranks together */
-    FOLDED_TOGETHER = 16       /* people that a thread takes */
+    OWN_SCORES_MOST = 8 << 20 /* of the people that a thread ranks together */
 };
 
 /* How a person is ranked. */
@@ -48,6 +48,7 @@ struct aigc_people {
     float *vectors;  /* [n][n_factors] folded in and weighted */
     float *general;  /* [BLENDS][n_items] scores that are the same for everybody */
     best_items ready;
+    folding folding; /* while they are folded in */
 };
 
 typedef struct job {
@@ -56,6 +57,7 @@ typedef struct job {
     uint32_t *items;
     float *scores;
     worker *workers;
+    folding_group *groups;
     bool begun;
     _Atomic int status; /* aigc_status of the first chunk that failed */
 } job;
@@ -97,37 +99,81 @@ static bool is_product(const profile *p)
     return true;
 }
 
+/* A person's factors, weighted. */
+static void set_vector(aigc_people *people, size_t i, const float *user)
+{
+    const model_numbers *n = people->m->n;
+    float weight = n->blend[people->persons[i].blend][SIGNAL_FACTORS];
+
+    people->ready.k->axpy(weight, user, people->vectors + i * n->n_factors, n->n_factors);
+}
+
+/* By themselves, by Cholesky. */
 static aigc_status fold_in(aigc_people *people, size_t i)
 {
-    size_t d = people->m->n->n_factors;
+    profile p;
+    aigc_status status = profile_read(people->m, &people->queries[i], &p, NULL);
+
+    if (status == AIGC_OK)
+        status = profile_fold_in(&p, NULL);
+    if (p.user)
+        set_vector(people, i, p.user);
+    profile_close(&p);
+    return status;
+}
+
+/* How somebody is ranked; *place is theirs in the group, if they are to be folded in with it. */
+static aigc_status read_person(aigc_people *people, folding_group *g, size_t i, int *place)
+{
     const aigc_query *q = &people->queries[i];
-    float *vector = people->vectors + i * d;
+    person *who = &people->persons[i];
     profile p;
     aigc_status status = profile_read(people->m, q, &p, NULL);
 
     if (status != AIGC_OK)
         return status;
-    people->persons[i].blend = (uint8_t)p.blend;
-    people->persons[i].kind = !is_product(&p) ? BY_OWN_SCORES : q->likeness ? BY_LIKENESS : BY_PRODUCT;
-    if (people->persons[i].kind != BY_OWN_SCORES)
-        status = profile_fold_in(&p, NULL);
-    if (p.user)
-        people->ready.k->axpy(people->m->n->blend[p.blend][SIGNAL_FACTORS], p.user, vector, d);
+    who->blend = (uint8_t)p.blend;
+    who->kind = !is_product(&p) ? BY_OWN_SCORES : q->likeness ? BY_LIKENESS : BY_PRODUCT;
+    *place = who->kind != BY_OWN_SCORES && p.n_history ? folding_add(g, p.history, p.n_history) : -1;
     profile_close(&p);
+    return AIGC_OK;
+}
+
+/* Up to FOLDING_ROWS people from `first` on. */
+static aigc_status fold_some(job *j, folding_group *g, size_t first, size_t n)
+{
+    aigc_people *people = j->p;
+    size_t d = people->m->n->n_factors;
+    int place[FOLDING_ROWS];
+    aigc_status status = AIGC_OK;
+
+    folding_clear(g);
+    for (size_t i = 0; i < n && status == AIGC_OK; i++)
+        status = interrupted(people) ? AIGC_INTERRUPTED : read_person(people, g, first + i, &place[i]);
+    if (status != AIGC_OK || d == 0)
+        return status;
+    folding_solve(g, &people->folding);
+    for (size_t i = 0; i < n && status == AIGC_OK; i++) {
+        if (place[i] < 0)
+            continue;
+        if (g->done[place[i]])
+            set_vector(people, first + i, g->x + (size_t)place[i] * d);
+        else
+            status = interrupted(people) ? AIGC_INTERRUPTED : fold_in(people, first + i);
+    }
     return status;
 }
 
 static void fold_work(void *state, int chunk, int thread)
 {
     job *j = state;
-    size_t first = (size_t)chunk * j->per_chunk;
+    size_t first = (size_t)chunk * j->per_chunk, left = j->p->n - first;
+    aigc_status status = j->status;
 
-    (void)thread;
-    for (size_t i = first; i < j->p->n && i < first + j->per_chunk && j->status == AIGC_OK; i++) {
-        aigc_status status = interrupted(j->p) ? AIGC_INTERRUPTED : fold_in(j->p, i);
-        if (status != AIGC_OK)
-            fail(j, status);
-    }
+    if (status == AIGC_OK)
+        status = fold_some(j, &j->groups[thread], first, left < j->per_chunk ? left : j->per_chunk);
+    if (status != AIGC_OK)
+        fail(j, status);
 }
 
 /* Popularity and the like, weighted, for each blend. */
@@ -154,19 +200,36 @@ static aigc_status finish(const job *j, size_t bytes, aigc_error *err)
     return j->status == AIGC_OK ? AIGC_OK : aigc_fail_memory(err, "rankings", bytes);
 }
 
+static aigc_status fold_all(aigc_people *p, aigc_error *err)
+{
+    job j = {.p = p, .per_chunk = FOLDING_ROWS};
+    int n_threads = thread_pool_size(p->pool);
+    bool ok = folding_open(&p->folding, p->m, p->n, p->pool);
+
+    j.groups = aigc_calloc((size_t)n_threads, sizeof *j.groups);
+    for (int i = 0; i < n_threads && ok && j.groups; i++)
+        ok = folding_group_open(&j.groups[i], &p->folding);
+    if (ok && j.groups)
+        thread_pool_run(p->pool, &(thread_program){next, fold_work, &j});
+    else
+        j.status = AIGC_E_MEMORY;
+    for (int i = 0; i < n_threads && j.groups; i++)
+        folding_group_close(&j.groups[i]);
+    free(j.groups);
+    folding_close(&p->folding);
+    return finish(&j, p->n * p->m->n->n_factors * sizeof *p->vectors, err);
+}
+
 static aigc_status open_people(aigc_people *p, aigc_error *err)
 {
-    job j = {.p = p, .per_chunk = FOLDED_TOGETHER};
     size_t d = p->m->n->n_factors;
 
     p->persons = aigc_calloc(p->n, sizeof *p->persons);
     p->vectors = aigc_calloc(p->n * d, sizeof *p->vectors);
     if (p->persons && p->vectors && weigh_general(p) &&
         best_items_open(&p->ready, dense_best(), p->m->n->n_items, d, NULL, p->m->factors, p->general, BLENDS))
-        thread_pool_run(p->pool, &(thread_program){next, fold_work, &j});
-    else
-        j.status = AIGC_E_MEMORY;
-    return finish(&j, p->n * d * sizeof *p->vectors, err);
+        return fold_all(p, err);
+    return aigc_fail_memory(err, "people", p->n * d * sizeof *p->vectors);
 }
 
 aigc_status aigc_people_open(const aigc_recommender *recommender, const aigc_query *queries, size_t n, int n_threads,

@@ -65,6 +65,28 @@ void dense_gram(const dense_kernels *k, const float *rows, const uint32_t *index
     }
 }
 
+static size_t panel_width(size_t d, size_t column)
+{
+    return d - column < DENSE_COLUMNS ? d - column : DENSE_COLUMNS;
+}
+
+void dense_pack(const float *a, size_t d, size_t column, float *panels)
+{
+    size_t width = panel_width(d, column);
+
+    for (size_t i = 0; i < d; i++)
+        memcpy(panels + column * d + i * width, a + i * d + column, width * sizeof *a);
+}
+
+void dense_multiply(const dense_kernels *k, const float *x, size_t n, const float *panels, size_t d, float *y)
+{
+    memset(y, 0, n * d * sizeof *y);
+    for (size_t c = 0; c < d; c += DENSE_COLUMNS) {
+        size_t width = panel_width(d, c);
+        k->gemm((int)n, (int)width, (int)d, x, d, 1, panels + c * d, width, y + c, d, false);
+    }
+}
+
 /* Row r of a block of rows that have had everything above the block taken away: take away the block's rows above it
  * and divide by the root of its diagonal. */
 static bool finish_row(const dense_kernels *k, float *a, size_t n, size_t block, size_t r)

@@ -68,6 +68,13 @@ static inline size_t dense_gram_scratch(size_t d)
     return DENSE_PANEL * d + DENSE_PANEL;
 }
 
+/* A square matrix for dense_multiply(): so many columns of A [d][d] together, from `column` on, to where they belong in
+ * panels [d * d]. */
+enum { DENSE_COLUMNS = 32 };
+void dense_pack(const float *a, size_t d, size_t column, float *panels);
+/* Y = X A for n rows X [n][d]. */
+void dense_multiply(const dense_kernels *k, const float *x, size_t n, const float *panels, size_t d, float *y);
+
 /* The upper triangle of A [n][n] to U with A = U' U, in place (n a multiple of 16; a panel of zero rows needs ones on
  * its diagonal). False if A is not positive definite. */
 bool dense_cholesky(const dense_kernels *k, float *a, size_t n);

@@ -161,7 +161,7 @@ static int gram_next(void *context)
         return (int)(job->f->d / GRAM_ROWS);
     }
     job->copied = true;
-    return job->f->panels ? (int)((job->f->d + SIDE_PANEL - 1) / SIDE_PANEL) : 0;
+    return job->f->panels ? (int)((job->f->d + DENSE_COLUMNS - 1) / DENSE_COLUMNS) : 0;
 }
 
 static void add_rows(const gram_job *job, int part, float *scratch)
@@ -192,21 +192,12 @@ static void add_parts(const gram_job *job, size_t row)
             f->gram[i * d + j] = f->gram[j * d + i] = (float)f->o.unobserved * f->partial[i * d + j];
 }
 
-/* The panel that begins at a column. */
-static void copy_panel(const factors *f, size_t column)
-{
-    size_t d = f->d, width = side_panel_width(d, column);
-
-    for (size_t i = 0; i < d; i++)
-        memcpy(f->panels + column * d + i * width, f->gram + i * d + column, width * sizeof *f->panels);
-}
-
 static void gram_work(void *context, int chunk, int thread)
 {
     gram_job *job = context;
 
     if (job->copied)
-        copy_panel(job->f, (size_t)chunk * SIDE_PANEL);
+        dense_pack(job->f->gram, job->f->d, (size_t)chunk * DENSE_COLUMNS, job->f->panels);
     else if (job->summed)
         add_parts(job, (size_t)chunk * GRAM_ROWS);
     else

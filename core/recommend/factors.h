@@ -37,7 +37,7 @@ typedef struct factors {
     gradient long_rows;
     bool taken;            /* long rows are under way */
     float *gram;           /* [d][d] of the fixed side, both triangles */
-    float *panels;         /* the same, SIDE_PANEL columns together; NULL: conjugate gradient is not used */
+    float *panels;         /* the same as dense_pack() has it; NULL: conjugate gradient is not used */
     float *partial;        /* [GRAM_PARTS][d][d] */
     float *scratch;        /* per thread */
     size_t scratch_floats; /* of one thread */

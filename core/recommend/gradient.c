@@ -43,12 +43,7 @@ static void dense_part(const gradient *g, const factor_side *s, uint32_t first, 
             memset(x, 0, d * sizeof *x);
         memcpy(g->p + i * d, x, d * sizeof *x);
     }
-    memset(g->ap + first * d, 0, n * d * sizeof *g->ap);
-    for (size_t c = 0; c < d; c += SIDE_PANEL) {
-        size_t width = side_panel_width(d, c);
-        s->k->gemm((int)n, (int)width, (int)d, g->p + first * d, d, 1, s->panels + c * d, width, g->ap + first * d + c,
-                   d, false);
-    }
+    dense_multiply(s->k, g->p + first * d, n, s->panels, d, g->ap + first * d);
 }
 
 /* Pairs [from, to) of row i: ap += w (v.p) v; in the first pass less w v, which is b. The last step needs no more than

@@ -8,8 +8,6 @@
 #include "recommend/dense.h"
 #include "recommend/pairs.h"
 
-enum { SIDE_PANEL = 32 };
-
 typedef struct factor_side {
     const dense_kernels *k;
     size_t d;
@@ -17,16 +15,10 @@ typedef struct factor_side {
     const float *fixed;   /* [columns][d] */
     const uint16_t *half; /* the same in half precision, for conjugate gradient */
     const float *gram;    /* [d][d] alpha0 V'V of the fixed side, both triangles */
-    const float *panels;  /* the same, so many columns together, for conjugate gradient */
+    const float *panels;  /* the same as dense_pack() has it, for conjugate gradient */
     float *solved;        /* [rows][d] */
     double regularization, unobserved;
 } factor_side;
-
-/* Of the panel that begins at column c. */
-static inline size_t side_panel_width(size_t d, size_t c)
-{
-    return d - c < SIDE_PANEL ? d - c : SIDE_PANEL;
-}
 
 static inline uint64_t side_pairs(const factor_side *s, uint32_t row)
 {

@@ -57,9 +57,8 @@ static int fill(void **state)
     for (size_t i = 0; i < D; i++)
         for (size_t j = 0; j <= i; j++)
             gram[i * D + j] = gram[j * D + i] = (i == j ? 90 : 0) + (float)random_normal(&r);
-    for (size_t c = 0; c < D; c += SIDE_PANEL)
-        for (size_t i = 0, width = side_panel_width(D, c); i < D; i++)
-            memcpy(panels + c * D + i * width, gram + i * D + c, width * sizeof *panels);
+    for (size_t c = 0; c < D; c += DENSE_COLUMNS)
+        dense_pack(gram, D, c, panels);
     s = (factor_side){.k = dense_best(), .d = D, .p = &p, .half = half, .gram = gram, .panels = panels};
     s.regularization = 0.01;
     s.unobserved = 0.1;
