@@ -141,7 +141,7 @@ return function(t, child)
         replies[#replies + 1] = { error = error, result = result }
       end))
     end
-    _G.at = { position = { line = 0, character = 4 },
+    _G.at = { position = { line = 0, character = 4 }, context = { triggerKind = 1 },
       textDocument = { uri = vim.uri_from_bufnr(vim.api.nvim_get_current_buf()) } }
     call('initialize', {})
     call('textDocument/inlineCompletion', at)
@@ -156,7 +156,8 @@ return function(t, child)
   replies = c:lua('return replies')
   t.is(replies[2].result.items[1].insertText, ' upon', 'server: an inline item')
   c:lua("call('textDocument/completion', at)")
-  c:settle()
+  c:say(' upon')
+  c:finish()
   t.is(c:lua('return replies[3].result.items[1].textEdit.newText'), 'Once upon', 'server: a completion item')
   c:lua("at.position.line = 5 call('textDocument/completion', at)")
   c:settle()

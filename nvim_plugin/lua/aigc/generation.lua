@@ -292,6 +292,24 @@ function Generation:on_event(event)
   return self.text ~= ''
 end
 
+--- What became of a text that was on the screen.
+---@param at aigc.Position where it was shown
+---@param kind 'accepted'|'typed'|'rejected'
+---@param shown string
+---@param taken string what of it is in the buffer
+function Generation:tell_outcome(at, kind, shown, taken)
+  require('aigc.hooks').run('outcome', {
+    buf = at.buf,
+    kind = kind,
+    shown = shown,
+    taken = taken,
+    prompt = self.prompt.text,
+    left_out = self.prompt.left_out,
+    row = at.row,
+    before = at.before,
+  })
+end
+
 -- ---- starting -----------------------------------------------------------------------------------
 
 ---@class aigc.GenerationOptions

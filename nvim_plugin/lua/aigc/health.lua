@@ -81,6 +81,17 @@ local function check_model(core, config)
   model:close()
 end
 
+--- Where Neovim shows the suggestions itself.
+local function check_inline_completion()
+  if not (vim.lsp and vim.lsp.inline_completion) then
+    info('this Neovim has no inline completion of its own (0.12 has), see :help aigc-lsp')
+    return
+  end
+  local n = #vim.tbl_filter(require('aigc.lsp').shows, vim.api.nvim_list_bufs())
+  local where = n == 0 and 'which shows suggestions nowhere' or ('which shows them in %d buffer%s'):format(n, n > 1 and 's' or '')
+  info(('this Neovim has inline completion of its own, %s, see :help aigc-lsp'):format(where))
+end
+
 local function check_editor(config)
   start('aigc: editor')
   local polite = require('aigc.polite')
@@ -99,8 +110,7 @@ local function check_editor(config)
   local how = require('aigc.ghost').has_inline() and 'pushed aside (inline)'
     or 'repeated behind the suggestion'
   info('text behind the cursor is ' .. how)
-  local has = vim.lsp and vim.lsp.inline_completion and 'has' or 'has no'
-  info(('this Neovim %s inline completion of its own, see :help aigc-lsp'):format(has))
+  check_inline_completion()
   info(('suggestions come: %s, %d ms after the last key'):format(config.trigger, config.debounce))
   if vim.g.aigc_disable then
     warn('g:aigc_disable is set: there are no suggestions anywhere', { ':Aigc toggle' })

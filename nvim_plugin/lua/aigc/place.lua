@@ -54,6 +54,35 @@ function M.here(is_normal)
   }
 end
 
+--- The text from the beginning of a place's line to the cursor, and what stands behind that, or nil if
+--- the cursor has left for elsewhere.
+---@param from aigc.Position
+---@param is_normal boolean
+---@return string? text
+---@return string? after
+function M.text_from(from, is_normal)
+  if vim.api.nvim_get_current_buf() ~= from.buf then
+    return nil
+  end
+  local row, col, line = M.insertion_point(is_normal)
+  if row < from.row or row > from.row + 200 then
+    return nil
+  end
+  local lines = vim.api.nvim_buf_get_lines(0, from.row, row, false)
+  lines[#lines + 1] = line:sub(1, col)
+  return table.concat(lines, '\n'), line:sub(col + 1)
+end
+
+--- What was inserted at a place and before the cursor, or nil if something else has changed.
+---@param from aigc.Position
+---@return string?
+function M.text_since(from)
+  local text, after = M.text_from(from, false)
+  if text and after == from.after and vim.startswith(text, from.before) then
+    return text:sub(#from.before + 1)
+  end
+end
+
 --- Whether a word is cut in two by the place.
 ---@param place aigc.Position
 ---@return boolean

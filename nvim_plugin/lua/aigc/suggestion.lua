@@ -65,23 +65,6 @@ local function as_inserted(s, text)
   return prose.fold(text, vim.fn.strdisplaywidth(line:sub(1, col)), s.fold, indent)
 end
 
----@param s aigc.Suggestion
----@param kind 'accepted'|'typed'|'rejected'
-local function tell_outcome(s, kind)
-  if s.shown then
-    require('aigc.hooks').run('outcome', {
-      buf = s.place.buf,
-      kind = kind,
-      shown = s.text,
-      taken = s.text:sub(1, s.typed),
-      prompt = s.generation.prompt.text,
-      left_out = s.generation.prompt.left_out,
-      row = s.place.row,
-      before = s.place.before,
-    })
-  end
-end
-
 --- To be called when the request has ended or is given up.
 local function settle(s)
   if s.running then
@@ -106,8 +89,8 @@ local function finish(kind)
   end
   ghost.clear()
   settle(s)
-  tell_outcome(s, kind or 'rejected')
   if s.shown then
+    s.generation:tell_outcome(s.place, kind or 'rejected', s.text, s.text:sub(1, s.typed))
     announce('AigcHide')
   end
   return true
@@ -120,30 +103,11 @@ function M.dismiss()
   return finish('rejected')
 end
 
---- What is in the buffer between the beginning of the suggestion's line and the cursor, or nil if
---- the cursor has left for elsewhere.
-local function text_to_cursor(s)
-  local row, col, line = place.insertion_point(s.normal)
-  local from = s.place.row
-  if row < from or row > from + 200 then
-    return nil
-  end
-  if row == from then
-    return line:sub(1, col), line:sub(col + 1)
-  end
-  local lines = vim.api.nvim_buf_get_lines(0, from, row, false)
-  lines[#lines + 1] = line:sub(1, col)
-  return table.concat(lines, '\n'), line:sub(col + 1)
-end
-
 --- Whether the cursor and the line are as the suggestion needs them; notes what is in the buffer of
 --- it.
 ---@param s aigc.Suggestion
 local function still_fits(s)
-  if vim.api.nvim_get_current_buf() ~= s.place.buf then
-    return false
-  end
-  local text, after = text_to_cursor(s)
+  local text, after = place.text_from(s.place, s.normal)
   if not text or after ~= s.place.after then
     return false
   end

@@ -69,6 +69,10 @@ local function fire()
   if suggestion.exists() or (options.menu == 'hide' and menu.is_open()) then
     return
   end
+  local lsp = package.loaded['aigc.lsp']
+  if lsp and lsp.shows(buf) then
+    return -- Neovim shows it itself
+  end
   if place.inside_word(place.here(false)) then
     return -- a word is being mended
   end
