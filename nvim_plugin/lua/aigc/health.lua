@@ -88,7 +88,10 @@ local function check_inline_completion()
     return
   end
   local n = #vim.tbl_filter(require('aigc.lsp').shows, vim.api.nvim_list_bufs())
-  local where = n == 0 and 'which shows suggestions nowhere' or ('which shows them in %d buffer%s'):format(n, n > 1 and 's' or '')
+  local where = 'which shows suggestions nowhere'
+  if n > 0 then
+    where = ('which shows them in %d buffer%s'):format(n, n > 1 and 's' or '')
+  end
   info(('this Neovim has inline completion of its own, %s, see :help aigc-lsp'):format(where))
 end
 
