@@ -205,6 +205,7 @@ typedef struct ReadCounts {
     int64 null_keys;      /* rows without a key, or events without a user or an item */
     int64 duplicates;     /* rows with a key that came before */
     int64 unknown_events; /* events on items that are not in the catalogue */
+    int64 rows[N_TABLES]; /* read in all */
 } ReadCounts;
 
 /* Read everything into a fit; progress counts rows. *marker: the highest of the items. */

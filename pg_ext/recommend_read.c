@@ -289,6 +289,7 @@ static void read_all(Reader *reader, RecommendTable table, const char *sql, Batc
             progress_total(reader->progress, 0);
         progress_update(reader->progress, n, NAN, 0);
     }
+    reader->counts->rows[table] = n;
     SPI_cursor_close(portal);
     SPI_freeplan(plan);
     MemoryContextDelete(context);

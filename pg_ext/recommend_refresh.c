@@ -148,23 +148,36 @@ static Jsonb *summary_of_fit(const FitRun *run, size_t bytes)
 
     return jsonb_of(psprintf(
         "{\"full\": true, \"items\": %u, \"users\": %u, \"events\": " UINT64_FORMAT ", \"pairs\": " UINT64_FORMAT
-        ", \"words\": " UINT64_FORMAT
-        ", \"factors\": %d, \"bytes\": %zu, \"passed_over\": {\"null_keys\": " INT64_FORMAT
+        ", \"words\": " UINT64_FORMAT ", \"factors\": %d, \"bytes\": %zu, \"rows\": {\"items\": " INT64_FORMAT
+        ", \"events\": " INT64_FORMAT "}, \"passed_over\": {\"null_keys\": " INT64_FORMAT
         ", \"duplicates\": " INT64_FORMAT ", \"unknown_items\": " INT64_FORMAT ", \"weight_zero\": " UINT64_FORMAT
         ", \"weight_not_finite\": " UINT64_FORMAT ", \"weight_negative\": " UINT64_FORMAT "}}",
         info->n_items, info->n_users, (uint64)info->n_events, (uint64)info->n_pairs, (uint64)info->n_words,
-        info->n_factors, bytes, run->counts.null_keys, run->counts.duplicates, run->counts.unknown_events,
-        (uint64)info->n_zero, (uint64)info->n_not_finite, (uint64)info->n_negative));
+        info->n_factors, bytes, run->counts.rows[TABLE_ITEMS], run->counts.rows[TABLE_EVENTS], run->counts.null_keys,
+        run->counts.duplicates, run->counts.unknown_events, (uint64)info->n_zero, (uint64)info->n_not_finite,
+        (uint64)info->n_negative));
 }
 
-static Jsonb *summary_of_extension(const aigc_recommender_info *info, uint64 new_items, uint64 new_events)
+/* Rows of a table when everything was learned: a model that is extended keeps the number. */
+static int64 rows_learned(const Recommender *recommender, const char *table)
 {
-    return jsonb_of(psprintf("{\"full\": false, \"items\": %u, \"users\": %u, \"events\": " UINT64_FORMAT
-                             ", \"pairs\": " UINT64_FORMAT ", \"words\": " UINT64_FORMAT
-                             ", \"factors\": %u, \"bytes\": %zu, \"new_items\": " UINT64_FORMAT
-                             ", \"new_events\": " UINT64_FORMAT "}",
-                             info->n_items, info->n_users, (uint64)info->n_events, (uint64)info->n_pairs,
-                             (uint64)info->n_words, info->n_factors, info->bytes, new_items, new_events));
+    Jsonb *summary = recommender->summary;
+    Datum rows = DirectFunctionCall2(jsonb_object_field, JsonbPGetDatum(summary), CStringGetTextDatum("rows"));
+    Datum n = DirectFunctionCall2(jsonb_object_field_text, rows, CStringGetTextDatum(table));
+
+    return DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(TextDatumGetCString(n))));
+}
+
+static Jsonb *summary_of_extension(const Recommender *recommender, const aigc_recommender_info *info, uint64 new_items,
+                                   uint64 new_events)
+{
+    return jsonb_of(psprintf(
+        "{\"full\": false, \"items\": %u, \"users\": %u, \"events\": " UINT64_FORMAT ", \"pairs\": " UINT64_FORMAT
+        ", \"words\": " UINT64_FORMAT ", \"factors\": %u, \"bytes\": %zu, \"rows\": {\"items\": " INT64_FORMAT
+        ", \"events\": " INT64_FORMAT "}, \"new_items\": " UINT64_FORMAT ", \"new_events\": " UINT64_FORMAT "}",
+        info->n_items, info->n_users, (uint64)info->n_events, (uint64)info->n_pairs, (uint64)info->n_words,
+        info->n_factors, info->bytes, rows_learned(recommender, "items"), rows_learned(recommender, "events"),
+        new_items, new_events));
 }
 
 /* ---- full ---- */
@@ -315,7 +328,7 @@ static Jsonb *refresh_news(FunctionCallInfo fcinfo, const Recommender *recommend
     AtEOXact_GUC(true, settings);
 
     aigc_recommender_describe(extension->model, &info);
-    Jsonb *summary = summary_of_extension(&info, extension->new_items, extension->new_events);
+    Jsonb *summary = summary_of_extension(recommender, &info, extension->new_items, extension->new_events);
     if (extension->opened)
         store_model(fcinfo, recommender, extension->image, extension->size, info.n_items, recommender->news, marker,
                     false, summary);
@@ -333,14 +346,6 @@ static int64 count_rows(const char *table)
     return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
 }
 
-static int64 summary_count(const Recommender *recommender, const char *key)
-{
-    Datum value =
-        DirectFunctionCall2(jsonb_object_field_text, JsonbPGetDatum(recommender->summary), CStringGetTextDatum(key));
-
-    return DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(TextDatumGetCString(value))));
-}
-
 /* Whether so much has changed since everything was learned that it is worth while again. */
 static bool full_is_worth(const Recommender *recommender)
 {
@@ -353,7 +358,7 @@ static bool full_is_worth(const Recommender *recommender)
         if (!OidIsValid(recommender->table[table]))
             continue;
         int64 now = count_rows(recommender->table_sql[table]);
-        int64 then = summary_count(recommender, counted[table]);
+        int64 then = rows_learned(recommender, counted[table]);
         total += now;
         much |= llabs(now - then) > WORTH * then;
     }

@@ -96,6 +96,19 @@ SELECT bool_or(about = 'Where to hear jazz in Harlem on a Tuesday') AS titles
 FROM explain_recommendation('{"likes": [15], "at": "2026-03-21"}', '20');
 SELECT * FROM explain_recommendation('{}', '999');
 
+-- What was added since everything was learned is counted from then on, however many refreshes take it in, and what was
+-- asked for comes first also where nobody could have chosen it.
+BEGIN;
+INSERT INTO articles SELECT 100 + i, 'An echidna in the garden', 'It digs.', '{pets}', 'Oslo', '2025-01-01' FROM generate_series(1, 3) AS i;
+INSERT INTO reads VALUES (1, 101, 50, '2026-04-01');
+SELECT s->'rows' AS rows, s->'items' AS items, s->'new_items' AS new_items, s->'new_events' AS new_events
+FROM refresh_recommender('articles', false) AS s;
+INSERT INTO reads VALUES (1, 102, 50, '2026-04-02');
+SELECT s->'rows' AS rows, s->'events' AS events, s->'new_events' AS new_events FROM refresh_recommender('articles', false) AS s;
+SELECT count(*) FROM recommend('{"interests": ["echidna"]}', k => 3) WHERE item::int > 100;
+SELECT s->'rows' AS rows FROM refresh_recommender('articles', true) AS s;
+ROLLBACK;
+
 -- A long history, of which no item has much of a share.
 BEGIN;
 INSERT INTO reads SELECT 1600, id, 100, '2026-03-20' FROM articles WHERE id <= 40;

@@ -15,7 +15,9 @@
 static const double SATURATION = 1.2, LENGTH = 0.75;
 /* Terms of more than this part of all items (and of more than a few items) say nothing about any of them. */
 static const double COMMON = 0.5;
+/* Function words count so little, in catalogues of fewer items than it takes for their idf to say so. */
 static const double FUNCTION_WORD = 0.1;
+enum { FEW_ITEMS = 1000 };
 enum { COMMON_LEAST = 20, PASSES = 6, ROWS_PER_CHUNK = 256, ROWS_PER_STEP = 100000 };
 
 void rows_free(model_rows *rows)
@@ -52,9 +54,9 @@ bool rows_transpose(const model_rows *rows, uint32_t n_columns, model_rows *out)
 
 /* ---- term vectors -------------------------------------------------------------------------------------------- */
 
-static bool is_function_word(const key_table *terms, uint32_t term)
+static bool is_function_word(const key_table *terms, uint32_t term, uint32_t n_items)
 {
-    if (terms == NULL)
+    if (terms == NULL || n_items >= FEW_ITEMS)
         return false;
     aigc_string word = key_at(terms, term);
     return word_is_function(word.data, word.len);
@@ -70,11 +72,11 @@ static void compute_idf(content *c, const content_doc *docs, const key_table *te
             c->idf[docs[i].terms[j].term] += 1;
     for (uint32_t t = 0; t < c->n_terms; t++) {
         double df = c->idf[t];
-        c->idf[t] =
-            t < n_given ? given[t]
-            : df == 0 || (df > COMMON_LEAST && df > COMMON * n)
-                ? 0
-                : (float)((is_function_word(terms, t) ? FUNCTION_WORD : 1) * real_log(1 + (n - df + 0.5) / (df + 0.5)));
+        c->idf[t] = t < n_given ? given[t]
+                    : df == 0 || (df > COMMON_LEAST && df > COMMON * n)
+                        ? 0
+                        : (float)((is_function_word(terms, t, c->n_items) ? FUNCTION_WORD : 1) *
+                                  real_log(1 + (n - df + 0.5) / (df + 0.5)));
     }
 }
 

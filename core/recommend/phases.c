@@ -546,6 +546,8 @@ static aigc_status factors_final_step(aigc_fit *fit, bool *done, aigc_error *err
 
 /* Deviations of the score of a blend that an interest adds. */
 static const float INTEREST_SPREADS = 2;
+/* What it adds at least to an item that has its words, as a part of that. */
+static const float WORD_MATCH = 0.5f;
 
 /* What the signals that are the same for everybody can differ by in a blend. */
 static float general_span(const aigc_fit *fit, int b)
@@ -568,15 +570,15 @@ static float general_span(const aigc_fit *fit, int b)
 
 /*
  * An interest outweighs most of what else is known of a person. Beside interests, what is the same for everybody is
- * drawn together until it differs by no more than one of them adds: what was asked for comes first, also if nobody has
- * chosen it yet, and yet a person's place and age are not drowned in it.
+ * drawn together until it differs by no more than a word of one adds: what was asked for comes first, also if nobody
+ * has chosen it yet, and yet a person's place and age are not drowned in it.
  */
 static void weigh_interests(aigc_fit *fit)
 {
     for (int b = 0; b < BLENDS; b++) {
         float span = general_span(fit, b), weight = INTEREST_SPREADS * fit->spread[b];
         fit->interest_weight[b] = weight;
-        fit->beside[b] = span > weight ? weight / span : 1;
+        fit->beside[b] = span > WORD_MATCH * weight ? WORD_MATCH * weight / span : 1;
     }
 }
 
