@@ -395,11 +395,13 @@ void aigc_people_close(aigc_people *people); /* NULL is allowed */
  * in the same order with the same scores. For who shows the results beside those of single queries, and for catalogues
  * of many items, where it is several times as quick as aigc_recommend_all(), since a query looks at few of them
  * exactly; with a few thousand items they are equally quick. k, reasons (there are none) and interrupt as above.
- * Memory: 8 bytes an item for each thread. Errors: as aigc_recommend(), of one of the queries.
+ * done [n], or NULL: queries of which it is true are passed over, and it becomes true of those that have been ranked,
+ * so that a call after AIGC_INTERRUPTED goes on where that one ended. Memory: 8 bytes an item for each thread. Errors:
+ * as aigc_recommend(), of one of the queries.
  */
 aigc_status aigc_recommend_each(const aigc_recommender *model, const aigc_query *queries, size_t n, size_t k,
-                                int n_threads, const volatile sig_atomic_t *interrupt, uint32_t *items, float *scores,
-                                aigc_error *err);
+                                int n_threads, const volatile sig_atomic_t *interrupt, bool *done, uint32_t *items,
+                                float *scores, aigc_error *err);
 
 /* Items like this one: a query of one like, by likeness. among, exclude, k, diversity, seed, at and interrupt of the
  * query count. */

@@ -317,15 +317,18 @@ static void put_person(const Everybody *all, size_t i)
     }
 }
 
+/* Whatever interrupts that is not to end the statement, such as a look whether the client is still there, costs the
+ * queries in work and no more. */
 static void rank(const Everybody *all, const aigc_query *queries)
 {
+    bool *done = palloc0(all->n_people * sizeof *done);
     aigc_status status;
     aigc_error error;
 
     do {
         check_interrupts();
         status = aigc_recommend_each(all->ask->use->model, queries, all->n_people, all->k, setting_threads,
-                                     &InterruptPending, all->items, all->scores, &error);
+                                     &InterruptPending, done, all->items, all->scores, &error);
     } while (status == AIGC_INTERRUPTED);
     if (status != AIGC_OK)
         raise_core_error(&error, NULL);

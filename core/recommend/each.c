@@ -16,6 +16,7 @@ typedef struct job {
     const aigc_query *queries;
     size_t n, k, per_chunk;
     const volatile sig_atomic_t *interrupt;
+    bool *done;
     uint32_t *items;
     float *scores;
     bool begun;
@@ -59,6 +60,8 @@ static void rank_one(job *j, size_t i)
     if (status == AIGC_OK) {
         write_list(j, i, ranking);
         aigc_ranking_free(ranking);
+        if (j->done)
+            j->done[i] = true;
     } else if (atomic_compare_exchange_strong(&j->status, &none, (int)status)) {
         j->error = error;
     }
@@ -71,18 +74,20 @@ static void work(void *state, int chunk, int thread)
 
     (void)thread;
     for (size_t i = first; i < j->n && i < first + j->per_chunk && j->status == AIGC_OK; i++)
-        rank_one(j, i);
+        if (!j->done || !j->done[i])
+            rank_one(j, i);
 }
 
 aigc_status aigc_recommend_each(const aigc_recommender *recommender, const aigc_query *queries, size_t n, size_t k,
-                                int n_threads, const volatile sig_atomic_t *interrupt, uint32_t *items, float *scores,
-                                aigc_error *err)
+                                int n_threads, const volatile sig_atomic_t *interrupt, bool *done, uint32_t *items,
+                                float *scores, aigc_error *err)
 {
     job j = {.model = recommender,
              .queries = queries,
              .n = n,
              .k = k,
              .interrupt = interrupt,
+             .done = done,
              .items = items,
              .scores = scores,
              .per_chunk = n / THREAD_MAX_CHUNKS + 1};

@@ -79,6 +79,12 @@ is(ask($main, 'SELECT count(*) FROM aigc_progress'), 0, 'no progress is left');
 is(ask($main, q{SELECT count(*) FROM recommend_all(users => '{1,2,3}', k => 5)}), 15, 'the session goes on');
 cmp_ok(memory(), '<', $peak + 24 * 1024, 'nothing was leaked');
 
+# What interrupts and is not to end the statement does not make it begin again and again.
+ask($main, 'SET client_connection_check_interval = 1') if ask($main, 'SHOW server_version_num') >= 140000;
+is(ask($main, q{SELECT count(*) FROM recommend_all(users => ARRAY(SELECT i::text FROM generate_series(1, 5000) AS i))}), 50000,
+    'interrupted every millisecond');
+ask($main, 'RESET client_connection_check_interval');
+
 # In the select list, where rows may be left untaken; beside others; in a subtransaction that is rolled back.
 is(ask($main, q{SELECT (recommend_all(users => '{1,2,3}', k => 2)).user_key LIMIT 3}), "1\n1\n2", 'in the select list');
 is(ask($main, q{SELECT count(*) FROM generate_series(1, 3) AS u, recommend_all(users => ARRAY[u::text]) AS r,

@@ -481,7 +481,7 @@ static void each_of_many_is_as_alone(void **state)
     queries[7].among = queries[7].exclude; /* fewer than K */
     queries[7].n_among = 3;
     queries[7].n_exclude = 0;
-    assert_int_equal(aigc_recommend_each(world, queries, N, K, 3, NULL, items, scores, NULL), AIGC_OK);
+    assert_int_equal(aigc_recommend_each(world, queries, N, K, 3, NULL, NULL, items, scores, NULL), AIGC_OK);
     for (size_t i = 0; i < N; i++) {
         const aigc_recommendation *r;
         aigc_ranking *ranking;
@@ -493,11 +493,22 @@ static void each_of_many_is_as_alone(void **state)
         aigc_ranking_free(ranking);
     }
     assert_int_equal(items[7 * K + 3], AIGC_NO_ITEM);
-    assert_int_equal(aigc_recommend_each(world, queries, N, K, 2, &flag, items, NULL, NULL), AIGC_INTERRUPTED);
-    assert_int_equal(aigc_recommend_each(world, queries, N, 0, 2, NULL, items, NULL, NULL), AIGC_E_ARGUMENT);
-    assert_int_equal(aigc_recommend_each(world, NULL, 0, 5, 2, NULL, NULL, NULL, NULL), AIGC_OK);
+    /* what is done is passed over, what an interrupt left is done then */
+    static uint32_t again[N * K];
+    bool done[N] = {false, true};
+    assert_int_equal(aigc_recommend_each(world, queries, N, K, 2, &flag, done, again, NULL, NULL), AIGC_INTERRUPTED);
+    assert_false(done[0] || done[N - 1]);
+    assert_int_equal(aigc_recommend_each(world, queries, N, K, 2, NULL, done, again, NULL, NULL), AIGC_OK);
+    for (int i = 0; i < N; i++)
+        assert_true(done[i]);
+    assert_memory_equal(again, items, K * sizeof *again);
+    assert_int_equal(again[K], 0);
+    assert_memory_equal(again + 2 * K, items + 2 * K, (N - 2) * K * sizeof *again);
+
+    assert_int_equal(aigc_recommend_each(world, queries, N, 0, 2, NULL, NULL, items, NULL, NULL), AIGC_E_ARGUMENT);
+    assert_int_equal(aigc_recommend_each(world, NULL, 0, 5, 2, NULL, NULL, NULL, NULL, NULL), AIGC_OK);
     queries[4].diversity = 3;
-    assert_int_equal(aigc_recommend_each(world, queries, N, K, 2, NULL, items, NULL, &err), AIGC_E_ARGUMENT);
+    assert_int_equal(aigc_recommend_each(world, queries, N, K, 2, NULL, NULL, items, NULL, &err), AIGC_E_ARGUMENT);
     assert_string_equal(err.message, "diversity is 3, but goes from 0 to 1");
 }
 
