@@ -67,7 +67,8 @@ vim.api.nvim_create_autocmd('InsertEnter', {
   callback = function()
     local pieces = { 'core', 'options', 'config', 'project', 'log', 'polite', 'client', 'prompt' }
     vim.list_extend(pieces, { 'prose', 'stop', 'generation', 'wrap', 'ghost', 'guard', 'place' })
-    vim.list_extend(pieces, { 'hooks', 'idle', 'suggestion', 'accept', 'menu', 'trigger', 'events' })
+    vim.list_extend(pieces, { 'hooks', 'idle', 'suggestion', 'accept', 'menu' })
+    vim.list_extend(pieces, { 'trigger', 'events' })
     local buf, tick = vim.api.nvim_get_current_buf(), vim.b.changedtick
     local function load_next()
       local name = table.remove(pieces, 1)

@@ -20,7 +20,12 @@ local function class_of(char)
     return 'space'
   elseif char:find('^[%w_]') then
     return 'letter'
-  elseif #char == 1 or char:find('^\226[\128-\138]') or char:find('^\227\128') or char:find('^\194') then
+  elseif
+    #char == 1
+    or char:find('^\226[\128-\138]')
+    or char:find('^\227\128')
+    or char:find('^\194')
+  then
     return 'mark' -- ASCII and Latin-1 signs, general and CJK punctuation
   elseif char:find('^\239[\188\189]') then
     return 'mark' -- full-width forms

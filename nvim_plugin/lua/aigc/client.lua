@@ -81,7 +81,8 @@ local function account(event)
     prompt_hit = event.n_prompt_hit,
     finish = event.finish,
     first_ms = time.first and (time.first - time.started) / 1e6,
-    tokens_per_second = event.decode_seconds > 0 and event.n_generated / event.decode_seconds or nil,
+    tokens_per_second = event.decode_seconds > 0 and event.n_generated / event.decode_seconds
+      or nil,
   }
   require('aigc.log').add(
     '%s: %d tokens of prompt, %d of them known; %d generated%s',

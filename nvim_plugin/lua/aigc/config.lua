@@ -28,7 +28,8 @@ function M.default_model()
   local plugin = vim.fn.fnamemodify(file, ':p:h:h:h')
   local installed = plugin .. '/models/' .. FILE
   local repository = vim.fn.fnamemodify(plugin, ':h') .. '/models/' .. FILE
-  for _, path in ipairs({ repository, installed, vim.api.nvim_get_runtime_file('models/' .. FILE, false)[1] }) do
+  local elsewhere = vim.api.nvim_get_runtime_file('models/' .. FILE, false)[1]
+  for _, path in ipairs({ repository, installed, elsewhere }) do
     if vim.fn.filereadable(path) == 1 then
       own_model = path
       return path

@@ -77,7 +77,8 @@ local function write(text)
     local end_row = row + #lines - 1
     local end_col = #lines[#lines] + (#lines == 1 and col or 0)
     local is_insert = vim.api.nvim_get_mode().mode:sub(1, 1) == 'i'
-    vim.api.nvim_win_set_cursor(0, { end_row + 1, is_insert and end_col or math.max(0, end_col - 1) })
+    local cursor_col = is_insert and end_col or math.max(0, end_col - 1)
+    vim.api.nvim_win_set_cursor(0, { end_row + 1, cursor_col })
   end
 end
 
@@ -167,6 +168,5 @@ vim.api.nvim_create_autocmd({ 'TextChangedI', 'TextChanged', 'BufUnload' }, {
     end
   end,
 })
-
 
 return M

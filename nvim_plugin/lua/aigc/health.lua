@@ -73,7 +73,7 @@ local function check_model(core, config)
   local model, message = core.open(config.model, { parts = 'description' })
   if not model then
     error_(message, {
-      "Set the path of a GGUF file: vim.g.aigc = { model = '...' }, or the environment's AIGC_MODEL.",
+      "Set the path of a GGUF file: vim.g.aigc = { model = '...' }, or $AIGC_MODEL.",
     })
     return
   end

@@ -113,7 +113,8 @@ end
 function M.pick()
   local paths = M.list()
   if #paths == 0 then
-    vim.notify('aigc: no GGUF file in ' .. table.concat(directories(config.get()), ', '), vim.log.levels.WARN)
+    local where = table.concat(directories(config.get()), ', ')
+    vim.notify('aigc: no GGUF file in ' .. where, vim.log.levels.WARN)
     return
   end
   local used = vim.fn.fnamemodify(config.get().model, ':p')

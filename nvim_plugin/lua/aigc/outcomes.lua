@@ -54,7 +54,8 @@ end
 ---@param outcome aigc.Outcome
 ---@param record { chosen?: string, rejected?: string, response?: string }
 local function add(outcome, record)
-  record.prompt = whole_characters_from(outcome.prompt, math.max(1, #outcome.prompt - MAX_PROMPT_BYTES + 1))
+  local first = math.max(1, #outcome.prompt - MAX_PROMPT_BYTES + 1)
+  record.prompt = whole_characters_from(outcome.prompt, first)
   record.time = os.time()
   local ok, line = pcall(vim.json.encode, record)
   if ok then
@@ -284,7 +285,8 @@ function M.export(path, kind)
   local list = {}
   for _, record in ipairs(read()) do
     if kind == 'preferences' and record.rejected then
-      list[#list + 1] = { prompt = record.prompt, chosen = record.chosen, rejected = record.rejected }
+      list[#list + 1] =
+        { prompt = record.prompt, chosen = record.chosen, rejected = record.rejected }
     elseif kind == 'responses' then
       list[#list + 1] = { prompt = record.prompt, response = record.response or record.chosen }
     end
@@ -357,7 +359,10 @@ function M.watch()
       end
     end,
   })
-  vim.api.nvim_create_autocmd('BufWritePost', { group = group, desc = 'aigc: keep them', callback = M.save })
+  vim.api.nvim_create_autocmd(
+    'BufWritePost',
+    { group = group, desc = 'aigc: keep them', callback = M.save }
+  )
   vim.api.nvim_create_autocmd('VimLeavePre', { group = group, callback = save_now })
 end
 

@@ -90,7 +90,8 @@ function M.join(text, width)
   for i = 2, #lines do
     local is_last = i == #lines
     -- The last line is being written: it belongs to the paragraph even while it is empty.
-    if lines[i - 1]:find('%S') and is_soft(lines[i - 1], is_last and lines[i] .. 'x' or lines[i], width) then
+    local line = is_last and lines[i] .. 'x' or lines[i]
+    if lines[i - 1]:find('%S') and is_soft(lines[i - 1], line, width) then
       parts[#parts + 1] = ends_wide(lines[i - 1]) and '' or ' '
       parts[#parts + 1] = lines[i]:match('^%s*(.*)$')
     else
@@ -133,7 +134,9 @@ function M.fold(text, column, width, indent)
       local bare = piece:match('^%s*(.*)$')
       local cells = vim.api.nvim_strwidth(piece)
       -- A wide character after a Latin letter, and the reverse, may be torn apart; a word may not.
-      local may_break = bare ~= piece or (piece:byte() or 0) >= 227 or (out[#out] or ''):find('[\128-\191]$')
+      local may_break = bare ~= piece
+        or (piece:byte() or 0) >= 227
+        or (out[#out] or ''):find('[\128-\191]$')
       if column + cells > width and column > indent_width and may_break and bare ~= '' then
         out[#out + 1] = '\n' .. indent .. bare
         column = indent_width + vim.api.nvim_strwidth(bare)

@@ -86,7 +86,8 @@ function M.add(text, source, buf)
   if #chunks >= MAX_CHUNKS then
     chunks = vim.list_slice(chunks, MAX_CHUNKS / 2 + 1)
   end
-  chunks[#chunks + 1] = { text = text, words = words, n_words = n_words, buf = buf, source = source }
+  chunks[#chunks + 1] =
+    { text = text, words = words, n_words = n_words, buf = buf, source = source }
   return true
 end
 

@@ -68,6 +68,14 @@ local function describe_last(last)
   return table.concat(parts, ', ')
 end
 
+local function describe_threads(s)
+  if not s.threads then
+    return ''
+  end
+  local polite = s.polite and (' (%s)'):format(s.polite) or ''
+  return (', %d thread%s%s'):format(s.threads, s.threads == 1 and '' or 's', polite)
+end
+
 --- Lines for :Aigc status.
 ---@return string[]
 function M.lines()
@@ -83,7 +91,7 @@ function M.lines()
       core.cpu_level(),
       s.state,
       name and (', ' .. name) or '',
-      s.threads and (', %d threads%s'):format(s.threads, s.polite and (' (%s)'):format(s.polite) or '') or ''
+      describe_threads(s)
     ),
     ('suggestions here: %s%s'):format(s.trigger, s.reason and (', but ' .. s.reason) or ''),
     ('threshold: mean log-probability %.2f%s'):format(
