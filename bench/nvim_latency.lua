@@ -11,7 +11,7 @@
 -- has a processor of its own (nvim_apart.lua), for what the clock says of the main loop.
 package.path = 'tests/nvim/?.lua;bench/?.lua;' .. package.path
 
-local child, probe, typing = require('child'), require('probe'), require('nvim_typing')
+local child, typing = require('child'), require('nvim_typing')
 local apart = require('nvim_apart')
 local uv = vim.loop
 
@@ -42,11 +42,10 @@ local OPTIONS = { debounce = 0, min_logprob = -100, prompt_bytes = 6000 }
 
 local function start(options)
   options = vim.tbl_extend('force', OPTIONS, options or {})
-  local c = apart.child(
-    child.start({ fake = false, lines = 24, columns = 100, env = { AIGC_MODEL = model }, aigc = options })
+  local env = { AIGC_MODEL = model }
+  return apart.child(
+    child.start({ fake = false, lines = 24, columns = 100, env = env, aigc = options, watch = true })
   )
-  c:lua(probe.WATCH)
-  return c
 end
 
 -- Until every module is there.
@@ -94,7 +93,7 @@ row('key to text: the first one, opens the model', first)
 -- Adds to how long callbacks took, by name.
 local by_name = {}
 local function add_holds(c, processor, clock)
-  local holds = c:lua('return holds')
+  local holds = c:lua('return holds.take()')
   vim.list_extend(processor, holds.processor)
   vim.list_extend(clock, holds.clock)
   for i, name in ipairs(holds.names) do
@@ -112,7 +111,6 @@ if wanted('keys') then
   insert_mode(c, 'A')
   to_screen(c, 'Once ')
   vim.wait(PAUSE_MS)
-  c:lua(probe.RESET)
   for i = 1, 2 * RUNS do
     local took = to_screen(c, BURSTS[i % #BURSTS + 1])
     local new = c:lua([[
@@ -122,7 +120,7 @@ if wanted('keys') then
     ]])
     collect(keys, took)
     collect(begun, new > 100 and took or nil)
-    c:keys(i % 3 == 0 and '.<CR>' or ' ')
+    c:keys(i % 3 == 0 and '.<CR>' or i % 7 == 0 and ' <Esc>A' or ' ')
     c:lua("require('aigc').dismiss()")
     c:settle()
     vim.wait(PAUSE_MS)
@@ -144,12 +142,11 @@ if wanted('large') then
     local lines = {}
     for i = 1, 100000 do lines[i] = ('%06d '):format(i) .. ... end
     vim.api.nvim_buf_set_lines(0, 0, -1, true, lines)
+    collectgarbage() collectgarbage() -- the lines, which are this bench's
   ]], SENTENCE:sub(1, 70))
   c:keys('50000G')
   insert_mode(c, 'o')
   to_screen(c, 'Once ')
-  c:lua('collectgarbage() collectgarbage()') -- the lines above, which are this bench's
-  c:lua(probe.RESET)
   for i = 1, RUNS do
     for letter in (BURSTS[i % #BURSTS + 1] .. ' '):gmatch('.') do
       c:request('nvim_input', letter == ' ' and '<Space>' or letter)

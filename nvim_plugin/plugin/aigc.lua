@@ -31,9 +31,14 @@ local function call(name, ...)
   end
 end
 
-map({ 'i', 'n' }, 'complete', call('complete'), 'Suggest how the text goes on at the cursor')
-map('n', 'continue', call('continue'), 'Write how the text goes on')
-map('i', 'continue', "<C-g>u<Cmd>lua require('aigc').continue()<CR>", 'Write how the text goes on')
+-- What asks for text waits until all is loaded, which is done in turns of the main loop.
+local function ask(name)
+  return ("<Cmd>lua require('aigc.load').ready(require('aigc').%s)<CR>"):format(name)
+end
+
+map({ 'i', 'n' }, 'complete', ask('complete'), 'Suggest how the text goes on at the cursor')
+map('n', 'continue', ask('continue'), 'Write how the text goes on')
+map('i', 'continue', '<C-g>u' .. ask('continue'), 'Write how the text goes on')
 map({ 'i', 'n' }, 'dismiss', call('dismiss'), 'Take the suggestion away')
 map({ 'i', 'n' }, 'next', call('next'), 'Show the next alternative')
 map({ 'i', 'n' }, 'prev', call('prev'), 'Show the previous alternative')
@@ -65,20 +70,9 @@ vim.api.nvim_create_autocmd('InsertEnter', {
   once = true,
   desc = 'Load aigc piece by piece',
   callback = function()
-    local pieces = { 'core', 'options', 'config', 'project', 'log', 'polite', 'client', 'prompt' }
-    vim.list_extend(pieces, { 'prose', 'stop', 'generation', 'wrap', 'ghost', 'guard', 'place' })
-    vim.list_extend(pieces, { 'hooks', 'idle', 'suggestion', 'accept', 'menu' })
-    vim.list_extend(pieces, { 'trigger', 'events' })
     local buf, tick = vim.api.nvim_get_current_buf(), vim.b.changedtick
-    local function load_next()
-      local name = table.remove(pieces, 1)
-      if name then
-        pcall(require, 'aigc.' .. name) -- what fails is told when it is asked for
-        vim.defer_fn(load_next, 3)
-      elseif package.loaded['aigc.events'] then
-        require('aigc.events').catch_up(buf, tick)
-      end
-    end
-    vim.defer_fn(load_next, 3)
+    vim.defer_fn(function()
+      require('aigc.load').begin(buf, tick)
+    end, 1)
   end,
 })

@@ -111,14 +111,14 @@ vim.notify = function(text, level) notes[#notes + 1] = text end
 -- What most tests need: nothing comes unasked, and all of what comes is shown.
 child.QUIET = { trigger = 'manual', extent = 'free', speculate = false }
 
--- options: fake (default true), aigc (instead of QUIET, for vim.g.aigc), lines, columns, env, plugin (the folder, if it
--- is another than nvim_plugin)
+-- options: fake (default true), aigc (instead of QUIET, for vim.g.aigc), lines, columns, env, watch (run watch.lua at
+-- its start), plugin (the folder, if it is another than nvim_plugin)
 -- Starts a Neovim with a user interface that is ours, so that it draws.
 function child.start(options)
   options = options or {}
   local columns, lines = options.columns or COLUMNS, options.lines or LINES
   local self = setmetatable({ shown = screen.new(columns, lines), replies = {}, next_id = 0 }, child)
-  self:spawn(options.env, options.plugin or 'nvim_plugin')
+  self:spawn(options)
   live[self] = true
   self:request('nvim_ui_attach', columns, lines, { ext_linegrid = true, rgb = true })
   if options.fake ~= false then
@@ -129,22 +129,41 @@ function child.start(options)
   return self
 end
 
+-- A folder for what children leave behind: they are killed. It goes when the last of them has gone.
+local folder
+
+local function temporary()
+  if not folder then
+    folder = assert(uv.fs_mkdtemp((os.getenv('TMPDIR') or '/tmp') .. '/aigc-test-XXXXXX'))
+    vim.api.nvim_create_autocmd('VimLeavePre', {
+      callback = function()
+        child.stop_all()
+        vim.fn.delete(folder, 'rf')
+      end,
+    })
+  end
+  return folder
+end
+
 -- Handles of buffers, windows and tabs are numbers to us.
 local function to_number(_, packed)
   return vim.mpack.decode(packed)
 end
 
-function child:spawn(env, plugin)
-  local environment
-  if env then
-    environment = {}
-    for name, value in pairs(vim.tbl_extend('force', vim.fn.environ(), env)) do
-      environment[#environment + 1] = name .. '=' .. value
-    end
+function child:spawn(options)
+  local environment = {}
+  local changed = vim.tbl_extend('force', { TMPDIR = temporary() }, options.env or {})
+  for name, value in pairs(vim.tbl_extend('force', vim.fn.environ(), changed)) do
+    environment[#environment + 1] = name .. '=' .. value
+  end
+  local plugin = options.plugin or 'nvim_plugin'
+  local args = { '--clean', '--embed', '--cmd', 'set runtimepath^=' .. plugin .. ' noswapfile' }
+  if options.watch then
+    vim.list_extend(args, { '--cmd', 'luafile tests/nvim/watch.lua' })
   end
   self.stdin, self.stdout = uv.new_pipe(), uv.new_pipe()
   self.process, self.pid = uv.spawn('nvim', {
-    args = { '--clean', '--embed', '--cmd', 'set runtimepath^=' .. plugin .. ' noswapfile' },
+    args = args,
     stdio = { self.stdin, self.stdout },
     env = environment,
   }, function(code, signal)
@@ -228,12 +247,19 @@ function child:keys(keys)
   self:settle()
 end
 
+-- What the plugin's first use waits for is brought in by a thread.
+local LOADED = [[
+local load = package.loaded['aigc.load']
+vim.wait(10000, function() return not load or not load.is_awaited() end, 1)
+vim.wait(1)
+]]
+
 -- Requests are answered when the child waits for keys: after two, what was scheduled before has
 -- run.
 function child:settle()
-  for _ = 1, 3 do
+  for i = 1, 3 do
     self:request('nvim_get_mode')
-    self:lua('vim.wait(1)')
+    self:lua(i == 1 and LOADED or 'vim.wait(1)')
   end
 end
 

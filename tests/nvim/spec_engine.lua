@@ -1,8 +1,6 @@
 -- With the real engine and model: the reference text, a responsive editor while it streams, a quick
 -- exit.
 
-local probe = require('probe')
-
 -- Goes on for many seconds: greedy, this model does not end its text.
 local LONG = { max_tokens = 50000, context = 60000 }
 
@@ -13,7 +11,7 @@ return function(t, child)
   end
   local model = vim.fn.fnamemodify(t.model, ':p')
   local function start(options)
-    local c = child.start({ fake = false, lines = 24, columns = 80 })
+    local c = child.start({ fake = false, lines = 24, columns = 80, watch = true })
     c:lua('vim.g.aigc = ...', vim.tbl_extend('force', child.QUIET, { model = model, stop = {} }, options or {}))
     return c
   end
@@ -79,13 +77,11 @@ return function(t, child)
   -- the main loop while text streams in and keys are typed. Figures are shown, not judged: the
   -- machine may be busy.
   c = start(LONG)
-  c:lua(probe.WATCH)
   c:keys('iOnce upon a time<C-k>')
   wait_for(c, "return require('aigc').visible()", 'a long completion streams')
-  c:lua(probe.RESET)
-  c:lua(probe.TICK)
+  c:lua('holds.tick()')
   vim.wait(700)
-  local holds = c:lua('return holds')
+  local holds = c:lua('return holds.take()')
   local processor = math.max(unpack(holds.processor))
   t.ok(#holds.processor > 10, 'callbacks were timed', #holds.processor)
   t.ok(processor < 10, 'none of them far over the goal of 1 ms, whatever else the machine does', processor)

@@ -42,7 +42,7 @@ local request
 local times = {}
 ---@type table?
 local last
----@type userdata?
+---@type aigc.Timer?
 local unload_timer
 local last_used = 0
 
@@ -67,9 +67,9 @@ function M.core()
 end
 
 --- Figures of a request that has ended, also of one that was cut short.
-local function account(event)
-  local time = times[event.id]
-  times[event.id] = nil
+---@param event aigc.Event
+---@param time? { started: integer, first?: integer }
+local function account(event, time)
   if not time or not event.n_prompt or event.n_prompt == 0 and event.n_generated == 0 then
     return
   end
@@ -97,8 +97,14 @@ end
 ---@param event aigc.Event
 local function deliver(event)
   if event.kind == 'done' then
-    account(event)
-    require('aigc.idle').later()
+    local time = times[event.id]
+    vim.schedule(function()
+      account(event, time)
+      require('aigc.idle').later()
+    end)
+  end
+  if event.kind ~= 'token' then
+    times[event.id] = nil
   end
   if not request or event.id ~= request.id then
     return -- of a request that was given up
@@ -106,7 +112,6 @@ local function deliver(event)
   local to = request
   if event.kind ~= 'token' then
     request = nil
-    times[event.id] = nil
   end
   to.calm = to.on_event(event)
 end
@@ -136,11 +141,11 @@ local function on_readable()
       time.first = now
     end
   end
-  vim.schedule(function()
-    for _, event in ipairs(events) do
+  for _, event in ipairs(events) do
+    vim.schedule(function()
       deliver(event)
-    end
-  end)
+    end)
+  end
 end
 
 --- Tells the request that it will hear no more.
@@ -172,33 +177,30 @@ end
 vim.api.nvim_create_autocmd('VimLeavePre', {
   group = vim.api.nvim_create_augroup('aigc', { clear = false }),
   callback = function()
-    if unload_timer then
-      unload_timer:stop()
-      unload_timer:close()
-      unload_timer = nil
-    end
     M.close()
   end,
 })
+
+--- Seconds, as the last request has it.
+local unload_after = 0
+
+local function unload()
+  if request then
+    unload_timer:start(unload_after * 1000)
+  elseif open then
+    require('aigc.log').add('unloaded after %d seconds without a request', unload_after)
+    M.close()
+  end
+end
 
 --- The model's memory is given back when nobody has asked for so long.
 local function unload_later(seconds)
   if seconds == 0 then
     return
   end
-  unload_timer = unload_timer or uv.new_timer()
-  unload_timer:start(
-    seconds * 1000,
-    0,
-    vim.schedule_wrap(function()
-      if request then
-        unload_later(seconds)
-      elseif open then
-        require('aigc.log').add('unloaded after %d seconds without a request', seconds)
-        M.close()
-      end
-    end)
-  )
+  unload_after = seconds
+  unload_timer = unload_timer or require('aigc.timer').new(unload)
+  unload_timer:start(seconds * 1000)
 end
 
 --- A module of another build may not know an option: that is an error of Lua's.
@@ -210,16 +212,29 @@ local function call(f, ...)
   return result, message
 end
 
+local function has_rested()
+  return not open or uv.now() - last_used >= PAUSE_MS
+end
+
+--- Counted for the next request, the first in a while.
+---@type integer?
+local counted_threads
+
+local function count_threads(config)
+  local polite = require('aigc.polite')
+  polite.look() -- the answer is for the next time
+  counted_threads = polite.threads(config)
+end
+
 ---@param config aigc.Config
 ---@return table? model
 ---@return string? message
 local function get_model(config)
-  local polite = require('aigc.polite')
-  local has_rested = not open or uv.now() - last_used >= PAUSE_MS
-  if has_rested then
-    polite.look() -- the answer is for the next time
+  if has_rested() and not counted_threads then
+    count_threads(config)
   end
-  local threads = has_rested and polite.threads(config) or open.threads
+  local threads = counted_threads or open.threads
+  counted_threads = nil
   last_used = uv.now()
   local fixed = config.threads > 0 and config.threads or threads
   local options = {
@@ -277,6 +292,22 @@ end
 function M.model(config)
   return get_model(config)
 end
+
+--- What only the first request in a while has to do, for turns of the main loop before the one that makes it.
+--- What goes wrong there the request will tell.
+---@type (fun(config: aigc.Config))[]
+M.preparations = {
+  function(config)
+    if has_rested() then
+      count_threads(config)
+    end
+  end,
+  function(config)
+    if counted_threads then
+      get_model(config)
+    end
+  end,
+}
 
 --- Starts a request in place of the one that runs, which is told that it is cancelled. on_event is
 --- called on the main loop with this request's events only; it returns whether there is text on the

@@ -35,13 +35,17 @@ end
 
 M.commands.complete = {
   run = function()
-    explain(require('aigc').complete())
+    require('aigc.load').ready(function()
+      explain(require('aigc').complete())
+    end)
   end,
 }
 
 M.commands.continue = {
   run = function()
-    explain(require('aigc').continue())
+    require('aigc.load').ready(function()
+      explain(require('aigc').continue())
+    end)
   end,
 }
 

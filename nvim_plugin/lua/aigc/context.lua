@@ -32,7 +32,7 @@ local frozen, other
 --- grows: it still begins with what it began with.
 ---@param f? aigc.Frozen
 local function fits(f, buf, budget, anchor)
-  return f and f.buf == buf and f.budget == budget and vim.startswith(anchor, f.anchor)
+  return f and f.buf == buf and f.budget == budget and anchor:sub(1, #f.anchor) == f.anchor
 end
 
 ---@param p aigc.Prompt

@@ -85,17 +85,27 @@ function M.attach(buf, row)
   end
 end
 
+--- In a turn of the main loop of its own: a request waits for nothing of this.
+---@param at { buf: integer, row: integer }
+local function attach_soon(at)
+  vim.schedule(function()
+    if vim.api.nvim_buf_is_loaded(at.buf) then
+      M.attach(at.buf, math.min(at.row, vim.api.nvim_buf_line_count(at.buf) - 1))
+    end
+  end)
+end
+
 local hooks = require('aigc.hooks')
 
---- Where the first request was made: the model is opened for it, after it has been put together.
+--- Where the last request was made: the model may be opened for it after it has been put together.
 ---@type { buf: integer, row: integer }?
 local first
 
 table.insert(hooks.opened, function(opened, config)
   tracker:reset()
   model = config.documents and opened or nil
-  if first and vim.api.nvim_buf_is_loaded(first.buf) then
-    M.attach(first.buf, math.min(first.row, vim.api.nvim_buf_line_count(first.buf) - 1))
+  if first then
+    attach_soon(first)
   end
 end)
 
@@ -103,12 +113,14 @@ table.insert(hooks.request, function(options, p)
   if p.config.documents and not privacy.reason(p.buf, p.config) then
     options.documents = true
     first = { buf = p.buf, row = p.row }
-    M.attach(p.buf, p.row)
+    if not tracker.buffers[p.buf] then
+      attach_soon(first)
+    end
   end
 end)
 
 vim.api.nvim_create_autocmd('InsertLeave', {
-  group = vim.api.nvim_create_augroup('aigc_documents', { clear = true }),
+  group = vim.api.nvim_create_augroup('aigc_documents', { clear = false }),
   desc = 'aigc: learn what has changed',
   callback = function(args)
     if model then

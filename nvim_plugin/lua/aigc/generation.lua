@@ -13,6 +13,7 @@ if jit then
 end
 
 local client = require('aigc.client')
+local option = require('aigc.option')
 local prompt = require('aigc.prompt')
 local prose = require('aigc.prose')
 local stop = require('aigc.stop')
@@ -124,28 +125,56 @@ local function request_options(config, p)
   }
 end
 
----@class aigc.BuiltPrompt
+--- What start() is to ask the model: put together by build(), add_context() and complete(), in turns of the
+--- main loop before the one that calls start().
+---@class aigc.Question
 ---@field prompt aigc.Prompt
 ---@field wrap? integer
+---@field request? table of model:submit(), when it is complete
+---@field joiner? string
 
---- What start() would give the model, for calling that in a later turn of the main loop.
 ---@param place aigc.Position
 ---@param config aigc.Config
----@return aigc.BuiltPrompt
-function M.build(place, config)
-  local p, wrap = build_prompt(place, config, '')
+---@param extra? string as if this stood in the buffer before the place, too
+---@param from? integer where the prompt is to begin, of prompt.next_beginning()
+---@return aigc.Question
+function M.build(place, config, extra, from)
+  local p, wrap = build_prompt(place, config, extra or '', from)
   return { prompt = p, wrap = wrap }
 end
 
---- A request with the prompt that a later one will have, as far as it is written.
+--- Adds what other modules put before the text.
+---@param question aigc.Question
+function M.add_context(question)
+  require('aigc.hooks').run('prompt', question.prompt)
+end
+
+--- Adds what follows the cursor, and what other modules have to ask.
+---@param question aigc.Question
 ---@param place aigc.Position
 ---@param config aigc.Config
----@param from integer of prompt.next_beginning()
----@return table
-function M.prompt_from(place, config, from)
-  local p = build_prompt(place, config, '', from)
-  require('aigc.hooks').run('prompt', p)
-  return request_options(config, p)
+function M.complete(question, place, config)
+  local p, wrap = question.prompt, question.wrap
+  local request = request_options(config, p)
+  if p.suffix:find('%S') then
+    request.suffix = wrap and prose.join(p.suffix, wrap) or p.suffix
+    if place.after:find('[%w\128-\255]') then
+      request.weigh = math.max(2, config.alternatives)
+      -- The space before the cursor was left out; what is inserted behind it needs another one.
+      question.joiner = p.left_out ~= '' and place.after:find('^%S') and ' ' or nil
+      request.suffix = (question.joiner or '') .. request.suffix
+    end
+  end
+  require('aigc.hooks').run('request', request, p)
+  question.request = request
+end
+
+--- The same for a prompt that is only to be read, so that one that begins like it need not be.
+---@param question aigc.Question
+---@param config aigc.Config
+function M.complete_for_reading(question, config)
+  question.request = request_options(config, question.prompt)
+  question.request.max_tokens = 1
 end
 
 -- ---- what it says -------------------------------------------------------------------------------
@@ -314,17 +343,16 @@ end
 
 ---@class aigc.GenerationOptions
 ---@field automatic? boolean nobody asked: an unsure model says nothing
----@field extra? string as if this stood in the buffer before the place, too
 ---@field only_cached? boolean
----@field built? aigc.BuiltPrompt of build(), if that was called before
+---@field question? aigc.Question
 
 ---@param place aigc.Position
 ---@param config aigc.Config
----@param p aigc.Prompt
----@param wrap? integer
+---@param question aigc.Question
 ---@param options aigc.GenerationOptions
-local function new(place, config, p, wrap, options)
-  local is_prose = prose.is_prose(vim.bo[place.buf].filetype)
+local function new(place, config, question, options)
+  local p, wrap = question.prompt, question.wrap
+  local is_prose = prose.is_prose(option.of_buffer(place.buf, 'filetype'))
   local extent = stop.extent(config.extent, is_prose)
   return setmetatable({
     place = place,
@@ -356,7 +384,7 @@ local function new(place, config, p, wrap, options)
       before = place.before,
       after = place.after,
       below = prompt.below(place.buf, place.row),
-      tabstop = vim.bo[place.buf].tabstop,
+      tabstop = option.of_buffer(place.buf, 'tabstop'),
       joined = wrap ~= nil,
     },
   }, Generation)
@@ -375,13 +403,8 @@ local live
 ---@return aigc.Generation?
 ---@return string? message why there is none
 function M.start(place, config, options, on_change)
-  local p, wrap
-  if options.built then
-    p, wrap = options.built.prompt, options.built.wrap
-  else
-    p, wrap = build_prompt(place, config, options.extra or '')
-  end
-  local generation = new(place, config, p, wrap, options)
+  local question = options.question or M.build(place, config)
+  local generation = new(place, config, question, options)
   if live and live.running and live.key == generation.key then
     live.users = live.users + 1
     table.insert(live.listeners, on_change)
@@ -399,20 +422,12 @@ function M.start(place, config, options, on_change)
   elseif options.only_cached then
     return nil
   end
-  local hooks = require('aigc.hooks')
-  hooks.run('prompt', p)
-  local request = request_options(config, p)
-  if p.suffix:find('%S') then
-    request.suffix = wrap and prose.join(p.suffix, wrap) or p.suffix
-    if place.after:find('[%w\128-\255]') then
-      request.weigh = math.max(2, config.alternatives)
-      -- The space before the cursor was left out; what is inserted behind it needs another one.
-      generation.joiner = p.left_out ~= '' and place.after:find('^%S') and ' ' or nil
-      request.suffix = (generation.joiner or '') .. request.suffix
-    end
+  if not question.request then
+    M.add_context(question)
+    M.complete(question, place, config)
   end
-  hooks.run('request', request, p)
-  local id, message = client.request(config, request, function(event)
+  generation.joiner = question.joiner
+  local id, message = client.request(config, question.request, function(event)
     generation:on_event(event)
   end)
   if not id then

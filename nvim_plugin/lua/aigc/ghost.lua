@@ -10,9 +10,11 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local option = require('aigc.option')
 local wrap = require('aigc.wrap')
 
 local NAMESPACE = vim.api.nvim_create_namespace('aigc')
+local PROBE = vim.api.nvim_create_namespace('aigc-probe')
 local MARK = 1 -- always the same: updated in place, so that nothing flickers
 local GROUP, INFO_GROUP = 'AigcSuggestion', 'AigcInfo'
 
@@ -26,12 +28,9 @@ local inline
 ---@return boolean
 function M.has_inline()
   if inline == nil then
-    local buf = vim.api.nvim_create_buf(false, true)
-    inline = pcall(vim.api.nvim_buf_set_extmark, buf, NAMESPACE, 0, 0, {
-      virt_text = { { 'x' } },
-      virt_text_pos = 'inline',
-    })
-    vim.api.nvim_buf_delete(buf, { force = true })
+    -- Refused before anything is set where it is not known; not seen where it is: the mark has no text.
+    inline = pcall(vim.api.nvim_buf_set_extmark, 0, PROBE, 0, 0, { virt_text_pos = 'inline' })
+    vim.api.nvim_buf_clear_namespace(0, PROBE, 0, -1)
   end
   return inline
 end
@@ -112,7 +111,7 @@ local function rows_of(buf, text, place, first, column, tabstop)
     tabstop = tabstop,
     max_rows = place.height,
   }
-  local same = drawn and drawn.buf == buf and drawn.key == key and vim.startswith(text, drawn.text)
+  local same = drawn and drawn.buf == buf and drawn.key == key and text:sub(1, #drawn.text) == drawn.text
   local rows = wrap.rows(text, options, same and drawn.rows or nil)
   drawn = { buf = buf, text = text, key = key, rows = rows }
   return rows
@@ -242,8 +241,8 @@ function M.draw(row, col, text, info)
   end
   local line = vim.api.nvim_buf_get_lines(buf, row, row + 1, true)[1]
   local after = line:sub(col + 1)
-  local tabstop = vim.bo[buf].tabstop
-  if vim.wo[win].rightleft then
+  local tabstop = option.of_buffer(buf, 'tabstop')
+  if option.of_window(win, 'rightleft') then
     M.clear()
     require('aigc.float').draw(info and text .. ' ' .. info or text, place, tabstop)
     drawn = { buf = buf, floats = true }
@@ -272,7 +271,7 @@ function M.draw(row, col, text, info)
   if n_lines > 0 then
     local end_column = place.column + wrap.width(after, place.column, tabstop)
     local after_rows = math.floor(end_column / place.width)
-    make_room(place, 1 + (vim.wo[win].wrap and after_rows or 0), n_lines)
+    make_room(place, 1 + (option.of_window(win, 'wrap') and after_rows or 0), n_lines)
   end
 end
 

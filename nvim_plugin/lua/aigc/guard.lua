@@ -5,6 +5,8 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local option = require('aigc.option')
+
 --- A line longer than this is data, and looking at it at each key would be felt.
 local MAX_LINE_BYTES = 50000
 
@@ -40,20 +42,21 @@ local function secret_of(path, patterns)
   return last_secret.pattern
 end
 
+--- `buf` is the current one.
 local function buffer_reason(buf, config)
-  local options = vim.bo[buf]
-  if options.buftype ~= '' then
-    return ("not in a buffer of type '%s'"):format(options.buftype)
-  elseif not options.modifiable or options.readonly then
+  local buftype, filetype = option.of_buffer(buf, 'buftype'), option.of_buffer(buf, 'filetype')
+  if buftype ~= '' then
+    return ("not in a buffer of type '%s'"):format(buftype)
+  elseif not option.of_buffer(buf, 'modifiable') or option.of_buffer(buf, 'readonly') then
     return 'the buffer cannot be changed'
   elseif vim.g.aigc_disable then
     return 'g:aigc_disable is set'
-  elseif vim.b[buf].aigc_disable then
+  elseif vim.b.aigc_disable then
     return 'b:aigc_disable is set'
-  elseif vim.b[buf].visual_multi then
+  elseif vim.b.visual_multi then
     return 'several cursors are in use'
-  elseif require('aigc.config').trigger(config, options.filetype) == 'off' then
-    return ("off for the filetype '%s'"):format(options.filetype)
+  elseif require('aigc.config').trigger(config, filetype) == 'off' then
+    return ("off for the filetype '%s'"):format(filetype)
   end
 end
 

@@ -60,7 +60,11 @@ function M.exists(name)
     or #vim.api.nvim_get_runtime_file('lua/' .. name:gsub('%.', '/') .. '.lua', false) > 0
 end
 
-local function load_modules()
+--- Loads the modules that join in, unless that was done before.
+function M.load()
+  if loaded then
+    return
+  end
   loaded = true
   for _, name in ipairs(modules) do
     if M.exists(name) then
@@ -72,9 +76,7 @@ end
 --- Runs the functions of a list.
 ---@param list 'prompt'|'request'|'outcome'|'opened'
 function M.run(list, ...)
-  if not loaded then
-    load_modules()
-  end
+  M.load()
   local functions = M[list]
   for i = #functions, 1, -1 do
     local ok, message = pcall(functions[i], ...)

@@ -22,7 +22,7 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
-local uv = vim.uv or vim.loop
+local in_turns = require('aigc.timer').in_turns
 
 --- The next suggestion, which would come after this one, is computed first (suggestion.lua).
 local REST_MS = 60
@@ -30,9 +30,6 @@ local REST_MS = 60
 local NEAR_BYTES = 384
 --- Slices of some 0.02 ms. LuaJIT begins by itself when there is twice what was left the last time.
 local SLICE_KB, SLICE_PAUSE_MS, GROWN = 2, 3, 1.5
-
----@type userdata?
-local timer
 
 -- ---- garbage ------------------------------------------------------------------------------------
 
@@ -53,64 +50,71 @@ end
 ---@type string?
 local known
 
-local function read_ahead()
-  local place = require('aigc.place')
-  local client = require('aigc.client')
-  if client.is_busy() or vim.api.nvim_get_mode().mode ~= 'i' then
-    return
-  end
+--- Where the beginning will be soon, and the options there; nil if it stays, or may not be looked at.
+local function find_beginning()
   local buf = vim.api.nvim_get_current_buf()
   local options = require('aigc.config').get(buf)
   if not options.speculate or require('aigc.polite').on_battery then
-    return
+    return nil
   end
-  local row, col = place.insertion_point(false)
+  local row, col = require('aigc.place').insertion_point(false)
   local at = require('aigc.prompt').next_beginning(buf, row, col, options.prompt_bytes, NEAR_BYTES)
   local key = at and ('%d:%d'):format(buf, at)
   if not at or key == known or require('aigc.guard').reason_against(options) then
-    return
+    return nil
   end
-  local request = require('aigc.generation').prompt_from(place.here(false), options, at)
-  request.max_tokens = 1
-  client.request(options, request, function(event)
-    if event.kind == 'done' and event.finish ~= 'cancelled' then
-      known = key
-    end
-  end)
+  return at, options, key
+end
+
+local function nobody_asks()
+  return not require('aigc.client').is_busy() and vim.api.nvim_get_mode().mode == 'i'
+end
+
+local function read_ahead()
+  local at, options, key, place, question
+  local generation = require('aigc.generation')
+  in_turns({
+    function()
+      at, options, key = find_beginning()
+      return at ~= nil
+    end,
+    function()
+      place = require('aigc.place').here(false)
+      question = generation.build(place, options, '', at)
+    end,
+    function()
+      generation.add_context(question)
+    end,
+    function()
+      generation.complete_for_reading(question, options)
+      require('aigc.client').request(options, question.request, function(event)
+        if event.kind == 'done' and event.finish ~= 'cancelled' then
+          known = key
+        end
+      end)
+    end,
+  }, nobody_asks)
 end
 
 -- ---- when ---------------------------------------------------------------------------------------
 
-local on_timer
-on_timer = vim.schedule_wrap(function()
+---@type aigc.Timer
+local timer
+timer = require('aigc.timer').new(function()
   if collecting then
     collect()
-    if collecting and timer then
-      timer:start(SLICE_PAUSE_MS, 0, on_timer)
-    end
-    return
+  else
+    read_ahead()
+    collecting = collectgarbage('count') > GROWN * left
   end
-  read_ahead()
-  collecting = collectgarbage('count') > GROWN * left
-  if collecting and timer then
-    timer:start(SLICE_PAUSE_MS, 0, on_timer)
+  if collecting then
+    timer:start(SLICE_PAUSE_MS)
   end
 end)
 
 --- A request has ended.
 function M.later()
-  timer = timer or uv.new_timer()
-  timer:start(REST_MS, 0, on_timer)
+  timer:start(REST_MS)
 end
-
-vim.api.nvim_create_autocmd('VimLeavePre', {
-  group = vim.api.nvim_create_augroup('aigc', { clear = false }),
-  callback = function()
-    if timer then
-      timer:close()
-      timer = nil
-    end
-  end,
-})
 
 return M

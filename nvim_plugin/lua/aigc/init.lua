@@ -12,12 +12,17 @@ local function suggestion()
   return require('aigc.suggestion')
 end
 
+--- Before that there is nothing to accept or to dismiss, and looking need not load it.
+local function is_loaded()
+  return package.loaded['aigc.suggestion'] ~= nil
+end
+
 --- Shows how the text goes on at the cursor, as it is generated.
 ---@return boolean started
 ---@return string? reason why not
 ---@return boolean? told the user has been told
 function M.complete()
-  return suggestion().start()
+  return suggestion().ask()
 end
 
 --- Inserts what is shown, or a part of it; the rest stays. In insert mode map it through the <Plug>
@@ -25,47 +30,45 @@ end
 ---@param part? aigc.Part
 ---@return boolean accepted false if nothing is shown
 function M.accept(part)
-  suggestion()
-  return require('aigc.accept').accept(part)
+  return is_loaded() and require('aigc.accept').accept(part)
 end
 
 --- Inserts what is shown up to a character and with it.
 ---@param char? string read from the keyboard if it is left out
 ---@return boolean accepted false if nothing is shown or the character is not in it
 function M.accept_until(char)
-  suggestion()
-  return require('aigc.accept').accept_until(char)
+  return is_loaded() and require('aigc.accept').accept_until(char)
 end
 
 --- Shows the next alternative.
 ---@return boolean
 function M.next()
-  return suggestion().cycle(1)
+  return is_loaded() and suggestion().cycle(1)
 end
 
 --- Shows the previous alternative.
 ---@return boolean
 function M.prev()
-  return suggestion().cycle(-1)
+  return is_loaded() and suggestion().cycle(-1)
 end
 
 --- Takes the suggestion away and stops its request, or what continue() writes.
 ---@return boolean dismissed false if there was none
 function M.dismiss()
   local stopped = package.loaded['aigc.continue'] and require('aigc.continue').stop() or false
-  return suggestion().dismiss() or stopped
+  return is_loaded() and suggestion().dismiss() or stopped
 end
 
 --- Whether a suggestion is on the screen, for maps that fall back to something else.
 ---@return boolean
 function M.visible()
-  return package.loaded['aigc.suggestion'] ~= nil and suggestion().visible()
+  return is_loaded() and suggestion().visible()
 end
 
 --- The text that is shown, or ''.
 ---@return string
 function M.text()
-  return package.loaded['aigc.suggestion'] and suggestion().shown_text() or ''
+  return is_loaded() and suggestion().shown_text() or ''
 end
 
 --- Writes the next paragraph or block into the buffer, as it is generated, in one undo step.

@@ -348,7 +348,7 @@ end
 
 --- Begins to watch. Called once, by personal.lua.
 function M.watch()
-  local group = vim.api.nvim_create_augroup('aigc_outcomes', { clear = true })
+  local group = vim.api.nvim_create_augroup('aigc_outcomes', { clear = false })
   vim.api.nvim_create_autocmd('InsertLeave', {
     group = group,
     desc = 'aigc: what was written in place of what was rejected',

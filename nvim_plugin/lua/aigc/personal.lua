@@ -68,7 +68,7 @@ function M.watch()
     return
   end
   watching = true
-  local group = vim.api.nvim_create_augroup('aigc_personal', { clear = true })
+  local group = vim.api.nvim_create_augroup('aigc_personal', { clear = false })
   vim.api.nvim_create_autocmd('InsertEnter', {
     group = group,
     desc = 'aigc: mark what changes',

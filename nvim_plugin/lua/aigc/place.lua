@@ -78,9 +78,25 @@ end
 ---@return string?
 function M.text_since(from)
   local text, after = M.text_from(from, false)
-  if text and after == from.after and vim.startswith(text, from.before) then
+  if text and after == from.after and text:sub(1, #from.before) == from.before then
     return text:sub(#from.before + 1)
   end
+end
+
+--- Whether the cursor is still there, in the same mode, and nothing has changed.
+---@param place aigc.Position
+---@param tick integer the buffer's changedtick
+---@return boolean
+function M.is_at(place, tick)
+  if
+    vim.api.nvim_get_current_buf() ~= place.buf
+    or vim.api.nvim_buf_get_changedtick(place.buf) ~= tick
+    or M.kind_of(vim.api.nvim_get_mode().mode) ~= (place.normal and 'n' or 'i')
+  then
+    return false
+  end
+  local row, col = M.insertion_point(place.normal)
+  return row == place.row and col == place.col
 end
 
 --- Whether a word is cut in two by the place.

@@ -5,23 +5,26 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local option = require('aigc.option')
+
 --- Why a buffer's text must not be kept, or nil.
 ---@param buf integer
 ---@param settings? aigc.Config
 ---@return string?
 function M.reason(buf, settings)
-  local options = vim.bo[buf]
-  if options.buftype ~= '' then
-    return ("it is of type '%s'"):format(options.buftype)
+  local buftype = option.of_buffer(buf, 'buftype')
+  if buftype ~= '' then
+    return ("it is of type '%s'"):format(buftype)
   elseif vim.g.aigc_disable or vim.b[buf].aigc_disable then
     return 'aigc is off there'
-  elseif options.binary then
+  elseif option.of_buffer(buf, 'binary') then
     return 'it is binary'
   end
   local config = require('aigc.config')
   settings = settings or config.get()
-  if config.trigger(settings, options.filetype) == 'off' then
-    return ("aigc is off for the filetype '%s'"):format(options.filetype)
+  local filetype = option.of_buffer(buf, 'filetype')
+  if config.trigger(settings, filetype) == 'off' then
+    return ("aigc is off for the filetype '%s'"):format(filetype)
   end
   local path = vim.api.nvim_buf_get_name(buf)
   local pattern = path ~= '' and require('aigc.guard').secret(path, settings.secrets)

@@ -5,6 +5,8 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local option = require('aigc.option')
+
 local FILETYPES = {
   [''] = true,
   asciidoc = true,
@@ -42,8 +44,8 @@ end
 ---@param buf integer
 ---@return integer?
 function M.wrap_column(buf)
-  local width = vim.bo[buf].textwidth
-  return width > 0 and M.is_prose(vim.bo[buf].filetype) and width or nil
+  local width = option.of_buffer(buf, 'textwidth')
+  return width > 0 and M.is_prose(option.of_buffer(buf, 'filetype')) and width or nil
 end
 
 --- The same for text that is inserted: some break their lines only when they are through with a paragraph
@@ -51,7 +53,7 @@ end
 ---@param buf integer
 ---@return integer?
 function M.fold_column(buf)
-  return vim.bo[buf].formatoptions:find('[at]') and M.wrap_column(buf) or nil
+  return option.of_buffer(buf, 'formatoptions'):find('[at]') and M.wrap_column(buf) or nil
 end
 
 --- Lines that begin something: a list item, a heading, a quotation, a table row, a fence, a command.

@@ -117,6 +117,9 @@ end
 ---@return string text
 ---@return integer n_chunks
 function M.text(buf, budget, before)
+  if #chunks == 0 then
+    return '', 0
+  end
   local words, n_words = word_counts(before)
   local parts, size = {}, 0
   for i = #chunks, 1, -1 do
@@ -148,7 +151,7 @@ function M.watch()
     return
   end
   watching = true
-  local group = vim.api.nvim_create_augroup('aigc_ring', { clear = true })
+  local group = vim.api.nvim_create_augroup('aigc_ring', { clear = false })
   local function on(event, callback)
     vim.api.nvim_create_autocmd(event, { group = group, callback = callback })
   end

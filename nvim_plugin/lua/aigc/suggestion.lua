@@ -11,12 +11,15 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local client = require('aigc.client')
 local config = require('aigc.config')
 local generation = require('aigc.generation')
 local ghost = require('aigc.ghost')
 local guard = require('aigc.guard')
 local place = require('aigc.place')
 local prose = require('aigc.prose')
+
+local in_turns = require('aigc.timer').in_turns
 
 local KEYS = vim.api.nvim_create_namespace('aigc-keys')
 
@@ -33,6 +36,7 @@ local KEYS = vim.api.nvim_create_namespace('aigc-keys')
 ---@field automatic boolean
 ---@field hidden? boolean while a completion menu is open
 ---@field shown? boolean it has been on the screen
+---@field announced? boolean and AigcShow has told it
 ---@field running boolean AigcDone is still to come
 ---@field speculated? boolean
 ---@field next? aigc.Generation what would come after it
@@ -41,6 +45,17 @@ local KEYS = vim.api.nvim_create_namespace('aigc-keys')
 
 ---@type aigc.Suggestion?
 local current
+
+--- While one is being asked for, until its request is made: whether the cursor is still there.
+---@type (fun(): boolean)?
+local asking
+
+local function is_asked()
+  if asking and not asking() then
+    asking = nil
+  end
+  return asking ~= nil
+end
 
 --- Fires a User event, for statuslines and the like.
 local function announce(event)
@@ -77,9 +92,10 @@ end
 ---@param kind? 'accepted'|'typed'|'rejected'
 ---@return boolean
 local function finish(kind)
-  local s = current
+  local s, was_asked = current, is_asked()
+  asking = nil
   if not s then
-    return false
+    return was_asked
   end
   current = nil
   vim.on_key(nil, KEYS)
@@ -91,6 +107,8 @@ local function finish(kind)
   settle(s)
   if s.shown then
     s.generation:tell_outcome(s.place, kind or 'rejected', s.text, s.text:sub(1, s.typed))
+  end
+  if s.announced then
     announce('AigcHide')
   end
   return true
@@ -119,7 +137,7 @@ local function still_fits(s)
       return false
     end
     s.typed = n - #before
-  elseif vim.startswith(text, before) and vim.startswith(s.text, text:sub(#before + 1)) then
+  elseif text:sub(1, #before) == before and s.text:sub(1, #text - #before) == text:sub(#before + 1) then
     s.typed = #text - #before
   else
     return false
@@ -157,7 +175,7 @@ end
 ---@return boolean
 function M.exists()
   check()
-  return current ~= nil
+  return current ~= nil or is_asked()
 end
 
 --- Which alternative of how many.
@@ -177,7 +195,12 @@ local function draw(s)
     if not s.shown then
       s.shown = true
       generation.counts.shown = generation.counts.shown + 1
-      announce('AigcShow')
+      vim.schedule(function()
+        if s == current then
+          s.announced = true
+          announce('AigcShow')
+        end
+      end)
     end
   end
 end
@@ -206,6 +229,19 @@ end
 
 M.update = update
 
+local is_due = false
+
+--- The same in a turn of its own.
+local function update_soon()
+  if not is_due then
+    is_due = true
+    vim.schedule(function()
+      is_due = false
+      update()
+    end)
+  end
+end
+
 function M.redraw()
   if current then
     current.drawn = nil
@@ -233,18 +269,27 @@ local function speculate(s)
   if not options.speculate or require('aigc.polite').on_battery then
     return
   end
+  local behind, question
+  local function is_due_now()
+    return s == current and not s.generation.running and not s.speculated and s.text ~= '' and not s.normal
+  end
   vim.defer_fn(function()
-    if s ~= current or s.generation.running or s.speculated or s.text == '' or s.normal then
-      return
-    end
-    s.speculated = true
-    local behind = place.behind(s.place, s.text)
-    s.next = generation.start(
-      behind,
-      options,
-      { automatic = s.automatic, extra = s.text },
-      function() end
-    )
+    in_turns({
+      function()
+        behind = place.behind(s.place, s.text)
+        question = generation.build(behind, options, s.text)
+      end,
+      function()
+        generation.add_context(question)
+      end,
+      function()
+        generation.complete(question, behind, options)
+      end,
+      function()
+        s.speculated = true
+        s.next = generation.start(behind, options, { automatic = s.automatic, question = question }, function() end)
+      end,
+    }, is_due_now)
   end, 20)
 end
 
@@ -275,7 +320,7 @@ local function on_change(s, g)
     end
   end
   s.drawn = nil
-  update()
+  update_soon()
 end
 
 --- Looks whether all is as it should be: after <C-c> Neovim runs no autocommands.
@@ -298,12 +343,10 @@ local function watch_interrupts()
   end, KEYS)
 end
 
----@class aigc.StartOptions
+---@class aigc.AskOptions
 ---@field automatic? boolean nobody asked for it
 ---@field only_cached? boolean
 ---@field config? aigc.Config the options in force here, if they are known already
----@field here? aigc.Position the cursor's place, if reason_against() has found nothing there
----@field built? aigc.BuiltPrompt
 
 --- Why there can be none here, or nil.
 ---@param options? aigc.Config
@@ -322,35 +365,17 @@ function M.reason_against(options)
   return guard.reason_against(options), options
 end
 
---- Asks for a suggestion at the cursor, in place of the one that is there.
----@param options? aigc.StartOptions
----@return boolean started
----@return string? reason why not
----@return boolean? told the user has been told
-function M.start(options)
-  options = options or {}
-  if is_on_leave() then
-    vim.schedule(function()
-      M.start(options)
-    end)
-    return true
-  end
-  local reason, conf
-  if options.here then
-    conf = options.config
-  else
-    reason, conf = M.reason_against(options.config)
-  end
-  if reason then
-    return false, reason
-  end
-  finish('rejected')
-  local here = options.here or place.here(place.kind_of(vim.api.nvim_get_mode().mode) == 'n')
+--- The request, when it has been put together.
+---@param here aigc.Position
+---@param conf aigc.Config
+---@param options aigc.AskOptions
+---@param question aigc.Question
+local function start(here, conf, options, question)
   ---@type aigc.Suggestion
   local s = {
     place = here,
-    wrap = prose.wrap_column(here.buf),
-    fold = prose.fold_column(here.buf),
+    wrap = question.wrap,
+    fold = question.wrap and prose.fold_column(here.buf),
     text = '',
     index = 1,
     typed = 0,
@@ -358,7 +383,11 @@ function M.start(options)
     automatic = options.automatic or false,
     running = true,
   }
-  local g, message = generation.start(here, conf, options, function(g)
+  local g, message = generation.start(here, conf, {
+    automatic = options.automatic,
+    only_cached = options.only_cached,
+    question = question,
+  }, function(g)
     on_change(s, g)
   end)
   if not g then
@@ -367,7 +396,7 @@ function M.start(options)
       local tell = options.automatic and log.tell_once or log.tell
       tell(message)
     end
-    return false, message, true
+    return
   end
   s.generation = g
   current = s
@@ -377,8 +406,61 @@ function M.start(options)
     s.text = g.list[1] or ''
     settle(s)
     speculate(s)
-    update()
+    update_soon()
   end
+end
+
+--- Asks for a suggestion at the cursor, in place of the one that is there. Putting the request together
+--- takes some turns of the main loop; what is typed or moved meanwhile ends it.
+---@param options? aigc.AskOptions
+---@return boolean started
+---@return string? reason why not
+function M.ask(options)
+  options = options or {}
+  if is_on_leave() then
+    vim.schedule(function()
+      M.ask(options)
+    end)
+    return true
+  end
+  local reason, conf = M.reason_against(options.config)
+  if reason then
+    return false, reason
+  end
+  finish('rejected')
+  local here = place.here(place.kind_of(vim.api.nvim_get_mode().mode) == 'n')
+  local tick = vim.api.nvim_buf_get_changedtick(here.buf)
+  local question
+  local function still_wanted()
+    return place.is_at(here, tick)
+  end
+  local function build()
+    question = generation.build(here, conf)
+  end
+  local function add_context()
+    generation.add_context(question)
+  end
+  local function complete()
+    generation.complete(question, here, conf)
+  end
+  local function begin()
+    asking = nil
+    start(here, conf, options, question)
+  end
+  local steps = { build }
+  if not options.only_cached then
+    for _, prepare in ipairs(client.preparations) do
+      steps[#steps + 1] = function()
+        prepare(conf)
+      end
+    end
+    vim.list_extend(steps, { add_context, complete })
+  end
+  steps[#steps + 1] = begin
+  asking = still_wanted
+  in_turns(steps, function()
+    return asking == still_wanted and is_asked()
+  end)
   return true
 end
 

@@ -11,15 +11,10 @@ if jit then
 end
 
 local config = require('aigc.config')
-local generation = require('aigc.generation')
 local menu = require('aigc.menu')
+local option = require('aigc.option')
 local place = require('aigc.place')
 local suggestion = require('aigc.suggestion')
-
-local uv = vim.uv or vim.loop
-
----@type userdata?
-local timer
 
 --- What was seen at the last key: cheap to keep, and asked again only after the pause.
 ---@type { buf: integer, tick: integer }?
@@ -32,7 +27,7 @@ local delay, mode, mode_buf = 150, nil, nil
 local function read_mode(buf)
   local options, problems = config.get(buf)
   config.report(problems)
-  delay, mode, mode_buf = options.debounce, config.trigger(options, vim.bo[buf].filetype), buf
+  delay, mode, mode_buf = options.debounce, config.trigger(options, option.of_buffer(buf, 'filetype')), buf
   return options
 end
 
@@ -41,11 +36,12 @@ function M.forget()
   mode_buf = nil
 end
 
+---@type aigc.Timer
+local timer
+
 function M.cancel()
   waiting = nil
-  if timer then
-    timer:stop()
-  end
+  timer:stop()
 end
 
 --- Whether nothing has happened since a key.
@@ -56,47 +52,31 @@ local function is_still(expected)
     and vim.api.nvim_buf_get_changedtick(buf) == expected.tick
 end
 
---- The pause was long enough. Whether there may be a suggestion, what the model is to be given, and the
---- request each take a turn of the main loop, so that no turn is long.
+--- The pause was long enough.
 local function fire()
   local expected = waiting
   waiting = nil
   if not expected or not is_still(expected) then
     return
   end
-  local buf = expected.buf
-  local options = read_mode(buf)
-  if suggestion.exists() or (options.menu == 'hide' and menu.is_open()) then
-    return
-  end
-  local lsp = package.loaded['aigc.lsp']
-  if lsp and lsp.shows(buf) then
-    return -- Neovim shows it itself
-  end
-  if place.inside_word(place.here(false)) then
-    return -- a word is being mended
-  end
-  if suggestion.reason_against(options) then
-    return
-  end
-  local function still_wanted()
+  local options
+  require('aigc.timer').in_turns({
+    function()
+      options = read_mode(expected.buf)
+      local lsp = package.loaded['aigc.lsp']
+      return not (options.menu == 'hide' and menu.is_open())
+        and not (lsp and lsp.shows(expected.buf)) -- Neovim shows it itself
+        and not place.inside_word(place.here(false)) -- a word is being mended
+    end,
+    function()
+      suggestion.ask({ automatic = true, config = options })
+    end,
+  }, function()
     return is_still(expected) and not suggestion.exists()
-  end
-  vim.schedule(function()
-    if not still_wanted() then
-      return
-    end
-    local here = place.here(false)
-    local built = generation.build(here, options)
-    vim.schedule(function()
-      if still_wanted() then
-        suggestion.start({ automatic = true, config = options, here = here, built = built })
-      end
-    end)
   end)
 end
 
-local on_timer = vim.schedule_wrap(fire)
+timer = require('aigc.timer').new(fire)
 
 --- Something was typed or deleted in insert mode.
 function M.on_change()
@@ -109,8 +89,7 @@ function M.on_change()
     return
   end
   waiting = { buf = buf, tick = vim.api.nvim_buf_get_changedtick(buf) }
-  timer = timer or uv.new_timer()
-  timer:start(delay, 0, on_timer)
+  timer:start(delay)
 end
 
 --- A suggestion was accepted: the next one, if it is known already, needs no pause.
@@ -121,19 +100,8 @@ function M.after_accept(automatic)
     read_mode(buf)
   end
   if mode == 'auto' and vim.api.nvim_get_mode().mode == 'i' and not suggestion.exists() then
-    suggestion.start({ automatic = automatic, only_cached = true })
+    suggestion.ask({ automatic = automatic, only_cached = true })
   end
 end
-
-vim.api.nvim_create_autocmd('VimLeavePre', {
-  group = vim.api.nvim_create_augroup('aigc', { clear = false }),
-  callback = function()
-    M.cancel()
-    if timer then
-      timer:close()
-      timer = nil
-    end
-  end,
-})
 
 return M

@@ -1,0 +1,73 @@
+--- Timers whose callbacks run on the main loop, and turns of it. What is left of them is closed when Neovim
+--- is left, which otherwise waits for it.
+local M = {}
+
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
+local uv = vim.uv or vim.loop
+
+---@class aigc.Timer
+---@field private handle? userdata until it is closed
+---@field private callback fun()
+local Timer = {}
+Timer.__index = Timer
+
+---@type table<aigc.Timer, true>
+local open = {}
+
+---@param callback fun()
+---@return aigc.Timer
+function M.new(callback)
+  local timer = setmetatable({ callback = vim.schedule_wrap(callback) }, Timer)
+  open[timer] = true
+  return timer
+end
+
+--- Calls back once after so many milliseconds, in place of when it was to call before.
+---@param milliseconds integer
+function Timer:start(milliseconds)
+  if open[self] then
+    self.handle = self.handle or uv.new_timer()
+    self.handle:start(milliseconds, 0, self.callback)
+  end
+end
+
+function Timer:stop()
+  if self.handle then
+    self.handle:stop()
+  end
+end
+
+--- Runs functions one after the other, each in a turn of the main loop of its own, the first one too: what
+--- was typed meanwhile goes first. Until one of them returns false, or `wanted` does before one of them.
+---@param steps (fun(): boolean?)[]
+---@param wanted? fun(): boolean
+function M.in_turns(steps, wanted)
+  local function take(i)
+    local step = steps[i]
+    vim.schedule(function()
+      if (not wanted or wanted()) and step() ~= false and steps[i + 1] then
+        take(i + 1)
+      end
+    end)
+  end
+  take(1)
+end
+
+vim.api.nvim_create_autocmd('VimLeavePre', {
+  group = vim.api.nvim_create_augroup('aigc', { clear = false }),
+  desc = 'aigc: close timers',
+  callback = function()
+    for timer in pairs(open) do
+      if timer.handle then
+        timer.handle:close()
+        timer.handle = nil
+      end
+    end
+    open = {}
+  end,
+})
+
+return M
