@@ -22,7 +22,7 @@ local PAUSE_MS = 1
 --- Those that a suggestion needs, each behind those that it needs itself.
 local MODULES = {
   'option', 'timer', 'options', 'project', 'config', 'log', 'polite', 'client', 'prompt', 'prose', 'stop',
-  'generation', 'wrap', 'ghost', 'guard', 'place', 'hooks', 'idle', 'suggestion', 'accept', 'trigger', 'events',
+  'generation', 'wrap', 'ghost', 'guard', 'place', 'hooks', 'idle', 'menu', 'suggestion', 'accept', 'trigger', 'events',
   'privacy', 'ring', 'context', 'paragraphs', 'documents', 'personal', 'init',
 }
 

@@ -41,9 +41,26 @@ end
 ---@type integer?, integer?
 local cores, machine
 
+--- The kernel's list of them, such as "0-3,6". uv.cpu_info() reads several files for each.
+local function count_online()
+  local file = io.open('/sys/devices/system/cpu/online')
+  local list = file and file:read('*l') or ''
+  if file then
+    file:close()
+  end
+  local n = 0
+  for first, last in list:gmatch('(%d+)%-?(%d*)') do
+    n = n + (tonumber(last) or tonumber(first)) - tonumber(first) + 1
+  end
+  return n
+end
+
 --- Of the machine, as the load is.
 local function all_cores()
-  machine = machine or #uv.cpu_info()
+  if not machine then
+    local n = count_online()
+    machine = n > 0 and n or #uv.cpu_info()
+  end
   return machine
 end
 
