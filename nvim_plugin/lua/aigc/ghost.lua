@@ -111,7 +111,10 @@ local function rows_of(buf, text, place, first, column, tabstop)
     tabstop = tabstop,
     max_rows = place.height,
   }
-  local same = drawn and drawn.buf == buf and drawn.key == key and text:sub(1, #drawn.text) == drawn.text
+  local same = drawn
+    and drawn.buf == buf
+    and drawn.key == key
+    and text:sub(1, #drawn.text) == drawn.text
   local rows = wrap.rows(text, options, same and drawn.rows or nil)
   drawn = { buf = buf, text = text, key = key, rows = rows }
   return rows

@@ -21,9 +21,36 @@ local PAUSE_MS = 1
 
 --- Those that a suggestion needs, each behind those that it needs itself.
 local MODULES = {
-  'option', 'timer', 'options', 'project', 'config', 'log', 'polite', 'client', 'prompt', 'prose', 'stop',
-  'generation', 'wrap', 'ghost', 'guard', 'place', 'hooks', 'idle', 'menu', 'suggestion', 'accept', 'trigger', 'events',
-  'privacy', 'ring', 'context', 'paragraphs', 'documents', 'personal', 'init',
+  'option',
+  'timer',
+  'options',
+  'project',
+  'config',
+  'log',
+  'polite',
+  'client',
+  'prompt',
+  'prose',
+  'stop',
+  'generation',
+  'wrap',
+  'ghost',
+  'guard',
+  'place',
+  'hooks',
+  'idle',
+  'menu',
+  'suggestion',
+  'accept',
+  'trigger',
+  'events',
+  'privacy',
+  'ring',
+  'context',
+  'paragraphs',
+  'documents',
+  'personal',
+  'init',
 }
 
 ---@type (fun())[]? what is to be done, a turn each; nil before it has begun
@@ -127,7 +154,10 @@ local CORE = 'aigc.core'
 
 local function core_path()
   local beside = FOLDER .. 'core.so'
-  return uv.fs_access(beside, 'R') and beside or package.searchpath and package.searchpath(CORE, package.cpath) or ''
+  if uv.fs_access(beside, 'R') then
+    return beside
+  end
+  return package.searchpath and package.searchpath(CORE, package.cpath) or ''
 end
 
 --- Runs on the thread, in a Lua state of its own. Loads the C module into the process: what is left to do is to

@@ -137,10 +137,12 @@ local function still_fits(s)
       return false
     end
     s.typed = n - #before
-  elseif text:sub(1, #before) == before and s.text:sub(1, #text - #before) == text:sub(#before + 1) then
-    s.typed = #text - #before
   else
-    return false
+    local typed = text:sub(#before + 1)
+    if text:sub(1, #before) ~= before or s.text:sub(1, #typed) ~= typed then
+      return false
+    end
+    s.typed = #typed
   end
   return true
 end
@@ -271,7 +273,9 @@ local function speculate(s)
   end
   local behind, question
   local function is_due_now()
-    return s == current and not s.generation.running and not s.speculated and s.text ~= '' and not s.normal
+    return s == current
+      and not (s.generation.running or s.speculated or s.normal)
+      and s.text ~= ''
   end
   vim.defer_fn(function()
     in_turns({
@@ -287,7 +291,8 @@ local function speculate(s)
       end,
       function()
         s.speculated = true
-        s.next = generation.start(behind, options, { automatic = s.automatic, question = question }, function() end)
+        local how = { automatic = s.automatic, question = question }
+        s.next = generation.start(behind, options, how, function() end)
       end,
     }, is_due_now)
   end, 20)

@@ -27,7 +27,8 @@ local delay, mode, mode_buf = 150, nil, nil
 local function read_mode(buf)
   local options, problems = config.get(buf)
   config.report(problems)
-  delay, mode, mode_buf = options.debounce, config.trigger(options, option.of_buffer(buf, 'filetype')), buf
+  mode = config.trigger(options, option.of_buffer(buf, 'filetype'))
+  delay, mode_buf = options.debounce, buf
   return options
 end
 
