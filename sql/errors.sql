@@ -48,6 +48,13 @@ SELECT generate('x', stop => ARRAY[convert_from('\xc3', 'UTF8')]);
 SELECT generate(repeat('Once upon a time ', 200));
 SELECT score_text(repeat('Once upon a time ', 200));
 
+-- More than the memory for keys and values.
+SET aigc.kv_memory = '1MB';
+SELECT * FROM generate_alternatives('Once upon a time', 32, max_tokens => 400);
+SET aigc.context_size = 2000;
+SELECT generate('Once upon a time', max_tokens => 2);
+RESET ALL;
+
 -- Tokens that are none.
 SELECT detokenize('{1,512}');
 SELECT detokenize('{-1}');

@@ -1,5 +1,6 @@
 /*
- * blas.h: float matrix products by OpenBLAS, opened on first use. Used where matrices are float: training without AVX-512.
+ * blas.h: float matrix products by OpenBLAS, opened on first use. Used where matrices are float: training without
+ * AVX-512.
  *
  * The library is never linked, so that loading aigc into a PostgreSQL process starts no thread. It is opened with
  * OPENBLAS_NUM_THREADS=1 and all signals blocked: this flavour then starts none either, and calls from several of our

@@ -120,8 +120,9 @@ static aigc_status check_memory(const aigc_engine *e, const aigc_request *r, aig
     size_t need = each + (size_t)(r->n_alternatives - 1) * (each - (size_t)r->n_prompt / KV_BLOCK);
     if (need > e->kv.n_blocks)
         return aigc_fail(err, AIGC_E_LIMIT,
-                         "the request needs %zu blocks of KV memory (%d tokens, n = %d), but the bound holds %zu", need,
-                         r->alternatives[0].seq.n_capacity, r->n_alternatives, e->kv.n_blocks);
+                         "the request needs %zu bytes of KV memory (%d tokens, n = %d), but the bound is %zu",
+                         need * (e->kv.bytes / e->kv.n_blocks), r->alternatives[0].seq.n_capacity, r->n_alternatives,
+                         e->options.kv_bytes);
     return AIGC_OK;
 }
 

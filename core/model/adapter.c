@@ -46,8 +46,8 @@ static aigc_status check_kind(loader *l)
         return aigc_fail(l->err, AIGC_E_UNSUPPORTED, "%s: adapters of type '%.*s' are not supported (lora is)", path,
                          shown(kind), kind.data);
     if (!same(name, architecture))
-        return aigc_fail(l->err, AIGC_E_FORMAT, "%s: it adapts a model of architecture '%.*s', not '%s'", path, shown(name),
-                         name.data, architecture);
+        return aigc_fail(l->err, AIGC_E_FORMAT, "%s: it adapts a model of architecture '%.*s', not '%s'", path,
+                         shown(name), name.data, architecture);
     if (!isfinite(l->alpha) || l->alpha < 0)
         return aigc_fail(l->err, AIGC_E_FORMAT, "%s: adapter.lora.alpha is %g", path, (double)l->alpha);
     return AIGC_OK;

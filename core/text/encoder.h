@@ -18,7 +18,7 @@ typedef struct encoder {
     int32_t *ids;
     size_t n_ids, ids_capacity;
     size_t unknown_end; /* n_ids behind the last id of unknown characters */
-    char *word; /* the text being merged, in the form that tokens have */
+    char *word;         /* the text being merged, in the form that tokens have */
     size_t word_capacity;
     merger merger;
     bool word_too_long; /* why a function returned false, if so */

@@ -263,8 +263,7 @@ static bool is_ascii_space(char c)
 /* Text between special tokens. */
 static bool encode_plain(const tokenizer *t, const char *text, size_t len, encoder *e)
 {
-    return t->bpe ? bpe_encode(t->bpe, text, len, e)
-                  : spm_encode(t->spm, text, len, t->add_space, t->unknown, e);
+    return t->bpe ? bpe_encode(t->bpe, text, len, e) : spm_encode(t->spm, text, len, t->add_space, t->unknown, e);
 }
 
 /* The next special token from pos on; the end of the text if there is none or the encoder was stopped. */
