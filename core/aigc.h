@@ -266,6 +266,8 @@ typedef struct aigc_request_options {
     bool prompt_logprobs;        /* keep the log-probability of every prompt token but the first (scoring) */
     size_t prompt_logprobs_from; /* with it: not those of the tokens before this one, which need not be computed if
                                   * the prefix cache has them; 0: of all */
+    bool prompt_embedding;       /* keep the mean of the model's last states over the prompt; max_tokens at least 1, no
+                                  * prompt_logprobs_from */
     bool ignore_eos;             /* do not stop at the end-of-text token (benchmarks) */
     aigc_sampling sampling;
     /* Layers that are mixed into the model's probabilities before anything else, the one of the documents at hand first
@@ -335,6 +337,10 @@ size_t aigc_request_top(const aigc_request *request, int alternative, size_t t, 
 
 /* The prompt's tokens; with prompt_logprobs their log-probabilities (0 for the first), valid once computed. */
 size_t aigc_request_prompt(const aigc_request *request, const aigc_token **tokens);
+
+/* With prompt_embedding, once the request is done: what the text is about, as a vector of length 1. embedding: [n_embd]
+ * or NULL. Returns n_embd, 0 if it was not asked for or is not computed. */
+size_t aigc_request_embedding(const aigc_request *request, float *embedding);
 
 typedef struct aigc_request_info {
     int n_prompt;                          /* tokens of the prompt */

@@ -107,6 +107,13 @@ LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000;
 COMMENT ON FUNCTION score_text(text, text, text) IS
 'how probable a model finds a text: tokens scored, sum of their log-probabilities, perplexity, bits per byte';
 
+CREATE FUNCTION embed(text text, model text DEFAULT NULL) RETURNS real[]
+AS 'MODULE_PATHNAME', 'sql_embed'
+LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000;
+
+COMMENT ON FUNCTION embed(text, text) IS
+'what a text is about, as a vector of length 1: the mean of a model''s last states over its tokens';
+
 -- Models and version
 
 CREATE FUNCTION aigc_models(OUT name text, OUT architecture text, OUT parameters bigint, OUT quantisation text,

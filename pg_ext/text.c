@@ -1,7 +1,7 @@
 /*
  * text.c: functions on text and tokens that generate nothing: tokenize(), detokenize(), count_tokens(), score_text(),
- * aigc_version(). Tokens are those that generate() would see for a prompt: with the model's BOS, and with special
- * tokens such as "<|endoftext|>" taken as tokens.
+ * embed(), aigc_version(). Tokens are those that generate() would see for a prompt: with the model's BOS, and with
+ * special tokens such as "<|endoftext|>" taken as tokens.
  */
 #include "postgres.h"
 
@@ -181,6 +181,65 @@ Datum sql_score_text(PG_FUNCTION_ARGS)
     values[3] = Float8GetDatum(len > 0 ? -logprob / M_LN2 / (double)len : 0);
     nulls[2] = nulls[3] = n == 0;
     PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(row, values, nulls)));
+}
+
+/* Adds the embedding of these tokens, times how many they are, to sum [n_embd]; sum may be NULL at first. */
+static float *add_embedding(SessionModel *model, const int32_t *tokens, size_t n, float *sum, size_t *n_embd)
+{
+    aigc_request_options options = aigc_request_defaults();
+    aigc_piece piece;
+
+    options.tokens = tokens;
+    options.n_tokens = n;
+    options.max_tokens = 1;
+    options.sampling.temperature = 0;
+    options.prompt_embedding = true;
+
+    Request *request = request_begin(model, &options);
+    while (request_next(request, &piece))
+        ;
+    *n_embd = aigc_request_embedding(request->request, NULL);
+    float *one = palloc(*n_embd * sizeof *one);
+    if (!sum)
+        sum = palloc0(*n_embd * sizeof *sum);
+    aigc_request_embedding(request->request, one);
+    for (size_t i = 0; i < *n_embd; i++)
+        sum[i] += (float)n * one[i];
+    pfree(one);
+    request_end(request);
+    return sum;
+}
+
+static ArrayType *unit_vector(const float *sum, size_t n)
+{
+    Datum *values = palloc(n * sizeof *values);
+    double square = 0;
+
+    for (size_t i = 0; i < n; i++)
+        square += (double)sum[i] * sum[i];
+    for (size_t i = 0; i < n; i++)
+        values[i] = Float4GetDatum(square > 0 ? (float)(sum[i] / sqrt(square)) : 0);
+    return construct_array(values, (int)n, FLOAT4OID, sizeof(float4), true, TYPALIGN_INT);
+}
+
+SQL_FUNCTION(sql_embed);
+
+/* A text that is longer than the context is read in parts. */
+Datum sql_embed(PG_FUNCTION_ARGS)
+{
+    size_t n, n_embd = 0;
+    float *sum = NULL;
+    aigc_engine_info info;
+
+    if (PG_ARGISNULL(0) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0)) == 0)
+        PG_RETURN_NULL();
+    const int32_t *tokens = tokens_of(PG_GETARG_TEXT_PP(0), optional_text(fcinfo, 1), &n);
+    SessionModel *model = session_engine(optional_text(fcinfo, 1), NULL);
+    aigc_engine_describe(model->engine, &info);
+    size_t part = Max(info.n_context - 1, 1);
+    for (size_t at = 0; at < n; at += part)
+        sum = add_embedding(model, tokens + at, Min(part, n - at), sum, &n_embd);
+    PG_RETURN_ARRAYTYPE_P(unit_vector(sum, n_embd));
 }
 
 SQL_FUNCTION(sql_version);

@@ -141,6 +141,22 @@ SELECT * FROM evaluate_recommender('articles', '{"users": 0}');
 SELECT * FROM evaluate_recommender('articles', '{"folds": 5}');
 SELECT * FROM evaluate_recommender('articles', '[]');
 
+-- Vectors of a model's own: a column of embeddings from embed().
+ALTER TABLE articles ADD COLUMN vector real[];
+UPDATE articles SET vector = embed(title || '. ' || body);
+SELECT drop_recommender('articles');
+SELECT create_recommender('vectors', items => 'articles', item_embedding => 'vector');
+SELECT refresh_recommender('vectors')->'items' AS items;
+SELECT count(DISTINCT score) AS different, bool_and(score BETWEEN 0.1 AND 1.001) AS cosines FROM similar_items('15', k => 5);
+SELECT bool_and(reasons->>'sentence' = 'Resembles "15", which you like.') AS why FROM recommend('{"likes": [15]}', k => 3);
+SELECT drop_recommender('vectors');
+ALTER TABLE articles DROP COLUMN vector;
+SELECT create_recommender('articles', items => 'articles', item_id => 'id', item_text => '{title,body}',
+    item_tags => '{tags}', item_attributes => '{city}', item_time => 'published',
+    events => 'reads', event_user => 'user_id', event_item => 'article_id', event_weight => 'seconds', event_time => 'at',
+    users => 'people', user_id => 'id', user_attributes => '{age,city}');
+SELECT refresh_recommender('articles')->'items' AS items;
+
 -- Several recommenders: one is named, or called default.
 SELECT create_recommender('titles', items => 'articles', item_text => '{title}');
 SELECT refresh_recommender('titles')->'items' AS items;

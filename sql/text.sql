@@ -26,6 +26,17 @@ SELECT abs(perplexity - exp(-logprob / tokens)) < 1e-9 AS perplexity,
 FROM score_text('Tom had a red ball');
 SELECT score_text('Tom had') = score_text('Tom had', 'stories260K') AS reproducible;
 
+-- What a text is about.
+SELECT array_length(embed('Tom had a red ball'), 1) AS dimensions, (SELECT round(sum(x * x)::numeric, 4) AS square
+    FROM unnest(embed('Tom had a red ball')) AS x);
+SELECT embed('') IS NULL AS empty, embed(NULL) IS NULL AS null, embed('Tom') = embed('Tom', 'stories260K') AS by_default;
+SELECT array_length(embed(repeat('Tom had a red ball. ', 500)), 1) AS longer_than_the_context;
+SET aigc.threads = 1;
+CREATE TEMP TABLE one AS SELECT embed('Tom had a red ball') AS vector;
+SET aigc.threads = 3;
+SELECT vector = embed('Tom had a red ball') AS reproducible FROM one;
+RESET aigc.threads;
+
 -- Models.
 SELECT name, architecture, parameters, quantisation, context, bytes, loaded, error FROM aigc_models()
 WHERE name = 'stories260K';

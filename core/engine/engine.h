@@ -44,6 +44,8 @@ struct aigc_request {
     bool admitted;
     bool forked;        /* the other alternatives have the prompt too */
     aigc_token *prompt; /* [n_prompt] with log-probabilities if score_prompt */
+    float *embedding; /* [2][n_embd] the sum of the first n_embedded states of the prompt, and room; NULL: not wanted */
+    int n_embedded;
     stop_strings stops;
     alternative *alternatives;
     int next_taken; /* alternative whose turn it is to be looked at by aigc_request_take() */

@@ -17,7 +17,7 @@ typedef struct logit_row {
 typedef struct sampling_phase {
     aigc_engine *engine;
     logit_row rows[FORWARD_LOGIT_ROWS];
-    int n_rows;
+    int first, n_rows; /* first: of the batch's outputs */
     bool begun;
 } sampling_phase;
 
@@ -26,6 +26,7 @@ static void find_rows(aigc_engine *e, sampling_phase *phase)
     int first, n, row = 0;
     float *logits;
     forward_logits(e->forward, &first, &n, &logits);
+    phase->first = first;
     phase->n_rows = n;
     for (int i = 0; i < e->n_spans; i++) {
         const token_span *span = &e->spans[i];
@@ -160,6 +161,20 @@ static void accept_token(aigc_engine *e, aigc_request *r, alternative *a)
         r->ended = engine_now();
 }
 
+/* Adds up the prompt's states in their order; a batch that was interrupted brings some of them again. */
+static void embed_row(aigc_engine *e, const logit_row *row, int output)
+{
+    aigc_request *r = row->request;
+    size_t n_embd = e->model->hp.n_embd;
+    float *state = r->embedding + n_embd;
+    if (row->index != r->n_embedded || row->index >= r->n_prompt)
+        return;
+    forward_hidden(e->forward, output, state);
+    for (size_t i = 0; i < n_embd; i++)
+        r->embedding[i] += state[i];
+    r->n_embedded++;
+}
+
 static void accept_row(aigc_engine *e, const logit_row *row)
 {
     aigc_request *r = row->request;
@@ -181,6 +196,9 @@ void generate_from_logits(aigc_engine *e)
     sampling_phase phase = {.engine = e};
     find_rows(e, &phase);
     thread_pool_run(e->pool, &(thread_program){begin_rows, work_row, &phase});
-    for (int i = 0; i < phase.n_rows; i++)
+    for (int i = 0; i < phase.n_rows; i++) {
+        if (phase.rows[i].request->embedding != NULL)
+            embed_row(e, &phase.rows[i], phase.first + i);
         accept_row(e, &phase.rows[i]);
+    }
 }

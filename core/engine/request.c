@@ -25,6 +25,8 @@ static aigc_status check_options(const aigc_engine *e, const aigc_request_option
     if (o->top_logprobs < 0 || o->top_logprobs > SAMPLE_MAX_TOP)
         return aigc_fail(err, AIGC_E_ARGUMENT, "top_logprobs must be from 0 to %d, not %d", SAMPLE_MAX_TOP,
                          o->top_logprobs);
+    if (o->prompt_embedding && (o->max_tokens < 1 || o->prompt_logprobs_from > 0))
+        return aigc_fail(err, AIGC_E_ARGUMENT, "an embedding needs max_tokens of at least 1, and the whole prompt");
     if (o->tokens == NULL && o->prompt == NULL && o->prompt_len > 0)
         return aigc_fail(err, AIGC_E_ARGUMENT, "the prompt is NULL but %zu bytes long", o->prompt_len);
     if ((o->personal != NULL && o->personal->model != e->model) ||
@@ -133,6 +135,8 @@ static aigc_status create_request(aigc_engine *e, const aigc_request_options *o,
     r->alternatives = aigc_calloc((size_t)r->n_alternatives, sizeof *r->alternatives);
     if (r->prompt == NULL || r->alternatives == NULL)
         return aigc_fail_memory(err, "a request", (size_t)r->n_prompt * sizeof *r->prompt);
+    if (o->prompt_embedding && (r->embedding = aigc_calloc(2 * (size_t)e->model->hp.n_embd, sizeof(float))) == NULL)
+        return aigc_fail_memory(err, "an embedding", 2 * (size_t)e->model->hp.n_embd * sizeof(float));
     for (int i = 0; i < r->n_prompt; i++)
         r->prompt[i].id = tokens[i];
     aigc_status status = stop_strings_copy(o->stop, o->n_stop, &r->stops, err);
@@ -182,7 +186,7 @@ aigc_status aigc_submit(aigc_engine *e, const aigc_request_options *o, aigc_requ
         .n_alternatives = o->n,
         .max_tokens = o->max_tokens,
         .top_logprobs = o->top_logprobs,
-        .score_prompt = o->prompt_logprobs,
+        .score_prompt = o->prompt_logprobs || o->prompt_embedding,
         .score_from = o->prompt_logprobs_from < n_tokens ? (int)o->prompt_logprobs_from : (int)n_tokens,
         .ignore_eos = o->ignore_eos,
         .layers = {o->documents, o->personal},
@@ -227,6 +231,7 @@ void aigc_request_free(aigc_request *r)
     *at = r->next;
     stop_strings_free(&r->stops);
     free(r->alternatives);
+    free(r->embedding);
     free(r->prompt);
     free(r);
 }
@@ -295,6 +300,19 @@ size_t aigc_request_prompt(const aigc_request *r, const aigc_token **tokens)
 {
     *tokens = r->prompt;
     return (size_t)r->n_prompt;
+}
+
+size_t aigc_request_embedding(const aigc_request *r, float *embedding)
+{
+    size_t n_embd = r->engine->model->hp.n_embd;
+    double square = 0;
+    if (r->embedding == NULL || r->n_embedded < r->n_prompt)
+        return 0;
+    for (size_t i = 0; i < n_embd; i++)
+        square += (double)r->embedding[i] * (double)r->embedding[i];
+    for (size_t i = 0; embedding != NULL && i < n_embd; i++)
+        embedding[i] = square > 0 ? (float)((double)r->embedding[i] / sqrt(square)) : 0;
+    return n_embd;
 }
 
 void aigc_request_describe(const aigc_request *r, aigc_request_info *info)

@@ -52,4 +52,8 @@ forward_result forward_run(forward *f, int64_t deadline);
  * *logits is [n][n_vocab] and may be changed. */
 void forward_logits(forward *f, int *first, int *n, float **logits);
 
+/* The same of one of these rows, counted likewise, before the output matrix: the last layer's state behind the output
+ * norm. out: [n_embd]. */
+void forward_hidden(const forward *f, int row, float *out);
+
 #endif

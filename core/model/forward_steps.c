@@ -280,6 +280,12 @@ void work_head_norm(forward *f, int chunk, int thread)
     }
 }
 
+void forward_hidden(const forward *f, int row, float *out)
+{
+    size_t t = (size_t)f->output_token[row];
+    norm_row(f, f->x + t * f->model->hp.n_embd, f->model->output_norm, f->model->output_norm_bias, out);
+}
+
 int begin_head(forward *f)
 {
     f->n_jobs = 0;

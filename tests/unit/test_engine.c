@@ -3,6 +3,7 @@
  *
  * Models are small ones with random weights, one for each architecture and type of weights.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -123,6 +124,67 @@ static void run(aigc_engine *engine, const aigc_request_options *options, bool s
 static void assert_same(const result *a, const result *b)
 {
     assert_memory_equal(a, b, sizeof *a);
+}
+
+/* ---- embeddings ---- */
+
+enum { EMBEDDING_MOST = 1024 };
+
+static size_t embed(aigc_engine *engine, const char *prompt, bool with_company, float *out)
+{
+    aigc_request_options o = aigc_request_defaults(), other = sampled(1);
+    o.prompt = prompt;
+    o.prompt_len = strlen(prompt);
+    o.max_tokens = 1;
+    o.prompt_embedding = true;
+    aigc_request *company = with_company ? submit(engine, &other) : NULL;
+    aigc_request *request = submit(engine, &o);
+    assert_int_equal(aigc_request_embedding(request, NULL), 0); /* not computed yet */
+    while (!aigc_request_done(request))
+        aigc_step(engine, NULL);
+    size_t n = aigc_request_embedding(request, NULL);
+    assert_in_range(n, 1, EMBEDDING_MOST);
+    assert_int_equal(aigc_request_embedding(request, out), n);
+    aigc_request_free(request);
+    aigc_request_free(company);
+    return n;
+}
+
+/* The same bits in any company, by any cut of the prompt and with any number of threads; length 1; by what is said. */
+static void embeddings_are_reproducible(void **state)
+{
+    (void)state;
+    static float expected[EMBEDDING_MOST], other[EMBEDDING_MOST], got[EMBEDDING_MOST];
+    aigc_model *model = open_synthetic("llama-tiny", "Q8_0");
+    aigc_engine_options eo = aigc_engine_defaults();
+    eo.n_threads = 1;
+    aigc_engine *engine = open_engine(model, &eo);
+    size_t n = embed(engine, PROMPT, false, expected);
+    double square = 0;
+    for (size_t i = 0; i < n; i++)
+        square += (double)expected[i] * (double)expected[i];
+    assert_true(fabs(square - 1) < 1e-5);
+    embed(engine, "Something else altogether", false, other);
+    assert_memory_not_equal(other, expected, n * sizeof *other);
+    embed(engine, PROMPT, true, got);
+    assert_memory_equal(got, expected, n * sizeof *got);
+    aigc_request_options o = sampled(1);
+    o.prompt_embedding = true;
+    o.max_tokens = 0;
+    aigc_request *request = NULL;
+    aigc_error err = {0};
+    assert_int_equal(aigc_submit(engine, &o, &request, &err), AIGC_E_ARGUMENT);
+    aigc_engine_close(engine);
+
+    static volatile sig_atomic_t flag;
+    eo.n_threads = 3;
+    eo.n_batch = 5;
+    eo.interrupt = &flag;
+    engine = open_engine(model, &eo);
+    embed(engine, PROMPT, true, got);
+    assert_memory_equal(got, expected, n * sizeof *got);
+    aigc_engine_close(engine);
+    aigc_model_close(model);
 }
 
 /* ---- reproducible ---- */
@@ -580,6 +642,7 @@ int main(void)
         cmocka_unit_test(requests_wait_in_line),
         cmocka_unit_test(engines_close_with_live_requests),
         cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(embeddings_are_reproducible),
         cmocka_unit_test(bad_engines_are_refused),
     };
     return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
