@@ -37,8 +37,13 @@ return function(t, child)
     local neovim = marks(c, 'nvim.lsp.inline_completion') > 0 and 'Neovim' or ''
     return neovim .. (marks(c, 'aigc') > 0 and 'ours' or '')
   end
+  -- Until Neovim watches the buffer for it, which is a little later than the server is attached.
   local function attached(c)
-    return wait(c, 'return vim.lsp.get_clients({ bufnr = 0 })[1] and vim.lsp.get_clients({ bufnr = 0 })[1].initialized')
+    return wait(
+      c,
+      [[return vim.lsp.get_clients({ bufnr = 0 })[1] ~= nil and #vim.api.nvim_get_autocmds({
+        event = 'CursorMovedI', buffer = 0 }) > 0]]
+    )
   end
   local function start(options, file)
     local c = child.start({ aigc = vim.tbl_extend('force', AUTO, options or {}) })
@@ -240,8 +245,9 @@ return function(t, child)
   t.is(shown_by(c) .. c:lua('return vim.v.errmsg'), '', 'an answer that comes after that is lost, without an error')
   c:stop()
   c = child.start({ aigc = AUTO })
-  c:lua("_G.id = require('aigc.lsp').start() vim.lsp.inline_completion.enable(false, { bufnr = 0 })")
+  c:lua("_G.id = require('aigc.lsp').start()")
   attached(c)
+  c:lua('vim.lsp.inline_completion.enable(false, { bufnr = 0 })')
   c:keys('iOnce')
   asked(c)
   says(c, ' upon')
@@ -315,7 +321,8 @@ return function(t, child)
     child.wait(20000, function()
       return shown_by(c) == 'Neovim'
     end),
-    'a real model: Neovim shows what it says'
+    'a real model: Neovim shows what it says',
+    c:screen() .. '\n' .. c:request('nvim_exec', 'Aigc status | messages', true)
   )
   local seen = c:screen():gsub('\n', '') -- of one line, which is wider than the screen
   c:keys('<Tab>')
