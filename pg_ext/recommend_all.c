@@ -45,6 +45,7 @@ typedef struct Everybody {
     uint32 n_items;
     Oid key_type; /* that the keys of users in hand are compared as */
     bool has_feedback;
+    bool may_hide;            /* the tables may have more items than the caller sees */
     bool only_without_events; /* pass over who has been ranked as one with events */
     MemoryContext piece;      /* what lives until the people in hand have been ranked */
     Person *people;           /* [most] */
@@ -273,6 +274,39 @@ static char *attributes_sql(const Everybody *all)
     return sql.data;
 }
 
+static bool term_is_shown(const Everybody *all, uint32_t term)
+{
+    uint32_t items[FEW_ITEMS_OF_TERM];
+    size_t n = aigc_recommender_term_items(all->ask->use->model, term, items, lengthof(items));
+
+    for (size_t i = 0; i < n && n <= lengthof(items); i++)
+        if (!all->hidden[items[i]])
+            return true;
+    return n > lengthof(items);
+}
+
+/* Takes care that values of a person's own attributes which only hidden items have tell nothing: as begin_ask() does
+ * for what is in the profile. */
+static void forget_hidden_values(const Everybody *all, aigc_query *query)
+{
+    const aigc_query *given = &all->ask->query;
+    size_t most = given->n_unknown_terms + query->n_attributes * AIGC_TERMS_MOST;
+
+    if (!all->may_hide)
+        return;
+    uint32_t *unknown = palloc((most + 1) * sizeof *unknown);
+    if (given->n_unknown_terms > 0)
+        memcpy(unknown, given->unknown_terms, given->n_unknown_terms * sizeof *unknown);
+    for (size_t i = given->n_attributes; i < query->n_attributes; i++) {
+        uint32_t terms[AIGC_TERMS_MOST];
+        size_t n = aigc_recommender_attribute_terms(all->ask->use->model, &query->attributes[i], terms);
+        for (size_t j = 0; j < n; j++)
+            if (!term_is_shown(all, terms[j]))
+                unknown[query->n_unknown_terms++] = terms[j];
+    }
+    query->unknown_terms = unknown;
+}
+
 /* Attributes of their rows among the users, beside those of the profile. */
 static void add_users(const Everybody *all, aigc_query *queries)
 {
@@ -293,6 +327,7 @@ static void add_users(const Everybody *all, aigc_query *queries)
             memcpy(attributes, given->attributes, given->n_attributes * sizeof *attributes);
         add_row_attributes(columns, row, 2, &attributes, &query->n_attributes);
         query->attributes = attributes;
+        forget_hidden_values(all, query);
     }
     SPI_freetuptable(SPI_tuptable);
 }
@@ -569,6 +604,7 @@ static void rank_all(Everybody *all, ArrayType *users)
     bool has_events = OidIsValid(recommender->table[TABLE_EVENTS]);
 
     all->has_feedback = has_feedback(all);
+    all->may_hide = may_hide_items(recommender);
     if (!users && !has_events && !all->has_feedback)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("recommender \"%s\" has no events that would tell who its users are", recommender->name),

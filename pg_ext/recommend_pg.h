@@ -317,6 +317,11 @@ void visible_keys(const Recommender *recommender, const KeyList *keys);
 
 char *item_key(const Ask *ask, uint32_t item);
 
+/* Whether the current user may see fewer items than the recommender's owner, so that terms which only hidden items have
+ * must count as unknown. */
+bool may_hide_items(const Recommender *recommender);
+#define FEW_ITEMS_OF_TERM 256 /* that are looked at for whether one may be seen; of a term of more some surely may */
+
 /* SQL of all events: who, key (of the item), weight, at; and, if those rows are called e, of what they add up to. */
 char *event_rows_sql(const Recommender *recommender);
 extern const char event_sums_sql[];

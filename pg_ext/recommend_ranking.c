@@ -23,8 +23,6 @@
 #define MORE_LOOK 8    /* items whose visibility is asked at first, besides those that are wanted: some may be gone */
 #define MAX_LOOK  8192 /* at once */
 
-#define FEW_ITEMS_OF_TERM 256 /* that are looked at for whether one may be seen */
-
 double seconds_of(TimestampTz moment)
 {
     return (double)moment / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (double)SECS_PER_DAY;
@@ -320,8 +318,7 @@ static void add_interests(Ask *ask)
 
 /* ---- words of hidden items ---- */
 
-/* Whether somebody may see fewer items than the recommender's owner. */
-static bool may_hide_items(const Recommender *recommender)
+bool may_hide_items(const Recommender *recommender)
 {
     Oid table = recommender->table[TABLE_ITEMS];
 

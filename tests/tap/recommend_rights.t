@@ -108,6 +108,15 @@ is(ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recom
     ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend('{"user": 1701, "at": "2026-03-21"}')}),
     'events on hidden items do not count');
 
+# Somebody of whom nothing is known but a city which only a hidden article has: like one from a city that none has.
+ask($editor, q{UPDATE articles SET city = 'Nowhere' WHERE id = 16; INSERT INTO people VALUES (3000, NULL, 'Nowhere'),
+    (3001, NULL, 'Elsewhere'); SELECT refresh_recommender('articles', true)});
+my $of = q{SELECT string_agg(item || score, ' ' ORDER BY rank) FROM recommend_all('articles', 48, '{%s}')};
+is(ask($reader, sprintf $of, 3000), ask($reader, sprintf $of, 3001), 'an attribute that only hidden items have tells nothing');
+is(ask($reader, sprintf $of, 3000), ask($reader, q{SELECT string_agg(item || score, ' ' ORDER BY rank)
+    FROM recommend('{"user": 3000}', k => 48)}), 'and each gets what recommend() says');
+isnt(ask($editor, sprintf $of, 3000), ask($editor, sprintf $of, 3001), 'where the article is seen, it tells');
+
 # ---- row security on events and users ----
 
 ask($editor, q{ALTER TABLE reads ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON reads TO reader USING (user_id = 1);
