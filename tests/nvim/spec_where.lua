@@ -41,6 +41,14 @@ return function(t, child)
   t.is(c:lua('return #fake.requests'), 1, 'in place of ours')
   c:stop()
 
+  -- a link with a harmless name
+  write('.env', 'TOKEN=abc')
+  assert(vim.loop.fs_symlink(folder .. '/.env', folder .. '/notes.txt'))
+  c = child.start()
+  c:keys(':edit ' .. folder .. '/notes.txt<CR>ix<C-k>')
+  t.is(c:lua('return #fake.requests'), 0, 'none in what a link leads to')
+  c:stop()
+
   -- sizes
   c = child.start({ aigc = vim.tbl_extend('force', child.QUIET, { max_file_bytes = 1000 }) })
   c:lua("vim.api.nvim_buf_set_lines(0, 0, -1, true, vim.split(('line\\n'):rep(300), '\\n'))")
@@ -92,7 +100,65 @@ return function(t, child)
     t.is(c:lua('return #fake.requests'), 1, 'and suggestions all the same')
     c:stop()
   end
+  local keys = {}
+  for i = 1, 2000 do
+    keys[i] = ('"k\\n%d": 1'):format(i)
+  end
+  write('.aigc.json', '{' .. table.concat(keys, ',') .. ', "temperature": Infinity, "extent": "\\u001b]0;x\\u0007\\n" }')
+  c = child.start({ aigc = { debounce = 20 } })
+  c:keys(':edit ' .. folder .. '/sub/a.txt<CR>ix<C-k>')
+  local longest = 0
+  for _, note in ipairs(c:lua('return notes')) do
+    longest = math.max(longest, #note)
+    t.ok(not note:gsub('\n', ' '):find('%c'), 'a hostile project: no control characters are told', note)
+  end
+  t.ok(longest > 0 and longest < 1000, 'and not all of it', longest)
+  t.is(c:lua('return fake.requests[1].temperature'), 0, 'and an infinite number is none')
+  t.is(c:request('nvim_get_mode').blocking, false, 'and nobody is asked for <CR>')
+  c:keys('<Esc>:checkhealth aigc<CR>')
+  t.ok(c:buffer():find("error: .*has an unknown option 'k 1'"), ':checkhealth tells it later', c:buffer())
+  c:stop()
   os.remove(project)
+
+  -- a model that cannot be read, while one types: told once, in one line, and no key is lost
+  c = child.start({ fake = false, aigc = { debounce = 20, model = folder .. '/no-such-model-with-a-long-name.gguf' } })
+  c:lua('package.loaded["vim.notify"] = nil _G.told = 0')
+  c:lua([[vim.notify = function(text) told = told + 1 vim.api.nvim_echo({ { text } }, true, {}) end]])
+  c:keys('iOnce')
+  t.ok(child.wait(5000, function()
+    return c:lua('return told') > 0
+  end, 10), 'a missing model is told while one types')
+  for letter in (' upon a time'):gmatch('.') do
+    c:keys(letter == ' ' and '<Space>' or letter)
+    c:lua('vim.wait(30)')
+  end
+  t.is(c:buffer() .. c:lua('return told'), 'Once upon a time1', 'once, and no key is lost')
+  t.is(c:request('nvim_get_mode').blocking, false, 'in one line')
+  c:keys('<Esc>:checkhealth aigc<CR>')
+  t.ok(c:buffer():find('no-such-model-with-a-long-name', 1, true), 'and :checkhealth has all of it', c:buffer())
+  c:stop()
+
+  -- a full disk
+  vim.fn.mkdir(folder .. '/full', 'p')
+  assert(vim.loop.fs_symlink('/dev/full', folder .. '/full/outcomes.jsonl'))
+  c = child.start({
+    columns = 80,
+    aigc = { trigger = 'manual', extent = 'free', speculate = false, personal = folder .. '/full' },
+  })
+  c:keys(':edit ' .. folder .. '/prose.txt<CR>iOnce<C-k>')
+  c:say(' upon a time')
+  c:finish()
+  c:keys('<C-j><Esc>:silent write<CR>')
+  child.wait(3000, function()
+    return notes(c) ~= ''
+  end, 10)
+  t.ok(notes(c):find('aigc: outcomes of', 1, true) and #c:lua('return notes') == 1, 'a full disk is told once', notes(c))
+  c:lua([[local uv = vim.uv or vim.loop
+    uv.fs_statfs = function() return { bavail = 2, bsize = 4096 } end]])
+  c:keys(':checkhealth aigc<CR>')
+  t.ok(c:buffer():find('its disk is nearly full: 0.0 MB are free', 1, true), ':checkhealth looks at the disk', c:buffer())
+  t.ok(c:buffer():find('outcomes of suggestions are not kept', 1, true), 'and says what went wrong', c:buffer())
+  c:stop()
 
   -- models
   write('small.gguf', '')
@@ -232,6 +298,14 @@ return function(t, child)
   t.ok(message:find('aigc needs Neovim 0.7.2 or later', 1, true), 'an old Neovim', message)
   c:stop()
   vim.fn.delete(folder, 'rf')
+
+  c = child.start({ fake = false })
+  c:lua("package.preload['aigc.core'] = function() error('not there') end")
+  c:lua("local e = vim.fn.executable vim.fn.executable = function(x) return x == 'make' and 0 or x == 'gmake' and 0 or e(x) end")
+  c:keys(':checkhealth aigc<CR>')
+  t.ok(c:buffer():find('a C compiler: ', 1, true) and c:buffer():find('make is missing', 1, true),
+    ':checkhealth tells what the build needs where the module is missing', c:buffer())
+  c:stop()
 
   -- what the build lacks is told in one line, before anything is compiled
   local function make(arguments)

@@ -38,8 +38,14 @@ function M.default_model()
   return installed
 end
 
+--- A file that one has only looked into may hold anything: a few characters of it, none that controls.
+local function printable(text)
+  text = text:gsub('%c', ' ')
+  return vim.fn.strchars(text) > 40 and vim.fn.strcharpart(text, 0, 40) .. '…' or text
+end
+
 local function describe(value)
-  return type(value) == 'string' and ("'%s'"):format(value:sub(1, 40))
+  return type(value) == 'string' and ("'%s'"):format(printable(value))
     or type(value) == 'number' and ('%.14g'):format(value)
     or type(value) == 'boolean' and tostring(value)
     or type(value)
@@ -59,7 +65,8 @@ local function merge(config, from, where, problems, allowed)
   for key, value in pairs(from) do
     local kind = options.kinds[key]
     if not kind then
-      problems[#problems + 1] = ("%s has an unknown option '%s'"):format(where, tostring(key))
+      local name = printable(tostring(key))
+      problems[#problems + 1] = ("%s has an unknown option '%s'"):format(where, name)
     elseif allowed and not allowed[key] then
       local message = "%s: option '%s' is not for projects to set"
       problems[#problems + 1] = message:format(where, key)
@@ -188,12 +195,32 @@ function M.get(buf)
   return config, problems
 end
 
---- Says each problem once in a session.
+--- Of more problems at once only so many are told.
+local MOST_TOLD = 5
+
+---@type table<string, true>
+local logged = {}
+
+--- Says each problem once in a session. While somebody types, in one line: Neovim takes the next key as
+--- the answer to a message that needs more.
 ---@param problems string[]
-function M.report(problems)
-  if #problems > 0 then
-    vim.notify_once('aigc: ' .. table.concat(problems, '\naigc: '), vim.log.levels.ERROR)
+---@param typing? boolean
+function M.report(problems, typing)
+  if #problems == 0 then
+    return
   end
+  for i = 1, math.min(#problems, MOST_TOLD) do
+    if not logged[problems[i]] then
+      logged[problems[i]] = true
+      require('aigc.log').add('error: %s', problems[i])
+    end
+  end
+  local shown = vim.list_slice(problems, 1, typing and 1 or MOST_TOLD)
+  if #problems > #shown then
+    shown[#shown] = ('%s (and %d more)'):format(shown[#shown], #problems - #shown)
+  end
+  local text = 'aigc: ' .. table.concat(shown, '\naigc: ')
+  vim.notify_once(typing and require('aigc.log').in_a_line(text) or text, vim.log.levels.ERROR)
 end
 
 --- How suggestions come in a buffer.

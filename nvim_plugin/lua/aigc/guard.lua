@@ -7,17 +7,16 @@ end
 
 local option = require('aigc.option')
 
+local uv = vim.uv or vim.loop
+
 --- A line longer than this is data, and looking at it at each key would be felt.
 local MAX_LINE_BYTES = 50000
 
 ---@type table<string, table> compiled by pattern
 local compiled = {}
 
---- Whether a file's name or path matches one of the patterns. Those with a slash are for the path.
----@param path string
----@param patterns string[]
----@return string? pattern
-function M.secret(path, patterns)
+--- Which of the patterns a path matches. Those with a slash are for the path, others for the name.
+local function matching(path, patterns)
   local name = path:match('[^/]*$')
   for _, pattern in ipairs(patterns) do
     local regex = compiled[pattern]
@@ -29,6 +28,16 @@ function M.secret(path, patterns)
       return pattern
     end
   end
+end
+
+--- Whether a file, or the one that it is a link to, matches one of the patterns.
+---@param path string
+---@param patterns string[]
+---@return string? pattern
+function M.secret(path, patterns)
+  local pattern = matching(path, patterns)
+  local target = not pattern and uv.fs_realpath(path)
+  return pattern or (target and target ~= path and matching(target, patterns)) or nil
 end
 
 --- Kept by buffer name, because it is asked at each suggestion.

@@ -11,12 +11,34 @@ local error_ = health.error or health.report_error
 
 local BUILD = 'Run `make nvim` in the repository, then restart Neovim.'
 
+--- What `make nvim` needs, where the module is missing.
+local function check_build()
+  local function needs(what, programs, package)
+    for _, program in ipairs(programs) do
+      if vim.fn.executable(program) == 1 then
+        ok(what .. ': ' .. program)
+        return
+      end
+    end
+    error_(what .. ' is missing', { 'Debian: apt-get install ' .. package })
+  end
+  needs('a C compiler', { 'gcc', 'cc', 'clang' }, 'gcc libc6-dev')
+  needs('make', { 'make', 'gmake' }, 'make')
+  vim.fn.system('pkg-config --exists luajit')
+  if vim.v.shell_error == 0 or vim.fn.glob('/usr/include/luajit*/lauxlib.h') ~= '' then
+    ok("LuaJIT's headers")
+  else
+    warn("LuaJIT's headers were not found", { 'Debian: apt-get install libluajit-5.1-dev' })
+  end
+end
+
 local function check_module()
   start('aigc: module')
   local found, core = pcall(require, 'aigc.core')
   if not found then
     error_('The C module lua/aigc/core.so is not there or does not load.', { BUILD })
-    info(tostring(core):gsub('\n.*', ''))
+    info((tostring(core):gsub('\n.*', '')))
+    check_build()
     return nil
   end
   local version = require('aigc.client').VERSION
@@ -121,13 +143,51 @@ local function check_editor(config)
   info('state: ' .. require('aigc').status().state)
 end
 
+--- Less than this may not do for what is kept.
+local SCARCE_BYTES = 16e6
+
+--- Where the personal layer is kept, and whether it can be.
+local function check_personal(config)
+  start('aigc: personal layer')
+  local folder = require('aigc.personal').path(config)
+  if not folder then
+    info("off: the option 'personal' switches it on")
+    return
+  end
+  if vim.fn.filewritable(folder) == 2 then
+    ok(folder .. ' can be written')
+  else
+    error_(folder .. ' cannot be written: what is learned is lost when Neovim ends')
+  end
+  local disk = (vim.uv or vim.loop).fs_statfs(folder)
+  local free = disk and disk.bavail * disk.bsize
+  if free and free < SCARCE_BYTES then
+    warn(('its disk is nearly full: %.1f MB are free'):format(free / 1e6))
+  end
+end
+
+--- What went wrong in this session.
+local function check_log()
+  local errors = vim.tbl_filter(function(line)
+    return line:find('^%S+ error: ') ~= nil
+  end, require('aigc.log').lines())
+  if #errors > 0 then
+    start('aigc: lately')
+    for i = math.max(1, #errors - 4), #errors do
+      warn(errors[i], { 'See :Aigc log.' })
+    end
+  end
+end
+
 function M.check()
   local core = check_module()
   local config = check_options()
   if core then
     check_model(core, config)
   end
+  check_personal(config)
   check_editor(config)
+  check_log()
 end
 
 return M

@@ -41,25 +41,49 @@ function M.open()
   vim.api.nvim_win_set_cursor(0, { math.max(1, #all), 0 })
 end
 
+--- As much of a message as one line of the screen holds, from both its ends. A longer one makes Neovim
+--- ask for <CR>, and whoever is typing loses the next key.
+---@param message string
+---@return string
+function M.in_a_line(message)
+  local room = vim.v.echospace
+  message = message:gsub('\n', ' ')
+  if vim.fn.strdisplaywidth(message) <= room then
+    return message
+  end
+  local hint = ' (:Aigc log)'
+  local chars = vim.fn.strchars(message)
+  local left = math.max(0, room - #hint - 2)
+  local head = math.floor(left / 2)
+  return vim.fn.strcharpart(message, 0, head)
+    .. '…'
+    .. vim.fn.strcharpart(message, chars - (left - head))
+    .. hint
+end
+
+--- How it was told: in a line, or at length.
+---@type table<string, 'line'|'length'>
 local told = {}
 
 --- Says what went wrong: at length once, then in a line.
 ---@param message string
 function M.tell(message)
   M.add('error: %s', message)
-  if told[message] then
+  if told[message] == 'length' then
     vim.notify('aigc: no suggestion, as said before (:checkhealth aigc)', vim.log.levels.WARN)
   else
-    told[message] = true
+    told[message] = 'length'
     vim.notify('aigc: ' .. message, vim.log.levels.ERROR)
   end
 end
 
---- For what nobody asked for: says it once and is quiet then.
+--- For what nobody asked for: says it once, in one line, and is quiet then.
 ---@param message string
 function M.tell_once(message)
   if not told[message] then
-    M.tell(message)
+    told[message] = 'line'
+    M.add('error: %s', message)
+    vim.notify(M.in_a_line('aigc: ' .. message), vim.log.levels.ERROR)
   end
 end
 

@@ -76,7 +76,7 @@ local function number(min, max)
   return {
     wanted = range,
     check = function(x)
-      return type(x) == 'number' and x >= min and x <= (max or math.huge)
+      return type(x) == 'number' and x >= min and x <= (max or math.huge) and x < math.huge
     end,
   }
 end

@@ -306,7 +306,9 @@ local function on_change(s, g)
   end
   if g.message then
     finish('rejected')
-    require('aigc.log').tell(g.message)
+    local log = require('aigc.log')
+    local tell = s.automatic and log.tell_once or log.tell
+    tell(g.message)
     return
   end
   if s.index == 1 then

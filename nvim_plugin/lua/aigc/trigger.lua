@@ -26,7 +26,7 @@ local delay, mode, mode_buf = 150, nil, nil
 ---@return aigc.Config
 local function read_mode(buf)
   local options, problems = config.get(buf)
-  config.report(problems)
+  config.report(problems, true)
   mode = config.trigger(options, option.of_buffer(buf, 'filetype'))
   delay, mode_buf = options.debounce, buf
   return options
