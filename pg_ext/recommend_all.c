@@ -390,7 +390,7 @@ static void rank_people(Everybody *all)
             put_person(all, i);
         }
         all->n_ranked += (int64)all->n_people;
-        if (all->n_ranked > all->progress.report.total)
+        if (all->progress.report.total > 0 && all->n_ranked > all->progress.report.total)
             progress_total(&all->progress, 0);
         progress_update(&all->progress, all->n_ranked, NAN, 0);
     }
@@ -587,13 +587,16 @@ static Everybody *begin_everybody(FunctionCallInfo fcinfo, Rows rows)
     return all;
 }
 
-/* How many there will be at most, or about. */
+/* How many there will be at most, or about; 0: not known. How many users there are is for those to know who may see
+ * all of them. */
 static int64 users_expected(const Everybody *all, ArrayType *users)
 {
     aigc_recommender_info info;
 
     if (users)
         return ArrayGetNItems(ARR_NDIM(users), ARR_DIMS(users));
+    if (!has_privs_of_role(GetUserId(), all->ask->recommender->owner))
+        return 0;
     aigc_recommender_describe(all->ask->use->model, &info);
     return info.n_users;
 }

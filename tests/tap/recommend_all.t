@@ -72,6 +72,10 @@ sub cancelled_soon
 }
 cancelled_soon('SELECT count(*) FROM recommend_all()', q{phase = 'ranking' AND done > 0}, 'ranking');
 cancelled_soon('SELECT count(*) FROM recommend_all(k => 1000)', q{phase = 'ranking' AND done > 0}, 'long lists');
+ask($main, 'CREATE ROLE reader; GRANT SELECT ON film, seen TO reader; SET ROLE reader');
+cancelled_soon('SELECT count(*) FROM recommend_all()', q{phase = 'ranking' AND done > 0 AND total IS NULL},
+    'a role that is not told how many users there are');
+ask($main, 'RESET ROLE');
 ($result, $error) = ask($main, q{SET statement_timeout = 100; SELECT count(*) FROM recommend_all()});
 like($error, qr/canceling statement due to statement timeout/, 'statement_timeout');
 ask($main, 'RESET statement_timeout');
