@@ -405,11 +405,14 @@ static void read_key(Profile *profile, const Recommender *recommender, const cha
         return;
     if (read_known(profile, key, value))
         return;
-    if (column) {
+    if (column)
         add_attribute(profile, column, value);
-    } else if (strcmp(key, "location") == 0) {
+    /* A column of that name is not the only place: the users' location is compared with the items' city. */
+    if (strcmp(key, "location") == 0 && (!column || value->type == jbvString || column->kind == ATTRIBUTE_PLACE)) {
         *has_location = true;
         *location = *value;
+    } else if (column) {
+        return;
     } else if (strcmp(key, "age") == 0) {
         number_of(value, key);
     } else {

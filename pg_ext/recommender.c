@@ -252,6 +252,7 @@ SQL_FUNCTION(sql_create_recommender);
 
 Datum sql_create_recommender(PG_FUNCTION_ARGS)
 {
+    PreventCommandIfReadOnly("create_recommender()");
     SPI_connect();
     Recommender *recommender = read_arguments(fcinfo);
     check_definition(recommender);
@@ -458,6 +459,7 @@ Datum sql_drop_recommender(PG_FUNCTION_ARGS)
     if (PG_ARGISNULL(0))
         ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a recommender's name must not be null")));
 
+    PreventCommandIfReadOnly("drop_recommender()");
     char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
     bool if_exists = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 

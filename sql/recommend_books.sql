@@ -43,4 +43,14 @@ SELECT "Title", reasons->>'sentence' ~ 'New York' AS told FROM recommend('{"inte
     JOIN "Book Shop"."Books" ON "Id" = item::uuid WHERE "Title" ~ 'New' ORDER BY 1;
 
 SELECT drop_recommender('books');
+
+-- Where the users' table calls it location, and the items' city.
+CREATE TABLE "Book Shop"."Shops" (id int PRIMARY KEY, city text, size int);
+INSERT INTO "Book Shop"."Shops" SELECT i, CASE WHEN i = 7 THEN 'Oslo' ELSE 'Rome' END, i FROM generate_series(1, 9) AS i;
+CREATE TABLE "Book Shop"."Customers" (id int PRIMARY KEY, location text);
+SELECT create_recommender('shops', items => '"Book Shop"."Shops"', item_attributes => '{city}', users => '"Book Shop"."Customers"',
+    user_attributes => '{location}');
+SELECT refresh_recommender('shops')->'items' AS items;
+SELECT item, reasons->>'sentence' AS why FROM recommend('{"location": "Oslo"}', k => 1);
+SELECT drop_recommender('shops');
 DROP SCHEMA "Book Shop" CASCADE;
