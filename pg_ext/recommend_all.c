@@ -42,7 +42,6 @@ typedef struct Everybody {
     Progress progress;
     int64 n_ranked;
     bool *hidden; /* [n_items] what the caller may not see */
-    uint32 n_items;
     Oid key_type; /* that the keys of users in hand are compared as */
     bool has_feedback;
     bool may_hide;            /* the tables may have more items than the caller sees */
@@ -119,7 +118,6 @@ static void hide_items(Everybody *all)
 
     progress_phase(&all->progress, "reading items", 0);
     aigc_recommender_describe(all->ask->use->model, &info);
-    all->n_items = info.n_items;
     all->hidden = palloc_extended(Max(info.n_items, 1), MCXT_ALLOC_HUGE);
     memset(all->hidden, true, info.n_items);
     read_rows(all,
