@@ -15,6 +15,16 @@ sub passed_over
     return ask($s, qq{SELECT refresh_recommender('$name', true)->'passed_over'});
 }
 
+# Rows of recommend_all(), and how many of them recommend() does not give to that user.
+sub for_everybody
+{
+    my ($name, $k) = @_;
+    return ask($s, qq{WITH t AS MATERIALIZED (SELECT * FROM recommend_all('$name', $k)), u AS (SELECT DISTINCT user_key FROM t),
+        a AS (SELECT user_key, r.rank, r.item, r.score FROM u, recommend(jsonb_build_object('user', user_key), '$name', $k) AS r)
+        SELECT count(t), count(*) FILTER (WHERE t IS DISTINCT FROM a) FROM t FULL JOIN a
+        ON a.user_key = t.user_key AND a.rank = t.rank});
+}
+
 # ---- keys and weights ----
 
 ask($s, q{
@@ -38,6 +48,7 @@ is(ask($s, q{SELECT count(*) FROM recommend('{"user": 3, "exclude_seen": false}'
 is(ask($s, q{SELECT item FROM recommend('{"interests": ["pear"]}', k => 1)}), 'c', 'text is found');
 is(ask($s, q{SELECT bool_and(score = score AND abs(score) < 'Infinity') FROM recommend('{"user": 2}')}), 't',
     'scores are numbers');
+is(for_everybody('goods', 10), '17|0', 'everybody gets the same');
 
 # ---- sizes ----
 
@@ -46,10 +57,13 @@ ask($s, q{SELECT create_recommender('empty', items => 'empty_items', item_text =
     event_user => 'u', event_item => 'i')});
 is(ask($s, q{SELECT refresh_recommender('empty')->'items'}), '0', 'an empty catalogue');
 is(ask($s, q{SELECT count(*) FROM recommend('{"user": 1, "interests": ["x"]}', 'empty')}), '0', 'recommends nothing');
+is(ask($s, q{SELECT count(*) FROM recommend_all('empty')}), '0', 'to nobody');
+is(ask($s, q{SELECT count(*) FROM recommend_all('empty', users => '{1,2}')}), '0', 'and to whoever is named');
 ask($s, q{INSERT INTO empty_items VALUES (1, 'the only one')});
 is(ask($s, q{SELECT item FROM recommend('{"interests": ["only"]}', 'empty')}), '1', 'until the first item is there');
 is(ask($s, q{SELECT refresh_recommender('empty')->'items'}), '1', 'one item');
 is(ask($s, q{SELECT item FROM recommend('{"user": 1}', 'empty', 50)}), '1', 'is recommended');
+is(ask($s, q{SELECT * FROM recommend_all('empty', 50, '{1}')}) =~ s/\|[^|]*$//r, '1|1|1', 'by name');
 is(ask($s, q{SELECT count(*) FROM similar_items('1', 'empty')}), '0', 'nothing is like it');
 like((ask($s, q{SELECT * FROM evaluate_recommender('empty')}))[1], qr/^$|ERROR/, 'evaluating nothing');
 
@@ -60,6 +74,9 @@ ask($s, q{INSERT INTO empty_items SELECT i, 'item ' || i FROM generate_series(2,
 is(ask($s, q{SELECT s->'events' FROM refresh_recommender('empty') AS s}), '1004000', 'a million events of one user');
 is(ask($s, q{SELECT count(*), min(item::int) > 2500 FROM recommend('{"user": 1}', 'empty', 100)}), '100|t',
     'who gets what is left');
+is(for_everybody('empty', 3), '3006|0', 'as everybody does');
+is(ask($s, q{SELECT count(*), count(DISTINCT user_key) FROM recommend_all('empty', 100000)}), '2999500|1002',
+    'whole catalogues for everybody');
 
 # ---- profiles of 10 MB ----
 
