@@ -108,7 +108,8 @@ typedef struct aigc_model_info {
     int32_t bos, eos; /* token ids, or -1 */
 } aigc_model_info;
 
-/* The description of an open model; strings live as long as the model. Fields that the file lacks are 0 or "". */
+/* The description of an open model; strings live as long as the model, control characters in them are '?'. Fields that
+ * the file lacks are 0 or "". */
 const aigc_model_info *aigc_model_describe(const aigc_model *model);
 
 typedef struct aigc_tensor_info {

@@ -9,20 +9,6 @@
 
 enum { FORMATTED_MAX = 8192, MESSAGE_MAX = sizeof(((aigc_error *)0)->message) - 1 };
 
-/* Replaces control characters and bytes that are no UTF-8 by '?': file names and a file's strings end up here. */
-static void make_printable(char *s, size_t len)
-{
-    for (size_t i = 0; i < len;) {
-        size_t n = utf8_character(s + i, len - i);
-
-        if (n == 0 || utf8_is_control(s + i, n)) {
-            memset(s + i, '?', n ? n : 1);
-            i += n ? n : 1;
-        } else
-            i += n;
-    }
-}
-
 static bool continues_character(char c)
 {
     return ((unsigned char)c & 0xc0) == 0x80;
@@ -66,7 +52,7 @@ aigc_status aigc_fail(aigc_error *err, aigc_status code, const char *format, ...
     }
     if ((size_t)n >= sizeof text)
         n = sizeof text - 1;
-    make_printable(text, (size_t)n);
+    utf8_make_printable(text, (size_t)n); /* file names and a file's strings end up here */
     err->code = code;
     copy_fitted(err->message, text, (size_t)n);
     return code;

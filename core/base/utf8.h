@@ -1,8 +1,10 @@
-/* utf8.h: one UTF-8 character at a time. Used where text from files is checked (error messages, names). */
+/* utf8.h: one UTF-8 character at a time. Used where text from files is checked (error messages, names, descriptions).
+ */
 #ifndef AIGC_BASE_UTF8_H
 #define AIGC_BASE_UTF8_H
 
 #include <stddef.h>
+#include <string.h>
 
 /* Bytes (1 to 4) of the valid UTF-8 character that s[0..len) begins with, or 0 if it begins with none: overlong forms,
  * surrogates, values above U+10FFFF and cut characters are not valid. */
@@ -43,6 +45,18 @@ static inline int utf8_is_control(const char *text, size_t n)
     const unsigned char *s = (const unsigned char *)text;
 
     return (n == 1 && (s[0] < 0x20 || s[0] == 0x7f)) || (n == 2 && s[0] == 0xc2 && s[1] < 0xa0);
+}
+
+/* Replaces control characters, which could command a terminal, and bytes that are no UTF-8 by '?'. */
+static inline void utf8_make_printable(char *s, size_t len)
+{
+    for (size_t i = 0, step; i < len; i += step) {
+        size_t n = utf8_character(s + i, len - i);
+
+        step = n > 0 ? n : 1;
+        if (n == 0 || utf8_is_control(s + i, n))
+            memset(s + i, '?', step);
+    }
 }
 
 #endif

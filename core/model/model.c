@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/utf8.h"
 
 static char *copy_string(gguf_string s)
 {
@@ -15,14 +16,15 @@ static char *copy_string(gguf_string s)
     return copy;
 }
 
-/* A string of the metadata, "" if it is absent or of another type: descriptions are not worth an error. */
+/* A string of the metadata, printable, "" if it is absent or of another type: descriptions are not worth an error. */
 static aigc_status describe_string(const gguf_file *file, const char *key, char **out, aigc_error *err)
 {
     gguf_string s = {"", 0};
     if (gguf_get_string(file, key, false, &s, NULL) != AIGC_OK || utf8_valid(s.data, s.len) != s.len ||
         memchr(s.data, '\0', s.len) != NULL)
         s = (gguf_string){"", 0};
-    *out = copy_string(s);
+    if ((*out = copy_string(s)) != NULL)
+        utf8_make_printable(*out, s.len);
     return *out != NULL ? AIGC_OK : aigc_fail_memory(err, key, s.len + 1);
 }
 

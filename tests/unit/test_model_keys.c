@@ -1,6 +1,6 @@
 /*
  * test_model_keys.c: metadata that changes what a llama model computes, in the spellings that files have. The same
- * model is written with different keys; what they mean is compared by its logits.
+ * model is written with different keys; what they mean is compared by its logits. And how a model is described.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -139,11 +139,34 @@ static void test_refused_scaling(void **state)
     refuse(&(rope_keys){NULL, -1, NAN}, AIGC_E_FORMAT, "the factor of rope scaling is nan");
 }
 
+/* Hosts show descriptions on terminals, which a file must not command. */
+static void test_printable_description(void **state)
+{
+    static const char name[] = "a\x1b[31m\nb\x7f\xc2\x9b \xe4\xb8\xad";
+    gguf_writer *w;
+    aigc_model *model;
+    aigc_error err;
+
+    (void)state;
+    assert_int_equal(gguf_writer_create(&w, &err), AIGC_OK);
+    gguf_writer_set_string(w, "general.name", name, sizeof name - 1);
+    gguf_writer_set_string(w, "general.architecture", "lla\bma", 6);
+    gguf_writer_set_string(w, "tokenizer.ggml.model", "\r", 1);
+    assert_int_equal(gguf_writer_begin(w, changed_path, &err), AIGC_OK);
+    assert_int_equal(gguf_writer_finish(w, &err), AIGC_OK);
+    assert_int_equal(aigc_model_open(changed_path, AIGC_MODEL_DESCRIBE, &model, &err), AIGC_OK);
+    assert_string_equal(aigc_model_describe(model)->name, "a?[31m?b??? \xe4\xb8\xad");
+    assert_string_equal(aigc_model_describe(model)->architecture, "lla?ma");
+    assert_string_equal(aigc_model_describe(model)->tokenizer, "?");
+    aigc_model_close(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear_scaling),
         cmocka_unit_test(test_refused_scaling),
+        cmocka_unit_test(test_printable_description),
     };
 
     return cmocka_run_group_tests_name("metadata that changes the model", tests, write_base, remove_all);
