@@ -298,6 +298,17 @@ static void capitalise(char *sentence)
     *sentence = pg_toupper((unsigned char)*sentence);
 }
 
+/* To be popular goes without saying beside being popular with people like you. */
+static bool goes_without_saying(const Ask *ask, const aigc_recommendation *result, const aigc_reason *reason)
+{
+    for (size_t i = 0; i < result->n_reasons && reason->kind == AIGC_REASON_POPULARITY; i++) {
+        const aigc_reason *other = &result->reasons[i];
+        if (other->kind == AIGC_REASON_ATTRIBUTE && is_told(ask, result, other))
+            return true;
+    }
+    return false;
+}
+
 /* One clause for reasons of each kind, in the order of their largest share. */
 char *reasons_sentence(const Ask *ask, const Titles *titles, const aigc_recommendation *result)
 {
@@ -311,7 +322,7 @@ char *reasons_sentence(const Ask *ask, const Titles *titles, const aigc_recommen
         int clause = 0;
         while (clause < n && !same_clause(ask, firsts[clause], reason))
             clause++;
-        if (clause < n || !is_told(ask, result, reason))
+        if (clause < n || !is_told(ask, result, reason) || goes_without_saying(ask, result, reason))
             continue;
         firsts[n] = reason;
         clauses[n++] = clause_of(ask, titles, result, reason);

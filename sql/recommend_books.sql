@@ -53,4 +53,19 @@ SELECT create_recommender('shops', items => '"Book Shop"."Shops"', item_attribut
 SELECT refresh_recommender('shops')->'items' AS items;
 SELECT item, reasons->>'sentence' AS why FROM recommend('{"location": "Oslo"}', k => 1);
 SELECT drop_recommender('shops');
+
+-- What is popular, and more so with people of that age: said once.
+ALTER TABLE "Book Shop"."Customers" ADD COLUMN age int;
+INSERT INTO "Book Shop"."Customers" SELECT i, 'Rome', CASE WHEN i % 2 = 0 THEN 60 + i % 5 ELSE 20 + i % 5 END FROM
+    generate_series(1, 200) AS i;
+CREATE TABLE "Book Shop"."Visits" AS SELECT u, s FROM generate_series(1, 200) AS u, generate_series(1, 9) AS s
+WHERE u * s * 7 % 11 < 8 - s + CASE WHEN u % 2 = 0 AND s <= 3 THEN 3 ELSE 0 END;
+SELECT create_recommender('shops', items => '"Book Shop"."Shops"', events => '"Book Shop"."Visits"', event_user => 'u',
+    event_item => 's', users => '"Book Shop"."Customers"', user_attributes => '{age}');
+SELECT refresh_recommender('shops')->'items' AS items;
+SELECT bool_or((SELECT count(*) = 2 FROM jsonb_array_elements(reasons->'because') AS b WHERE b->>'reason' IN ('popularity',
+        'people like you') AND (b->>'share')::float8 > 0.05)) AS both,
+    bool_or(reasons->>'sentence' ~* 'is popular\y.*is popular\y') AS said_twice
+FROM recommend('{"age": 62}');
+SELECT drop_recommender('shops');
 DROP SCHEMA "Book Shop" CASCADE;
