@@ -247,13 +247,30 @@ static bool contains(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
     return false;
 }
 
+/* Whether a begins or ends inside b with at least two of its tokens and half of them: "igold Quillfe" and "illfeather
+ * is" still tell of "Quillfeather". */
+static bool has_part_of(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
+{
+    size_t least = (n_b + 1) / 2 > 2 ? (n_b + 1) / 2 : 2;
+    for (size_t k = least; k < n_b && k <= n_a; k++)
+        if (memcmp(a + n_a - k, b, k * sizeof *a) == 0 || memcmp(a, b + n_b - k, k * sizeof *a) == 0)
+            return true;
+    return false;
+}
+
+static bool tells_of(const int32_t *whole, const int32_t *tokens, size_t n)
+{
+    if (n > NGRAM_ORDER)
+        return contains(tokens, n, whole, NGRAM_ORDER);
+    return contains(whole, NGRAM_ORDER, tokens, n) || has_part_of(whole, NGRAM_ORDER, tokens, n);
+}
+
 size_t aigc_personal_forget(aigc_personal *p, const int32_t *tokens, size_t n)
 {
     int32_t whole[NGRAM_ORDER];
     size_t n_dropped = 0;
     for (uint32_t i = 1; n > 0 && i < p->table.n_ngrams; i++)
-        if (ngram_whole(&p->table, i, whole) &&
-            (n <= NGRAM_ORDER ? contains(whole, NGRAM_ORDER, tokens, n) : contains(tokens, n, whole, NGRAM_ORDER))) {
+        if (ngram_whole(&p->table, i, whole) && tells_of(whole, tokens, n)) {
             uint32_t count = p->table.ngrams[i].count;
             p->n_learned -= count < p->n_learned ? count : p->n_learned;
             ngram_drop(&p->table, i);

@@ -106,6 +106,14 @@ return function(t, child)
       return model
     end
   ]]
+  c = child.start({ aigc = options({ ring_bytes = 0, documents = false, personal = folder .. 'early' }) })
+  c:lua(TOLD)
+  c:keys(':edit! ' .. folder .. 'early.txt<CR>iAll of it was written before.<C-k><Esc>')
+  c:request('nvim_command', 'write')
+  local early = c:lua('return told')
+  t.ok(vim.tbl_contains(early, 'learn|All of it was written before.\n'), 'what was written before the first suggestion',
+    vim.inspect(early))
+  c:stop()
   c = child.start({ aigc = options({ ring_bytes = 0, documents = false, personal = folder .. 'layer' }) })
   c:lua(TOLD)
   local function told()

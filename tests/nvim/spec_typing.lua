@@ -143,6 +143,26 @@ return function(t, child)
   t.is(c:screen(), 'call(a, b, c)', 'what follows the cursor is not repeated')
   c:stop()
 
+  -- a model that goes in circles
+  local circling = {}
+  for i, word in ipairs({ ' he', ' was', ' very', ' pale', ' and', ' very', ' pale', ' and', ' very', ' pale', ' and' }) do
+    circling[i] = { word, -0.1 }
+  end
+  c = start({ extent = 'auto' })
+  c:keys('iAnd')
+  wait_for_requests(c, 1)
+  c:say(circling)
+  t.is(c:screen(), 'And he was very pale and very pale and', 'what says the same again ends there')
+  t.is(c:lua('return #fake.cancelled'), 1, 'and the model stops')
+  c:stop()
+  c = start({ extent = 'free' })
+  c:keys('iAnd')
+  wait_for_requests(c, 1)
+  c:say(circling)
+  c:finish()
+  t.is(c:screen(), 'And he was very pale and very pale and\nvery pale and', "but for 'free'")
+  c:stop()
+
   -- the completion menu
   c = start()
   c:keys('iOnly Onto<CR>On')

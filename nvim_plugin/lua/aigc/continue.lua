@@ -11,6 +11,10 @@ local NAMESPACE = vim.api.nvim_create_namespace('aigc-continue')
 
 local MAX_TOKENS = 300
 
+--- A paragraph is long enough for the most probable words to go in circles: less probable ones are needed,
+--- always the same for the same text (the option `seed`).
+local TEMPERATURE, TOP_P = 0.7, 0.9
+
 ---@class aigc.Continuation
 ---@field buf integer
 ---@field mark integer where the next text goes
@@ -131,9 +135,12 @@ function M.start()
   local here = place.here(place.kind_of(vim.api.nvim_get_mode().mode) == 'n')
   local is_prose = prose.is_prose(vim.bo[here.buf].filetype)
   local extent = options.extent == 'free' and 'free' or is_prose and 'paragraph' or 'statement'
+  local sampled = is_prose and options.temperature == 0
   local config = setmetatable({
     extent = stop.extent(extent, is_prose),
     max_tokens = math.max(options.max_tokens, MAX_TOKENS),
+    temperature = sampled and TEMPERATURE or nil,
+    top_p = sampled and (options.top_p or TOP_P) or nil,
   }, { __index = options })
   local g, message = generation.start(here, config, {}, on_change)
   if not g then

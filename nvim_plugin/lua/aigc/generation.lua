@@ -38,6 +38,7 @@ local stop = require('aigc.stop')
 ---@field private logprob number
 ---@field private sure integer bytes of raw up to which the model was sure
 ---@field private unsure? boolean
+---@field private circles? boolean the model repeats itself
 ---@field private listeners (fun(generation: aigc.Generation))[]
 ---@field private users integer who would miss it
 
@@ -192,6 +193,21 @@ function Generation:clean(piece)
   return (piece:gsub('\r\n?', '\n'):gsub('[%z\1-\8\11-\31\127]', ''))
 end
 
+--- A small model that is sure of itself may say the same words again and again.
+local LEAST_CIRCLE, LONGEST_CIRCLE = 12, 120
+
+--- Whether the end of a text is what stands right before it.
+local function goes_in_circles(text)
+  local last = text:byte(-1)
+  for length = LEAST_CIRCLE, math.min(LONGEST_CIRCLE, #text / 2) do
+    local before = text:byte(-1 - length) == last and text:sub(-2 * length, -1 - length)
+    if before == text:sub(-length) then
+      return text:find('[%a\128-\255]', -length) ~= nil -- a row of dashes is none
+    end
+  end
+  return false
+end
+
 --- At the border of a word: whether the words before it are shown.
 function Generation:close_word()
   if self.threshold and self.n_tokens > 0 then
@@ -207,7 +223,7 @@ end
 --- Appends a piece that was made of so many tokens.
 function Generation:append(piece, n_tokens, logprob)
   piece = self:clean(piece)
-  if self.unsure then
+  if self.unsure or self.circles then
     return
   end
   -- Scripts without spaces have a border before each of their characters.
@@ -218,6 +234,7 @@ function Generation:append(piece, n_tokens, logprob)
     self.raw = self.raw .. piece
     self.n_tokens = self.n_tokens + n_tokens
     self.logprob = self.logprob + logprob
+    self.circles = self.stop.extent ~= 'free' and goes_in_circles(self.raw)
   end
 end
 
@@ -234,7 +251,7 @@ end
 
 --- Works out the text from what there is. True if no more of it is wanted.
 function Generation:digest(whole)
-  whole = whole or self.unsure or false
+  whole = whole or self.unsure or self.circles or false
   if whole and not self.unsure then
     self:close_word()
   elseif not self.threshold then

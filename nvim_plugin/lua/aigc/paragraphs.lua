@@ -88,6 +88,16 @@ function Tracker:attach(buf)
   })
 end
 
+--- Counts the paragraph of a row as changed: of what was written before attach() nothing is known.
+---@param buf integer
+---@param row integer from 0
+function Tracker:touch(buf, row)
+  local changes = self.buffers[buf]
+  if changes then
+    M.note(changes, row, row + 1, row + 1)
+  end
+end
+
 --- Rows of the paragraph around a row, from 0, the last one not included; nil on an empty line. Of
 --- a very long one a part.
 local function paragraph_around(buf, row)

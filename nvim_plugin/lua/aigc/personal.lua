@@ -87,7 +87,10 @@ function M.watch()
       end
     end,
   })
-  tracker:attach(vim.api.nvim_get_current_buf())
+  local buf = vim.api.nvim_get_current_buf()
+  if tracker:attach(buf) and vim.bo[buf].modified then
+    tracker:touch(buf, vim.api.nvim_win_get_cursor(0)[1] - 1)
+  end
   require('aigc.outcomes').watch()
 end
 
