@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "recommend/profile.h"
+#include "recommend/ranges.h"
 #include "recommend/ranking.h"
 
 enum { BEST_OF_SIGNAL = 150, HIDDEN_MOST = 1000, RANDOM_ITEMS = 150, ROUNDS = 3, USERS_PER_STEP = 32 };
@@ -202,26 +203,16 @@ static bool make_case(const blender *b, uint32_t row, int blend, scratch *x)
 
 typedef struct cases_job {
     blender *b;
-    uint32_t begin, end;
-    bool begun;
     _Atomic bool failed;
 } cases_job;
 
-static int cases_next(void *context)
+/* Case number n is that of user n / BLENDS with blend n % BLENDS. */
+static void cases_work(void *context, uint32_t begin, uint32_t end, int thread)
 {
     cases_job *job = context;
-
-    if (job->begun)
-        return 0;
-    job->begun = true;
-    return (int)(job->end - job->begin);
-}
-
-static void cases_work(void *context, int chunk, int thread)
-{
-    cases_job *job = context;
-    uint32_t row = job->begin + (uint32_t)chunk, n = job->b->m->n->n_items;
-    uint64_t shown = job->b->h->shown.start[row + 1] - job->b->h->shown.start[row];
+    const blender *b = job->b;
+    uint32_t row = begin / BLENDS, n = b->m->n->n_items;
+    uint64_t shown = b->h->shown.start[row + 1] - b->h->shown.start[row];
     scratch x = {.memory = aigc_calloc((size_t)n * SIGNALS, sizeof(float)), .marks = aigc_calloc(n, sizeof(bool))};
     bool ok = true;
 
@@ -230,8 +221,8 @@ static void cases_work(void *context, int chunk, int thread)
     x.events = aigc_calloc(shown, sizeof *x.events);
     if (!x.memory || !x.marks || !x.list || !x.events)
         ok = false;
-    for (int blend = 0; blend < BLENDS && ok; blend++)
-        ok = make_case(job->b, row, blend, &x);
+    for (uint32_t i = begin; i < end && ok; i++)
+        ok = make_case(b, row, (int)(i % BLENDS), &x);
     if (!ok)
         job->failed = true;
     free(x.memory);
@@ -454,13 +445,16 @@ static void weigh_others(const blender *b)
             weights[s] = START[s] * spread;
 }
 
+/* All cases of a user on one thread, or each on its own where there are many items. */
 static aigc_status cases_step(blender *b, aigc_error *err)
 {
-    cases_job job = {.b = b, .begin = b->next};
+    cases_job job = {.b = b};
+    uint32_t users = fit_people(b->fit, USERS_PER_STEP);
+    bool many = users < USERS_PER_STEP;
+    uint32_t end = range_end(b->next, b->n_users * BLENDS, many ? users : USERS_PER_STEP * BLENDS);
 
-    job.end = b->n_users - b->next < USERS_PER_STEP ? b->n_users : b->next + USERS_PER_STEP;
-    thread_pool_run(b->fit->pool, &(thread_program){cases_next, cases_work, &job});
-    b->next = job.end;
+    ranges_run(b->fit->pool, b->next, end, many ? 1 : BLENDS, cases_work, &job);
+    b->next = end;
     return job.failed ? aigc_fail_memory(err, "users to learn from", b->m->n->n_items * SIGNALS * sizeof(float))
                       : AIGC_OK;
 }
@@ -481,7 +475,7 @@ aigc_status blender_step(blender *b, bool *done, aigc_error *err)
     bool ok = true;
 
     *done = false;
-    if (b->next < b->n_users)
+    if (b->next < b->n_users * BLENDS)
         return cases_step(b, err);
     if (b->blend < BLENDS && !has_cases(b, b->blend)) {
         if (b->blend > 1) {
@@ -515,8 +509,8 @@ uint64_t blender_progress(const blender *b, uint64_t *n_steps)
     uint64_t per_blend = 1 + ROUNDS * SIGNALS, cases = b->n_users / USERS_PER_STEP;
 
     *n_steps = cases + BLENDS * per_blend;
-    if (b->next < b->n_users)
-        return b->next / USERS_PER_STEP;
+    if (b->next < b->n_users * BLENDS)
+        return b->next / (USERS_PER_STEP * BLENDS);
     return cases + (uint64_t)b->blend * per_blend +
            (b->round ? 1 + (uint64_t)(b->round - 1) * SIGNALS + (uint64_t)b->signal : 0);
 }

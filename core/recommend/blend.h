@@ -24,7 +24,7 @@ typedef struct blender {
     blend_case *cases;          /* [BLENDS][n_users] */
     uint32_t *general[SIGNALS]; /* the best items of what is the same for everybody; NULL: it is not, or says nothing */
     size_t n_general[SIGNALS];
-    uint32_t n_users, next;
+    uint32_t n_users, next; /* next: case */
     int blend, round, signal;
     double best;                  /* NDCG of the weights so far */
     float scale[BLENDS][SIGNALS]; /* deviation of the signal, 0: it does not occur */

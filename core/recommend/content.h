@@ -23,8 +23,10 @@ typedef struct content {
     float *gram, *scratch;
     thread_pool *pool;
     const dense_kernels *k;
-    int pass; /* of the iteration */
-    uint32_t next;
+    uint64_t seed;
+    int pass;      /* of the iteration */
+    int stage;     /* of finding directions */
+    uint32_t next; /* row of the stage */
     size_t bytes;
 } content;
 
@@ -35,9 +37,10 @@ typedef struct content_doc {
     const term_count *terms;
     uint32_t n;
 } content_doc;
-aigc_status content_vectors(content *c, const content_doc *docs, uint32_t n_items, uint32_t n_terms,
-                            const key_table *terms, const float *idf, uint32_t n_idf, double mean_length,
-                            aigc_error *err);
+aigc_status content_open(content *c, const content_doc *docs, uint32_t n_items, uint32_t n_terms,
+                         const key_table *terms, const float *idf, uint32_t n_idf, double mean_length, aigc_error *err);
+/* A bounded piece of the vectors, in both orders. */
+aigc_status content_vectors_step(content *c, const content_doc *docs, bool *done, aigc_error *err);
 
 /* Begins to find d directions (0: none), then pieces of it; true when done. */
 aigc_status content_begin(content *c, int d, uint64_t seed, thread_pool *pool, aigc_error *err);

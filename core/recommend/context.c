@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/real.h"
 #include "recommend/half.h"
+#include "recommend/ranges.h"
 #include "recommend/words.h"
 
 enum { BANDS_MOST = 8, LIFTS_MOST = 1 << 24 };
@@ -178,104 +179,200 @@ static bool users_by_value(const bands *b, const pairs *by_user, const uint32_t 
     return true;
 }
 
-typedef struct lifts {
-    model_rows *out;
-    uint64_t *start;
+/* A context being made. */
+struct context_maker {
+    const catalogue *c;
+    const bands *b;
+    const pairs *by_user;
+    double half_life;
+    thread_pool *pool;
+    uint64_t *by_value; /* [n_values + 1] where the rows of users who have a value begin */
+    uint32_t *rows;
+    float *with, *lift; /* [n_items] people with a value who did it, and what that says */
+    double part;        /* of all pairs that are theirs */
+    uint64_t *start;    /* of x->people, with index and weight */
     uint32_t *index;
     uint16_t *weight;
     size_t index_capacity, weight_capacity;
-} lifts;
+    int stage;
+    uint64_t next; /* row or value of the stage */
+};
 
-/* The log of how much more often people with a value did each item than people at large, where that says something. */
-static bool add_lifts(lifts *l, const float *count, const float *with, uint32_t n_items, double part)
+enum { EVENTS, POPULARITY, PEOPLE, PAIRS_PER_STEP = 300000, ITEMS_PER_STEP = 500000, ITEMS_TOGETHER = 4096 };
+
+/* The log of how much more often people with a value did each item than people at large; 0 where that says little. */
+static void lift_work(void *context, uint32_t begin, uint32_t end, int thread)
 {
-    for (uint32_t i = 0; i < n_items; i++) {
-        double lift = real_log((with[i] + LIFT_PRIOR * part) / ((count[i] + LIFT_PRIOR) * part));
-        if (!(fabs(lift) > LEAST_LIFT) || l->out->n >= LIFTS_MOST)
+    const item_context *x = context;
+    const struct context_maker *m = x->maker;
+
+    (void)thread;
+    for (uint32_t i = begin; i < end; i++) {
+        bool nobody = m->with[i] == 0 && x->count[i] == 0;
+        double lift =
+            nobody ? 0 : real_log((m->with[i] + LIFT_PRIOR * m->part) / ((x->count[i] + LIFT_PRIOR) * m->part));
+        m->lift[i] = fabs(lift) > LEAST_LIFT ? (float)lift : 0;
+    }
+}
+
+static bool add_lifts(item_context *x)
+{
+    struct context_maker *m = x->maker;
+    uint32_t n = m->by_user->n_columns;
+
+    ranges_run(m->pool, 0, n, ITEMS_TOGETHER, lift_work, x);
+    for (uint32_t i = 0; i < n; i++) {
+        if (m->lift[i] == 0 || x->people.n >= LIFTS_MOST)
             continue;
-        if (!array_reserve((void **)&l->index, l->out->n, &l->index_capacity, sizeof *l->index) ||
-            !array_reserve((void **)&l->weight, l->out->n, &l->weight_capacity, sizeof *l->weight))
+        if (!array_reserve((void **)&m->index, x->people.n, &m->index_capacity, sizeof *m->index) ||
+            !array_reserve((void **)&m->weight, x->people.n, &m->weight_capacity, sizeof *m->weight))
             return false;
-        l->index[l->out->n] = i;
-        l->weight[l->out->n++] = half_from_float((float)lift);
+        m->index[x->people.n] = i;
+        m->weight[x->people.n++] = half_from_float(m->lift[i]);
     }
     return true;
 }
 
-static bool make_people(item_context *x, const bands *b, const pairs *by_user, const uint32_t *users)
+/* What the people with a value tell. */
+static bool add_value(item_context *x, uint32_t value)
 {
-    uint32_t n_items = by_user->n_columns, n = b->values.n, *rows = NULL;
-    uint64_t *by_value = NULL;
-    lifts l = {.out = &x->people, .start = aigc_calloc((size_t)n + 1, sizeof *l.start)};
-    float *with = aigc_calloc(n_items, sizeof *with);
-    bool ok = users_by_value(b, by_user, users, &by_value, &rows) && l.start && with;
+    struct context_maker *m = x->maker;
+    const pairs *p = m->by_user;
+    double sum = 0;
+    bool ok = true;
 
-    for (uint32_t v = 0; v < n && ok; v++) {
-        double sum = 0, all = (double)pairs_n(by_user);
-        memset(with, 0, n_items * sizeof *with);
-        for (uint64_t r = by_value[v]; r < by_value[v + 1]; r++)
-            for (uint64_t i = by_user->start[rows[r]]; i < by_user->start[rows[r] + 1]; i++, sum++)
-                with[by_user->item[i]] += 1;
-        ok = by_value[v + 1] - by_value[v] < LEAST_PEOPLE || sum == 0 ||
-             add_lifts(&l, x->count, with, n_items, sum / all);
-        l.start[v + 1] = x->people.n;
-    }
-    free(with);
-    free(rows);
-    free(by_value);
-    x->people.start = l.start;
-    x->people.index = l.index;
-    x->people.weight = l.weight;
-    x->people.n_rows = n;
+    memset(m->with, 0, p->n_columns * sizeof *m->with);
+    for (uint64_t r = m->by_value[value]; r < m->by_value[value + 1]; r++)
+        for (uint64_t i = p->start[m->rows[r]]; i < p->start[m->rows[r] + 1]; i++, sum++)
+            m->with[p->item[i]] += 1;
+    m->part = sum / (double)pairs_n(p);
+    if (sum > 0)
+        ok = add_lifts(x);
+    m->start[value + 1] = x->people.n;
     return ok;
 }
 
 /* ---- counts -------------------------------------------------------------------------------------------------- */
 
 /* How often lately: each pair decays with its age. Without times it is the count. */
-static void count_recent(item_context *x, const catalogue *c, const pairs *by_user, double half_life)
+static void count_events(item_context *x, uint32_t begin, uint32_t end)
 {
-    double last = c->last_time - c->base_time;
+    const struct context_maker *m = x->maker;
+    const pairs *p = m->by_user;
+    double last = m->c->last_time - m->c->base_time;
 
-    for (uint64_t i = 0; i < pairs_n(by_user); i++) {
-        x->count[by_user->item[i]] += 1;
-        x->recent[by_user->item[i]] += by_user->time ? freshness_of(by_user->time[i], last, half_life) : 1;
+    for (uint64_t i = p->start[begin]; i < p->start[end]; i++) {
+        x->count[p->item[i]] += 1;
+        x->recent[p->item[i]] += p->time ? freshness_of(p->time[i], last, m->half_life) : 1;
     }
 }
 
-aigc_status context_make(item_context *x, const catalogue *c, const bands *b, const pairs *by_user,
-                         const uint32_t *users, double half_life, aigc_error *err)
+static void popularity_work(void *context, uint32_t begin, uint32_t end, int thread)
 {
-    uint32_t n = by_user->n_columns;
+    item_context *x = context;
+    const catalogue *c = x->maker->c;
+
+    (void)thread;
+    for (uint32_t i = begin; i < end; i++) {
+        x->popularity[i] = popularity_of(x->count[i], x->mean_count);
+        x->recent[i] = popularity_of(x->recent[i], x->mean_recent);
+        x->fresh[i] = freshness_of(c->items[i].time, c->last_time, x->maker->half_life);
+    }
+}
+
+static void weigh_counts(item_context *x)
+{
+    const struct context_maker *m = x->maker;
+    uint32_t n = m->by_user->n_columns;
     double recent = 0;
 
-    *x = (item_context){0};
+    x->mean_count = n ? (double)pairs_n(m->by_user) / n : 0;
+    for (uint32_t i = 0; i < n; i++)
+        recent += x->recent[i];
+    x->mean_recent = n ? recent / n : 0;
+    ranges_run(m->pool, 0, n, ITEMS_TOGETHER, popularity_work, x);
+}
+
+/* ---- all of it ----------------------------------------------------------------------------------------------- */
+
+static bool open_maker(item_context *x, const uint32_t *users)
+{
+    struct context_maker *m = x->maker;
+    uint32_t n = m->by_user->n_columns;
+
     x->count = aigc_calloc(n, sizeof *x->count);
     x->popularity = aigc_calloc(n, sizeof *x->popularity);
     x->recent = aigc_calloc(n, sizeof *x->recent);
     x->fresh = aigc_calloc(n, sizeof *x->fresh);
-    if (!x->count || !x->popularity || !x->recent || !x->fresh) {
-        context_free(x);
-        return aigc_fail_memory(err, "counts of items", n * 4 * sizeof *x->count);
-    }
-    count_recent(x, c, by_user, half_life);
-    x->mean_count = n ? (double)pairs_n(by_user) / n : 0;
-    for (uint32_t i = 0; i < n; i++)
-        recent += x->recent[i];
-    x->mean_recent = n ? recent / n : 0;
-    for (uint32_t i = 0; i < n; i++) {
-        x->popularity[i] = popularity_of(x->count[i], x->mean_count);
-        x->recent[i] = popularity_of(x->recent[i], x->mean_recent);
-        x->fresh[i] = freshness_of(c->items[i].time, c->last_time, half_life);
-    }
-    if (make_people(x, b, by_user, users))
+    m->with = aigc_calloc(n, sizeof *m->with);
+    m->lift = aigc_calloc(n, sizeof *m->lift);
+    m->start = aigc_calloc((size_t)m->b->values.n + 1, sizeof *m->start);
+    return x->count && x->popularity && x->recent && x->fresh && m->with && m->lift && m->start &&
+           users_by_value(m->b, m->by_user, users, &m->by_value, &m->rows);
+}
+
+bool context_begin(item_context *x, const catalogue *c, const bands *b, const pairs *by_user, const uint32_t *users,
+                   double half_life, thread_pool *pool)
+{
+    *x = (item_context){.maker = aigc_calloc(1, sizeof *x->maker)};
+    if (x->maker == NULL)
+        return false;
+    *x->maker = (struct context_maker){.c = c, .b = b, .by_user = by_user, .half_life = half_life, .pool = pool};
+    return open_maker(x, users);
+}
+
+static void close_maker(item_context *x)
+{
+    struct context_maker *m = x->maker;
+
+    if (m == NULL)
+        return;
+    free(m->by_value);
+    free(m->rows);
+    free(m->with);
+    free(m->lift);
+    x->people.start = m->start;
+    x->people.index = m->index;
+    x->people.weight = m->weight;
+    x->people.n_rows = m->b->values.n;
+    free(m);
+    x->maker = NULL;
+}
+
+aigc_status context_step(item_context *x, bool *done, aigc_error *err)
+{
+    struct context_maker *m = x->maker;
+    uint32_t n = m->by_user->n_columns, n_values = m->b->values.n;
+    bool ok = true;
+
+    *done = false;
+    if (m->stage == EVENTS) {
+        uint32_t end = pairs_rows(m->by_user, (uint32_t)m->next, PAIRS_PER_STEP);
+        count_events(x, (uint32_t)m->next, end);
+        m->next = end;
+        m->stage += end == m->by_user->n_rows;
         return AIGC_OK;
-    context_free(x);
-    return aigc_fail_memory(err, "attributes of people", n * sizeof *x->count);
+    }
+    if (m->stage == POPULARITY) {
+        weigh_counts(x);
+        m->next = 0;
+        m->stage++;
+        return AIGC_OK;
+    }
+    uint64_t values = n ? ITEMS_PER_STEP / n + 1 : n_values;
+    for (; ok && values > 0 && m->next < n_values; values--)
+        ok = add_value(x, (uint32_t)m->next++);
+    if (!ok)
+        return aigc_fail_memory(err, "attributes of people", x->people.n * 12);
+    *done = m->next == n_values;
+    if (*done)
+        close_maker(x);
+    return AIGC_OK;
 }
 
 void context_free(item_context *x)
 {
+    close_maker(x);
     free(x->count);
     free(x->popularity);
     free(x->recent);

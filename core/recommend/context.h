@@ -5,6 +5,7 @@
 #ifndef AIGC_RECOMMEND_CONTEXT_H
 #define AIGC_RECOMMEND_CONTEXT_H
 
+#include "base/threads.h"
 #include "recommend/catalogue.h"
 #include "recommend/model.h"
 
@@ -25,11 +26,15 @@ typedef struct item_context {
     float *count, *popularity, *recent, *fresh; /* [n_items] */
     model_rows people;
     double mean_count, mean_recent;
+    struct context_maker *maker; /* while it is being made */
 } item_context;
 
-/* users: the number of the user of each row of by_user. half_life > 0 in seconds. Errors: AIGC_E_MEMORY. */
-aigc_status context_make(item_context *x, const catalogue *c, const bands *b, const pairs *by_user,
-                         const uint32_t *users, double half_life, aigc_error *err);
+/* users: the number of the user of each row of by_user. half_life > 0 in seconds. What is given must live as long as it
+ * is being made. False if memory is out; context_free() is due in any case. */
+bool context_begin(item_context *x, const catalogue *c, const bands *b, const pairs *by_user, const uint32_t *users,
+                   double half_life, thread_pool *pool);
+/* A bounded piece. Errors: AIGC_E_MEMORY. */
+aigc_status context_step(item_context *x, bool *done, aigc_error *err);
 void context_free(item_context *x);
 
 /* log((n + 1) / (mean + 1)) */

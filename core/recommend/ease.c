@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "recommend/content.h"
 #include "recommend/half.h"
+#include "recommend/ranges.h"
 
 enum {
     UPDATE_ROWS = 96,     /* rows of the matrix that a thread updates together */
@@ -20,46 +22,43 @@ static const float LEAST_WEIGHT = 1e-4f;
 
 /* ---- choosing items ------------------------------------------------------------------------------------------ */
 
-typedef struct ranked {
-    uint32_t item;
-    uint64_t count;
-} ranked;
-
-static int by_count(const void *a, const void *b)
+static uint64_t n_users(const ease *e, uint32_t item)
 {
-    const ranked *x = a, *y = b;
-
-    if (x->count != y->count)
-        return x->count > y->count ? -1 : 1;
-    return (x->item > y->item) - (x->item < y->item);
+    return e->by_item->start[item + 1] - e->by_item->start[item];
 }
 
-/* The most popular items that anybody did anything with, in the order of their numbers. */
-static bool choose(ease *e, uint32_t most)
+static uint32_t n_above(const ease *e, uint64_t count)
 {
-    uint32_t n_items = e->by_item->n_rows, n = 0;
-    ranked *list = aigc_realloc_array(NULL, n_items, sizeof *list);
+    uint32_t n = 0;
 
-    if (list == NULL)
-        return false;
-    for (uint32_t i = 0; i < n_items; i++) {
-        uint64_t count = e->by_item->start[i + 1] - e->by_item->start[i];
-        if (count)
-            list[n++] = (ranked){i, count};
+    for (uint32_t i = 0; i < e->by_item->n_rows; i++)
+        n += n_users(e, i) > count;
+    return n;
+}
+
+/* The most popular items that anybody did anything with, in the order of their numbers; of those with as many users as
+ * the last of them, the first. */
+static void choose(ease *e, uint32_t most)
+{
+    uint32_t n_items = e->by_item->n_rows;
+    uint64_t low = 0, high = e->by_user->n_rows; /* no more than `most` items have more users than high */
+
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (n_above(e, middle) <= most)
+            high = middle;
+        else
+            low = middle + 1;
     }
-    qsort(list, n, sizeof *list, by_count);
-    n = n < most ? n : most;
-    for (uint32_t i = 0; i < n_items; i++)
-        e->places[i] = UINT32_MAX;
-    for (uint32_t i = 0; i < n; i++)
-        e->places[list[i].item] = 0;
-    free(list);
-    for (uint32_t i = 0; i < n_items; i++)
-        if (e->places[i] == 0) {
-            e->places[i] = e->n;
+    uint32_t equal = most - n_above(e, high);
+    for (uint32_t i = 0; i < n_items; i++) {
+        uint64_t n = n_users(e, i);
+        bool chosen = n > high || (n == high && n > 0 && equal > 0);
+        equal -= chosen && n == high;
+        e->places[i] = chosen ? e->n : UINT32_MAX;
+        if (chosen)
             e->items[e->n++] = i;
-        }
-    return true;
+    }
 }
 
 bool ease_create(ease *e, const pairs *by_user, const pairs *by_item, uint32_t most_items, bool keep_gram,
@@ -70,19 +69,21 @@ bool ease_create(ease *e, const pairs *by_user, const pairs *by_item, uint32_t m
     *e = (ease){.by_user = by_user, .by_item = by_item, .pool = pool, .k = dense_best()};
     e->items = aigc_calloc(n_items, sizeof *e->items);
     e->places = aigc_calloc(n_items, sizeof *e->places);
-    if (e->items == NULL || e->places == NULL || !choose(e, most_items)) {
+    if (e->items == NULL || e->places == NULL) {
         ease_free(e);
         return false;
     }
+    choose(e, most_items);
     e->ld = dense_pad(e->n) | DENSE_LANES; /* an odd number of vectors: rows do not fall on the same cache lines */
     size_t square = (size_t)e->n * e->ld, block = EASE_BLOCK * e->ld;
     e->a = aigc_pages_alloc(square * sizeof(float));
     e->gram = keep_gram ? aigc_pages_alloc(square * sizeof(float)) : e->a;
     e->row = aigc_pages_alloc(block * sizeof(float));
     e->swept = aigc_pages_alloc(block * sizeof(float));
+    e->diagonal = aigc_calloc(e->n, sizeof *e->diagonal);
     e->pivot = aigc_calloc(2 * EASE_BLOCK * EASE_BLOCK, sizeof(float));
     e->bytes = (square * (keep_gram ? 2 : 1) + 2 * block) * sizeof(float);
-    if (e->a && e->gram && e->row && e->swept && e->pivot)
+    if (e->a && e->gram && e->row && e->swept && e->pivot && e->diagonal)
         return true;
     ease_free(e);
     return false;
@@ -98,6 +99,7 @@ void ease_free(ease *e)
     aigc_pages_free(e->row, block);
     aigc_pages_free(e->swept, block);
     free(e->pivot);
+    free(e->diagonal);
     free(e->items);
     free(e->places);
     *e = (ease){0};
@@ -254,16 +256,18 @@ static void write_block(const ease *e, uint32_t p, uint32_t b)
     }
 }
 
-/* The lower triangle, by squares that fit the cache. */
-static void mirror(const ease *e)
-{
-    enum { SQUARE = 32 };
+enum { SQUARE = 32 };
 
-    for (uint32_t r = 0; r < e->n; r += SQUARE)
-        for (uint32_t c = r; c < e->n; c += SQUARE)
-            for (uint32_t i = r; i < e->n && i < r + SQUARE; i++)
-                for (uint32_t j = c > i ? c : i; j < e->n && j < c + SQUARE; j++)
-                    e->a[j * e->ld + i] = e->a[i * e->ld + j];
+/* The lower triangle, by squares that fit the cache. */
+static void mirror_work(void *context, uint32_t begin, uint32_t end, int thread)
+{
+    const ease *e = context;
+
+    (void)thread;
+    for (uint32_t c = begin; c < e->n; c += SQUARE)
+        for (uint32_t i = begin; i < end; i++)
+            for (uint32_t j = c > i ? c : i; j < e->n && j < c + SQUARE; j++)
+                e->a[j * e->ld + i] = e->a[i * e->ld + j];
 }
 
 bool ease_step(ease *e)
@@ -285,7 +289,9 @@ bool ease_step(ease *e)
     e->next = p + b;
     if (e->next < e->n)
         return false;
-    mirror(e);
+    ranges_run(e->pool, 0, e->n, SQUARE, mirror_work, e);
+    for (uint32_t i = 0; i < e->n; i++)
+        e->diagonal[i] = e->a[i * e->ld + i];
     return true;
 }
 
@@ -294,7 +300,7 @@ bool ease_step(ease *e)
 /* B[i][j], by places. */
 static float weight_of(const ease *e, uint32_t i, uint32_t j)
 {
-    return i == j ? 0 : -e->a[i * e->ld + j] / e->a[j * e->ld + j];
+    return i == j ? 0 : -e->a[i * e->ld + j] / e->diagonal[j];
 }
 
 static int by_size(const void *a, const void *b)
@@ -326,42 +332,58 @@ static bool threshold(const ease *e, uint64_t most, float *least)
     return true;
 }
 
+typedef struct rows_job {
+    const ease *e;
+    float least;
+    uint64_t *start; /* [n_items + 1] */
+    uint32_t *index; /* NULL: rows are counted */
+    uint16_t *weight;
+} rows_job;
+
+/* The rows of some of the items with weights, from their places in start on; or how many there are, there. */
+static void rows_work(void *context, uint32_t begin, uint32_t end, int thread)
+{
+    rows_job *job = context;
+    const ease *e = job->e;
+
+    (void)thread;
+    for (uint32_t i = begin; i < end; i++) {
+        uint64_t n = job->index ? job->start[e->items[i]] : 0;
+        for (uint32_t j = 0; j < e->n; j++) {
+            float w = weight_of(e, i, j);
+            if (!(fabsf(w) > job->least))
+                continue;
+            if (job->index) {
+                job->index[n] = e->items[j];
+                job->weight[n] = half_from_float(w);
+            }
+            n++;
+        }
+        if (job->index == NULL)
+            job->start[e->items[i] + 1] = n;
+    }
+}
+
 bool ease_rows(const ease *e, uint64_t most, model_rows *out)
 {
     uint32_t n_items = e->by_item->n_rows;
-    uint64_t *start = aigc_calloc((size_t)n_items + 1, sizeof *start), n = 0;
-    float least;
+    rows_job job = {.e = e, .start = aigc_calloc((size_t)n_items + 1, sizeof *job.start)};
 
-    *out = (model_rows){.start = start, .n_rows = n_items};
-    if (start == NULL || !threshold(e, most, &least)) {
-        free(start);
+    *out = (model_rows){.start = job.start, .n_rows = n_items};
+    if (job.start == NULL || !threshold(e, most, &job.least)) {
+        rows_free(out);
         return false;
     }
-    for (uint32_t i = 0; i < e->n; i++)
-        for (uint32_t j = 0; j < e->n; j++)
-            n += fabsf(weight_of(e, i, j)) > least;
-    uint32_t *index = aigc_realloc_array(NULL, n, sizeof *index);
-    uint16_t *weight = aigc_realloc_array(NULL, n, sizeof *weight);
-    if (index == NULL || weight == NULL) {
-        free(index);
-        free(weight);
-        free(start);
+    ranges_run(e->pool, 0, e->n, GRAM_CHUNK, rows_work, &job);
+    for (uint32_t i = 0; i < n_items; i++)
+        job.start[i + 1] += job.start[i];
+    out->n = job.start[n_items];
+    out->index = job.index = aigc_realloc_array(NULL, out->n, sizeof *job.index);
+    out->weight = job.weight = aigc_realloc_array(NULL, out->n, sizeof *job.weight);
+    if (job.index == NULL || job.weight == NULL) {
+        rows_free(out);
         return false;
     }
-    n = 0;
-    for (uint32_t item = 0; item < n_items; item++) {
-        uint32_t i = e->places[item];
-        for (uint32_t j = 0; i != UINT32_MAX && j < e->n; j++) {
-            float w = weight_of(e, i, j);
-            if (!(fabsf(w) > least))
-                continue;
-            index[n] = e->items[j];
-            weight[n++] = half_from_float(w);
-        }
-        start[item + 1] = n;
-    }
-    out->index = index;
-    out->weight = weight;
-    out->n = n;
+    ranges_run(e->pool, 0, e->n, GRAM_CHUNK, rows_work, &job);
     return true;
 }

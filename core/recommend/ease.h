@@ -23,6 +23,7 @@ typedef struct ease {
     uint32_t *places;   /* [n_items] place in items, or UINT32_MAX */
     float *gram;        /* [n][ld], the upper triangle; NULL once it is not needed any more */
     float *a;           /* [n][ld], the upper triangle: being inverted; then -P */
+    float *diagonal;    /* [n] of -P */
     float *row, *swept; /* [EASE_BLOCK][ld] */
     float *pivot;       /* [EASE_BLOCK][EASE_BLOCK], twice */
     uint32_t next;      /* row of the gram, then of the sweep */

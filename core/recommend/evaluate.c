@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/real.h"
 #include "recommend/profile.h"
+#include "recommend/ranges.h"
 #include "recommend/ranking.h"
 #include "recommend/words.h"
 
@@ -199,7 +200,7 @@ aigc_status evaluator_step(evaluator *e, bool *done, aigc_error *err)
 {
     users_job job = {.e = e, .begin = e->next};
 
-    job.end = e->h->n - e->next < USERS_PER_STEP ? e->h->n : e->next + USERS_PER_STEP;
+    job.end = range_end(e->next, e->h->n, fit_people(e->fit, USERS_PER_STEP));
     if (job.end > job.begin)
         thread_pool_run(e->fit->pool, &(thread_program){users_next, users_work, &job});
     e->next = job.end;

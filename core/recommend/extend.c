@@ -330,7 +330,17 @@ static aigc_status write_extension(extension *x, void **image, size_t *size, aig
     m.latent = x->latent;
     m.term_latent = x->term_latent;
     m.embedding = x->embedding;
-    return model_write(&m, image, size, err);
+    struct model_writer *w = NULL;
+    thread_pool *pool = NULL;
+    bool done = false;
+    aigc_status status = thread_pool_create(1, &pool, err);
+    if (status == AIGC_OK)
+        status = model_writer_open(&m, &w, err);
+    while (status == AIGC_OK && !done)
+        status = model_writer_step(w, pool, &done, err);
+    model_writer_close(w, done ? image : NULL, size);
+    thread_pool_destroy(pool);
+    return status;
 }
 
 aigc_status aigc_recommender_extend(const aigc_recommender *recommender, const aigc_item *items, size_t n_items,
@@ -346,8 +356,10 @@ aigc_status aigc_recommender_extend(const aigc_recommender *recommender, const a
     if (status == AIGC_OK)
         status = read_items(&x, items, n_items, err);
     if (status == AIGC_OK)
-        status = content_vectors(&x.fresh, x.docs, x.items.n, x.terms.n, &x.terms, m->idf, m->n->n_terms,
-                                 m->n->mean_length, err);
+        status = content_open(&x.fresh, x.docs, x.items.n, x.terms.n, &x.terms, m->idf, m->n->n_terms,
+                              m->n->mean_length, err);
+    for (bool made = false; status == AIGC_OK && !made;)
+        status = content_vectors_step(&x.fresh, x.docs, &made, err);
     if (status == AIGC_OK)
         status = join_rows(&x, err);
     if (status == AIGC_OK)

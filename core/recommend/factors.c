@@ -6,28 +6,28 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/random.h"
+#include "recommend/ranges.h"
 
 enum {
     GRAM_PARTS = 32,          /* partial sums of V'V, added in their order: the same for any number of threads */
     GRAM_ROWS = 16,           /* of V'V that a thread adds up */
+    GRAM_STEP = 8192,         /* rows of each part in one step, at most */
     CHUNKS_MOST = 8192,       /* of a step */
     EXACT_ROWS = 8,           /* that a thread takes */
-    STEP_OPERATIONS = 1 << 30 /* about what one step computes, on one thread */
+    STEP_OPERATIONS = 1 << 29 /* about what one step computes, on one thread */
 };
 
 static const double FIRST_DEVIATION = 0.1;
 
-/* Deviation / sqrt(d) so that first scores do not depend on d. */
+/* Some rows of the items as they begin: deviation / sqrt(d), so that first scores do not depend on d. */
 static void randomise(factors *f)
 {
-    float scale = (float)(FIRST_DEVIATION / sqrt(f->o.n_factors));
-    random_state r;
+    random_rows r = {.rows = f->items, .width = f->d, .columns = (size_t)f->o.n_factors, .n = f->by_item->n_rows};
 
-    random_seed(&r, f->o.seed, 1);
-    for (uint32_t i = 0; i < f->by_item->n_rows; i++)
-        for (int j = 0; j < f->o.n_factors; j++)
-            f->items[i * f->d + j] = scale * (float)random_normal(&r);
+    r.deviation = (float)(FIRST_DEVIATION / sqrt(f->o.n_factors));
+    r.seed = f->o.seed;
+    r.stream = 1;
+    f->n_begun = random_rows_step(&r, f->n_begun, f->pool);
 }
 
 /* What one thread needs: a matrix, or the vectors of a block of rows; and a panel of gathered rows. */
@@ -209,6 +209,7 @@ static bool gram_step(factors *f, const float *rows, uint32_t n)
 {
     double budget = (double)STEP_OPERATIONS * thread_pool_size(f->pool);
     size_t most = (size_t)(budget / (GRAM_PARTS * (double)f->d * (double)f->d)) + DENSE_PANEL;
+    most = most < GRAM_STEP ? most : GRAM_STEP;
     gram_job job = {.f = f, .rows = rows, .n = n, .from = f->gram_rows, .to = f->gram_rows + most};
 
     thread_pool_run(f->pool, &(thread_program){gram_next, gram_work, &job});
@@ -216,18 +217,14 @@ static bool gram_step(factors *f, const float *rows, uint32_t n)
     return job.summed;
 }
 
-static void compute_gram(factors *f)
+bool factors_item_gram(factors *f, float *out)
 {
     f->gram_ready = false;
-    f->gram_rows = 0;
-    while (!gram_step(f, f->items, f->by_item->n_rows))
-        continue;
-}
-
-void factors_item_gram(factors *f, float *out)
-{
-    compute_gram(f);
-    memcpy(out, f->gram, f->d * f->d * sizeof *out);
+    if (!gram_step(f, f->items, f->by_item->n_rows))
+        return false;
+    if (out)
+        memcpy(out, f->gram, f->d * f->d * sizeof *out);
+    return true;
 }
 
 /* ---- one side ------------------------------------------------------------------------------------------------ */
@@ -367,6 +364,10 @@ bool factors_step(factors *f)
 {
     factor_side s = side_of(f, f->items_turn);
 
+    if (f->n_begun < f->by_item->n_rows) {
+        randomise(f);
+        return false;
+    }
     if (!f->gram_ready) {
         if (f->gram_rows == 0)
             order_rows(f, &s);
@@ -392,8 +393,6 @@ void factors_fold_in(factors *f, const pairs *rows, uint32_t begin, uint32_t end
 
     job.s.p = rows;
     job.s.solved = out;
-    if (begin == 0)
-        compute_gram(f);
     while (begin < end) {
         for (job.n_chunks = 0, f->chunks[0] = begin; begin < end && job.n_chunks < CHUNKS_MOST;)
             f->chunks[++job.n_chunks] = begin = end - begin < EXACT_ROWS ? end : begin + EXACT_ROWS;

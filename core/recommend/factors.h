@@ -43,7 +43,8 @@ typedef struct factors {
     size_t scratch_floats; /* of one thread */
     thread_pool *pool;
     const dense_kernels *k;
-    bool items_turn; /* which side is being solved: users first */
+    uint32_t n_begun; /* items that have their first, random factors */
+    bool items_turn;  /* which side is being solved: users first */
     bool gram_ready;
     size_t gram_rows; /* rows of each part that are in it so far */
     uint32_t next;    /* place in the order */
@@ -61,11 +62,12 @@ bool factors_step(factors *f);
 /* Rows done in this iteration, of n_users + n_items. */
 uint64_t factors_progress(const factors *f);
 
-/* alpha0 V'V of the items as they are now, into out [d][d]. */
-void factors_item_gram(factors *f, float *out);
+/* A piece of alpha0 V'V of the items as they are now; true when it is there, in f->gram and out [d][d] (may be NULL).
+ * To be called until it is, between complete iterations. */
+bool factors_item_gram(factors *f, float *out);
 
-/* Rows [begin, end) of other people, solved exactly with the items as they are now, into those rows of out [][d]. For
- * begin 0 it makes itself ready; the others must follow before the items change. */
+/* Rows [begin, end) of other people, solved exactly with the items as they are now, into those rows of out [][d].
+ * factors_item_gram() comes before it. */
 void factors_fold_in(factors *f, const pairs *rows, uint32_t begin, uint32_t end, float *out);
 
 #endif

@@ -21,6 +21,8 @@
 typedef struct training {
     pairs by_user, by_item;
     uint32_t *users; /* [by_user.n_rows] their numbers */
+    int stage;       /* of training_step() */
+    uint32_t next;   /* row of it */
     ease ease;
     factors factors;
     item_context context;
@@ -29,6 +31,7 @@ typedef struct training {
     float *gram;
     float *latent_factors;                     /* [n_latent][d] */
     double lambda, regularization, unobserved; /* that they were made with */
+    struct finisher *finisher;                 /* while training_factors() is at work */
     model_numbers numbers;
     model m; /* what of it is ready, for scoring */
 } training;
@@ -51,6 +54,7 @@ struct aigc_fit {
     bands bands;
     size_t *user_first; /* [n_users] first of their values in c.user_values */
     content content;
+    content_doc *docs;   /* [n_items] while their vectors are made */
     uint16_t *embedding; /* [n_items][padded], of length 1 */
     double *time;        /* [n_items] */
     float *place;        /* [n_items][2] */
@@ -69,8 +73,10 @@ struct aigc_fit {
     uint32_t n_learners;
     bool started, done;
     int phase;
+    int stage;     /* of the phase, if it has some */
     uint64_t step; /* of the phase */
     uint64_t n_steps;
+    struct model_writer *writer;
     void *image;
     size_t image_size;
     aigc_metrics *metrics;
@@ -80,11 +86,22 @@ struct aigc_fit {
     double fraction;
 };
 
+/* People whose scores of all items one step computes: `most`, or fewer where there are many items, but one a thread. */
+static inline uint32_t fit_people(const aigc_fit *fit, uint32_t most)
+{
+    uint32_t n = fit->c.item_keys.n, least = (uint32_t)thread_pool_size(fit->pool);
+    uint32_t people = n > 50000 ? (uint32_t)((uint64_t)most * 50000 / n) : most;
+
+    return people < least ? least : people;
+}
+
 /* Pieces of a training; each true or AIGC_OK when done. */
 aigc_status training_begin(aigc_fit *fit, training *t, const uint32_t *users, uint32_t n, aigc_error *err);
-aigc_status training_context(aigc_fit *fit, training *t, aigc_error *err);
+/* Then pieces until *done: pairs, and what is counted of them. */
+aigc_status training_step(aigc_fit *fit, training *t, bool *done, aigc_error *err);
 aigc_status training_item_weights(aigc_fit *fit, training *t, aigc_error *err); /* of ease, inverted */
-aigc_status training_factors(aigc_fit *fit, training *t, aigc_error *err);      /* of factors, as they are */
+/* Of factors, as they are: pieces of it, *done with the last. */
+aigc_status training_factors(aigc_fit *fit, training *t, bool *done, aigc_error *err);
 /* Factors that an item's directions let expect: map is [c][d], work [d]. */
 void factors_from_latent(const dense_kernels *k, const uint16_t *latent, size_t c, const float *map, size_t d,
                          float *work, uint16_t *out);

@@ -2,6 +2,7 @@
 #include "recommend/model.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "base/memory.h"
 #include "recommend/half.h"
 #include "recommend/keys.h"
+#include "recommend/ranges.h"
 #include "recommend/words.h"
 
 static const char MAGIC[8] = "AIGCREC";
@@ -233,55 +235,159 @@ static uint64_t aligned(uint64_t n)
     return (n + MODEL_ALIGNMENT - 1) / MODEL_ALIGNMENT * MODEL_ALIGNMENT;
 }
 
-static bool make_coarse(char *out, const model_header *h, int first, const uint16_t *rows, size_t n, size_t d)
+enum { COPY_BYTES = 1 << 20, COPIES_PER_STEP = 32, COARSE_TOGETHER = 4096, COARSE_PER_STEP = 200000 };
+
+/* An image being written: sections one after the other, then what is computed of them. */
+struct model_writer {
+    model_header h;
+    part parts[SECTIONS];
+    const void *source[SECTIONS];
+    uint32_t n_items;
+    coarse_rows coarse[3];   /* in the image */
+    const uint16_t *rows[3]; /* of what, [n_items][d] */
+    size_t d[3];
+    char *out;
+    int section;   /* SECTIONS and more: the coarse rows */
+    uint32_t next; /* piece of the section, or row */
+    _Atomic bool failed;
+};
+
+static aigc_status open_image(struct model_writer *w, aigc_error *err)
 {
-    return rows == NULL || d == 0 ||
-           coarse_make(rows, n, d, (int8_t *)(out + h->sections[first].offset),
-                       (float *)(out + h->sections[first + 1].offset), (float *)(out + h->sections[first + 2].offset),
-                       (float *)(out + h->sections[first + 3].offset));
+    uint64_t at = aligned(sizeof w->h);
+
+    memcpy(w->h.magic, MAGIC, sizeof MAGIC);
+    for (int i = 0; i < SECTIONS; i++) {
+        w->h.sections[i].offset = at;
+        w->h.sections[i].bytes = (uint64_t)w->parts[i].n * w->parts[i].unit;
+        at = aligned(at + w->h.sections[i].bytes);
+    }
+    w->h.size = at;
+    w->out = at <= SIZE_MAX ? aligned_alloc(MODEL_ALIGNMENT, at) : NULL;
+    if (w->out == NULL)
+        return aigc_fail_memory(err, "the recommender model", at);
+    memcpy(w->out, &w->h, sizeof w->h);
+    memset(w->out + sizeof w->h, 0, w->h.sections[0].offset - sizeof w->h);
+    return AIGC_OK;
 }
 
-aigc_status model_write(const model *m, void **image, size_t *size, aigc_error *err)
+/* The arrays of a coarse copy, where they stand in the image. */
+static void place_coarse(struct model_writer *w, int i, section first, const uint16_t *rows, size_t d)
 {
-    model copy = *m;
-    const model_numbers *n = m->n;
-    part parts[SECTIONS];
-    model_header h = {.version = MODEL_VERSION, .byte_order = BYTE_ORDER_MARK, .n_sections = SECTIONS};
-    uint64_t at = aligned(sizeof h);
+    char *at[4];
 
-    memcpy(h.magic, MAGIC, sizeof MAGIC);
+    for (int j = 0; j < 4; j++)
+        at[j] = w->out + w->h.sections[(int)first + j].offset;
+    w->coarse[i] = (coarse_rows){(int8_t *)at[0], (float *)at[1], (float *)at[2], (float *)at[3]};
+    w->rows[i] = rows;
+    w->d[i] = rows ? d : 0;
+}
+
+aigc_status model_writer_open(const model *m, struct model_writer **writer, aigc_error *err)
+{
+    struct model_writer *w = aigc_calloc(1, sizeof *w);
+    model copy = *m;
+
+    if (w == NULL)
+        return aigc_fail_memory(err, "the recommender model", sizeof *w);
+    w->h = (model_header){.version = MODEL_VERSION, .byte_order = BYTE_ORDER_MARK, .n_sections = SECTIONS};
     copy.coarse_factors = copy.coarse_latent = copy.coarse_embedding = (coarse_rows){0};
-    list_parts(&copy, parts);
-    for (int i = 0; i < SECTIONS; i++) {
-        h.sections[i].offset = at;
-        h.sections[i].bytes = (uint64_t)parts[i].n * parts[i].unit;
-        at = aligned(at + h.sections[i].bytes);
+    list_parts(&copy, w->parts);
+    for (int i = 0; i < SECTIONS; i++)
+        w->source[i] = *w->parts[i].pointer;
+    aigc_status status = open_image(w, err);
+    if (status != AIGC_OK) {
+        free(w);
+        return status;
     }
-    h.size = at;
-    char *out = at <= SIZE_MAX ? aligned_alloc(MODEL_ALIGNMENT, at) : NULL;
-    if (out == NULL)
-        return aigc_fail_memory(err, "the recommender model", at);
-    memcpy(out, &h, sizeof h);
-    uint64_t end = sizeof h;
-    for (int i = 0; i < SECTIONS; i++) {
-        memset(out + end, 0, h.sections[i].offset - end);
-        end = h.sections[i].offset + h.sections[i].bytes;
-        /* Offsets of what there is none of (no events, no item weights) are zeros. */
-        if (h.sections[i].bytes && !*parts[i].pointer)
-            memset(out + h.sections[i].offset, 0, h.sections[i].bytes);
-        else if (h.sections[i].bytes)
-            memcpy(out + h.sections[i].offset, *parts[i].pointer, h.sections[i].bytes);
-    }
-    memset(out + end, 0, at - end);
-    if (!make_coarse(out, &h, SECTION_COARSE_FACTORS, m->factors, n->n_items, n->n_factors) ||
-        !make_coarse(out, &h, SECTION_COARSE_LATENT, m->latent, n->n_items, n->n_latent) ||
-        !make_coarse(out, &h, SECTION_COARSE_EMBEDDING, m->embedding, n->n_items, n->n_embedding)) {
-        free(out);
-        return aigc_fail_memory(err, "the recommender model", at);
-    }
-    *image = out;
-    *size = at;
+    place_coarse(w, 0, SECTION_COARSE_FACTORS, m->factors, m->n->n_factors);
+    place_coarse(w, 1, SECTION_COARSE_LATENT, m->latent, m->n->n_latent);
+    place_coarse(w, 2, SECTION_COARSE_EMBEDDING, m->embedding, m->n->n_embedding);
+    w->n_items = m->n->n_items;
+    *writer = w;
     return AIGC_OK;
+}
+
+/* Pieces of a section; offsets of what there is none of (no events, no item weights) are zeros. */
+static void copy_work(void *context, uint32_t begin, uint32_t end, int thread)
+{
+    const struct model_writer *w = context;
+    uint64_t from = (uint64_t)begin * COPY_BYTES, to = (uint64_t)end * COPY_BYTES;
+    uint64_t bytes = w->h.sections[w->section].bytes;
+    char *out = w->out + w->h.sections[w->section].offset;
+
+    (void)thread;
+    to = to < bytes ? to : bytes;
+    if (w->source[w->section])
+        memcpy(out + from, (const char *)w->source[w->section] + from, to - from);
+    else
+        memset(out + from, 0, to - from);
+}
+
+static void coarse_work(void *context, uint32_t begin, uint32_t end, int thread)
+{
+    struct model_writer *w = context;
+    int i = w->section - SECTIONS;
+    const coarse_rows *c = &w->coarse[i];
+    size_t d = w->d[i];
+
+    (void)thread;
+    if (!coarse_make(w->rows[i] + begin * d, end - begin, d, (int8_t *)(uintptr_t)c->rows + begin * coarse_width(d),
+                     (float *)(uintptr_t)c->scale + begin, (float *)(uintptr_t)c->error + begin,
+                     (float *)(uintptr_t)c->length + begin))
+        w->failed = true;
+}
+
+static void end_section(struct model_writer *w)
+{
+    uint64_t end = w->h.sections[w->section].offset + w->h.sections[w->section].bytes;
+    uint64_t next = w->section + 1 < SECTIONS ? w->h.sections[w->section + 1].offset : w->h.size;
+
+    memset(w->out + end, 0, next - end);
+}
+
+/* Some of a section, or whole ones if they are short. */
+static void copy_some(struct model_writer *w, thread_pool *pool)
+{
+    for (uint32_t left = COPIES_PER_STEP; left > 0 && w->section < SECTIONS;) {
+        uint32_t n = (uint32_t)((w->h.sections[w->section].bytes + COPY_BYTES - 1) / COPY_BYTES);
+        uint32_t end = range_end(w->next, n, left);
+        ranges_run(pool, w->next, end, 1, copy_work, w);
+        left -= end - w->next;
+        w->next = end;
+        if (end < n)
+            return;
+        end_section(w);
+        w->next = 0;
+        w->section++;
+    }
+}
+
+aigc_status model_writer_step(struct model_writer *w, thread_pool *pool, bool *done, aigc_error *err)
+{
+    if (w->section < SECTIONS) {
+        copy_some(w, pool);
+    } else if (w->section < SECTIONS + 3) {
+        uint32_t n = w->d[w->section - SECTIONS] ? w->n_items : 0, end = range_end(w->next, n, COARSE_PER_STEP);
+        ranges_run(pool, w->next, end, COARSE_TOGETHER, coarse_work, w);
+        w->next = end == n ? 0 : end;
+        w->section += end == n;
+    }
+    *done = w->section == SECTIONS + 3;
+    return w->failed ? aigc_fail_memory(err, "the recommender model", w->h.size) : AIGC_OK;
+}
+
+void model_writer_close(struct model_writer *w, void **image, size_t *size)
+{
+    if (w == NULL)
+        return;
+    if (image) {
+        *image = w->out;
+        *size = w->h.size;
+    } else {
+        free(w->out);
+    }
+    free(w);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #define AIGC_RECOMMEND_MODEL_H
 
 #include "aigc.h"
+#include "base/threads.h"
 #include "recommend/coarse.h"
 
 enum { MODEL_VERSION = 4, MODEL_ALIGNMENT = 64 };
@@ -124,8 +125,12 @@ float model_weight(const model_rows *rows, uint32_t row, uint32_t index);
 
 aigc_status model_open(const void *image, size_t size, model *m, aigc_error *err);
 
-/* An image from arrays: `m` as for reading, pointing anywhere. *image is malloc'd and aligned. */
-aigc_status model_write(const model *m, void **image, size_t *size, aigc_error *err);
+/* An image from arrays: `m` as for reading, pointing anywhere; they must live until it is written, in bounded pieces.
+ * Closing hands out what was written, malloc'd and aligned, or forgets it if image is NULL. */
+struct model_writer;
+aigc_status model_writer_open(const model *m, struct model_writer **w, aigc_error *err);
+aigc_status model_writer_step(struct model_writer *w, thread_pool *pool, bool *done, aigc_error *err);
+void model_writer_close(struct model_writer *w, void **image, size_t *size);
 
 /* Whether an item was not there, or nobody did anything with it, when the factors were fitted. */
 static inline bool model_is_cold(const model *m, uint32_t item)

@@ -26,7 +26,16 @@ size_t pairs_bytes(const pairs *p);
 
 /* Rows and columns exchanged. False if memory is out. */
 bool pairs_transpose(const pairs *p, pairs *out);
-/* Some rows, in the order given. */
-bool pairs_select(const pairs *p, const uint32_t *rows, uint32_t n_rows, pairs *out);
+/* The same in pieces: after the first of them `out` is filled from rows of p, all in their order, and ended. */
+bool pairs_transpose_begin(const pairs *p, pairs *out);
+void pairs_transpose_rows(const pairs *p, uint32_t begin, uint32_t end, pairs *out);
+void pairs_transpose_end(pairs *out);
+
+/* Some rows, in the order given: room for them, with their places, and then the rows. */
+bool pairs_select_begin(const pairs *p, const uint32_t *rows, uint32_t n_rows, pairs *out);
+void pairs_select_rows(const pairs *p, const uint32_t *rows, uint32_t begin, uint32_t end, pairs *out);
+
+/* The end of as many rows from `begin` on as have about so many pairs together. */
+uint32_t pairs_rows(const pairs *p, uint32_t begin, uint64_t most);
 
 #endif

@@ -139,34 +139,55 @@ static void copy_items(aigc_fit *fit)
     }
 }
 
-static aigc_status words_step(aigc_fit *fit, bool *done, aigc_error *err)
+static aigc_status open_words(aigc_fit *fit, aigc_error *err)
 {
     uint32_t n = fit->c.item_keys.n;
-    aigc_status status = numbers_to_terms(&fit->c, &fit->bands, err);
 
-    if (status != AIGC_OK)
-        return status;
-    content_doc *docs = aigc_calloc(n, sizeof *docs);
+    fit->docs = aigc_calloc(n, sizeof *fit->docs);
     fit->time = aigc_calloc(n, sizeof *fit->time);
     fit->place = aigc_calloc(n, 2 * sizeof *fit->place);
     fit->embedding = aigc_calloc(n * dense_pad((size_t)fit->c.n_embedding), sizeof *fit->embedding);
-    if (!docs || !fit->time || !fit->place || !fit->embedding) {
-        free(docs);
-        return aigc_fail_memory(err, "items", n * sizeof *docs);
-    }
+    if (!fit->docs || !fit->time || !fit->place || !fit->embedding)
+        return aigc_fail_memory(err, "items", n * sizeof *fit->docs);
     for (uint32_t i = 0; i < n; i++)
-        docs[i] = (content_doc){fit->c.docs + fit->c.items[i].doc, fit->c.items[i].n_doc};
+        fit->docs[i] = (content_doc){fit->c.docs + fit->c.items[i].doc, fit->c.items[i].n_doc};
     copy_items(fit);
-    status = content_vectors(&fit->content, docs, n, fit->c.terms.n, &fit->c.terms, NULL, 0, 0, err);
-    free(docs);
-    free(fit->c.docs); /* the vectors have taken their place */
+    return content_open(&fit->content, fit->docs, n, fit->c.terms.n, &fit->c.terms, NULL, 0, 0, err);
+}
+
+/* The vectors have taken the documents' place. */
+static aigc_status close_words(aigc_fit *fit, aigc_error *err)
+{
+    int d = fit->o.n_latent ? fit->o.n_latent : fit->c.item_keys.n > 300000 ? 32 : 64;
+
+    free(fit->docs);
+    fit->docs = NULL;
+    free(fit->c.docs);
     fit->c.docs = NULL;
     fit->c.n_docs = fit->c.docs_capacity = 0;
-    int d = fit->o.n_latent ? fit->o.n_latent : n > 300000 ? 32 : 64;
-    if (status == AIGC_OK)
-        status = content_begin(&fit->content, d, fit->o.seed, fit->pool, err);
-    *done = true;
-    return status;
+    return content_begin(&fit->content, d, fit->o.seed, fit->pool, err);
+}
+
+static aigc_status words_step(aigc_fit *fit, bool *done, aigc_error *err)
+{
+    bool made;
+    aigc_status status;
+
+    switch (fit->stage) {
+    case 0:
+        fit->stage = 1;
+        return numbers_to_terms(&fit->c, &fit->bands, err);
+    case 1:
+        fit->stage = 2;
+        return open_words(fit, err);
+    case 2:
+        status = content_vectors_step(&fit->content, fit->docs, &made, err);
+        fit->stage += made;
+        return status;
+    default:
+        *done = true;
+        return close_words(fit, err);
+    }
 }
 
 static aigc_status directions_step(aigc_fit *fit, bool *done, aigc_error *err)
@@ -199,7 +220,7 @@ static int by_number(const void *a, const void *b)
 }
 
 /* Users kept out of everything, users to try on, and users to learn from. */
-static aigc_status split_step(aigc_fit *fit, bool *done, aigc_error *err)
+static aigc_status split_users(aigc_fit *fit, aigc_error *err)
 {
     uint32_t *users, n;
     aigc_status status = listed_users(fit, &users, &n, err);
@@ -230,12 +251,17 @@ static aigc_status split_step(aigc_fit *fit, bool *done, aigc_error *err)
             rest[i] = rest[(uint64_t)i * n_rest / m];
         qsort(rest, m, sizeof *rest, by_number);
         status = training_begin(fit, &fit->trial, rest, m, err);
-        if (status == AIGC_OK)
-            status = training_context(fit, &fit->trial, err);
     }
     free(rest);
-    *done = true;
     return status;
+}
+
+static aigc_status split_step(aigc_fit *fit, bool *done, aigc_error *err)
+{
+    if (fit->stage++ == 0)
+        return split_users(fit, err);
+    *done = fit->trial.users == NULL;
+    return *done ? AIGC_OK : training_step(fit, &fit->trial, done, err);
 }
 
 static bool has_trial(const aigc_fit *fit)
@@ -395,13 +421,16 @@ static aigc_status final_ease(aigc_fit *fit, training *t, bool *done, aigc_error
             ease_begin(&t->ease, fit->lambda);
         return AIGC_OK;
     }
-    if (!ease_step(&t->ease))
+    if (fit->stage == 0) {
+        fit->stage = ease_step(&t->ease);
         return AIGC_OK;
+    }
+    if (fit->stage++ == 1)
+        return t->ease.failed ? AIGC_OK : training_item_weights(fit, t, err);
     fit->ease_items = t->ease.n;
-    *done = true;
-    status = t->ease.failed ? AIGC_OK : training_item_weights(fit, t, err);
     ease_free(&t->ease);
-    return status;
+    *done = true;
+    return AIGC_OK;
 }
 
 /* ---- factors ------------------------------------------------------------------------------------------------- */
@@ -443,6 +472,7 @@ static aigc_status trial_factors_step(aigc_fit *fit, bool *done, aigc_error *err
         tuner->which = 0;
         tuner->left = FIRST_ITERATIONS;
         begin_climb(fit);
+        return AIGC_OK;
     }
     fit->n_steps = CLIMBS * CLIMB_MOST;
     fit->step = (uint64_t)(tuner->which * CLIMB_MOST + tuner->climb.n_tried);
@@ -476,16 +506,14 @@ static aigc_status trial_factors_step(aigc_fit *fit, bool *done, aigc_error *err
 
 static aigc_status final_factors(aigc_fit *fit, training *t, int n_iterations, bool *done, aigc_error *err)
 {
-    aigc_status status = open_factors(fit, t, err);
-
-    if (status != AIGC_OK)
-        return status;
+    if (t->factors.k == NULL)
+        return open_factors(fit, t, err);
     fit->n_steps = (uint64_t)n_iterations;
     fit->step = (uint64_t)t->factors.n_done;
-    if (!factors_step(&t->factors) || t->factors.n_done < n_iterations)
-        return AIGC_OK;
-    *done = true;
-    return training_factors(fit, t, err);
+    if (t->factors.n_done == n_iterations)
+        return training_factors(fit, t, done, err);
+    factors_step(&t->factors);
+    return AIGC_OK;
 }
 
 /* ---- blend --------------------------------------------------------------------------------------------------- */
@@ -501,7 +529,13 @@ static aigc_status blend_step(aigc_fit *fit, bool *done, aigc_error *err)
         return AIGC_OK;
     if (fit->tuner->left > 0) {
         fit->tuner->left -= factors_step(&t->factors);
-        return fit->tuner->left > 0 ? AIGC_OK : training_factors(fit, t, err);
+        return AIGC_OK;
+    }
+    if (fit->stage == 0) {
+        bool finished;
+        status = training_factors(fit, t, &finished, err);
+        fit->stage += finished;
+        return status;
     }
     if (fit->blender == NULL) {
         training_numbers(fit, t);
@@ -528,8 +562,7 @@ static aigc_status open_step(aigc_fit *fit, bool *done, aigc_error *err)
 
 static aigc_status people_step(aigc_fit *fit, bool *done, aigc_error *err)
 {
-    *done = true;
-    return training_context(fit, &fit->whole, err);
+    return training_step(fit, &fit->whole, done, err);
 }
 
 static aigc_status ease_final_step(aigc_fit *fit, bool *done, aigc_error *err)
@@ -582,18 +615,28 @@ static void weigh_interests(aigc_fit *fit)
     }
 }
 
-static aigc_status image_step(aigc_fit *fit, bool *done, aigc_error *err)
+static aigc_status open_writer(aigc_fit *fit, bool *done, aigc_error *err)
 {
     weigh_interests(fit);
     training_numbers(fit, &fit->whole);
-    *done = true;
-    if (fit->o.evaluate_users > 0)
+    *done = fit->o.evaluate_users > 0;
+    if (*done)
         return AIGC_OK;
     fit->whole.numbers.weights = fit->o.weights;
-    aigc_status status = model_write(&fit->whole.m, &fit->image, &fit->image_size, err);
-    if (status == AIGC_OK)
-        training_close(&fit->whole);
-    return status;
+    return model_writer_open(&fit->whole.m, &fit->writer, err);
+}
+
+static aigc_status image_step(aigc_fit *fit, bool *done, aigc_error *err)
+{
+    if (fit->writer == NULL)
+        return open_writer(fit, done, err);
+    aigc_status status = model_writer_step(fit->writer, fit->pool, done, err);
+    if (status != AIGC_OK || !*done)
+        return status;
+    model_writer_close(fit->writer, &fit->image, &fit->image_size);
+    fit->writer = NULL;
+    training_close(&fit->whole);
+    return AIGC_OK;
 }
 
 /* ---- evaluation ---------------------------------------------------------------------------------------------- */
@@ -690,6 +733,7 @@ aigc_status phases_step(aigc_fit *fit, aigc_error *err)
     if (status != AIGC_OK || !done)
         return status;
     fit->step = fit->n_steps = 0;
+    fit->stage = 0;
     if (++fit->phase == N_PHASES) {
         fit->phase = N_PHASES - 1;
         fit->done = true;
@@ -734,6 +778,8 @@ void phases_free(aigc_fit *fit)
     free(fit->tuner);
     free(fit->evaluator);
     free(fit->learners);
+    free(fit->docs);
+    model_writer_close(fit->writer, NULL, NULL);
     free(fit->user_first);
     free(fit->time);
     free(fit->place);

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "recommend/fit.h"
 #include "recommend/half.h"
+#include "recommend/ranges.h"
 
 enum { WEIGHTS_PER_ITEM = 1000 }; /* item-to-item weights that a model keeps, on average */
 static const float MAP_RIDGE = 5;
@@ -24,33 +25,55 @@ aigc_status training_begin(aigc_fit *fit, training *t, const uint32_t *users, ui
 {
     *t = (training){0};
     t->users = aigc_realloc_array(NULL, n, sizeof *t->users);
-    if (t->users == NULL || !pairs_select(&fit->pairs, users, n, &t->by_user) ||
-        !pairs_transpose(&t->by_user, &t->by_item)) {
+    if (t->users == NULL || !pairs_select_begin(&fit->pairs, users, n, &t->by_user)) {
         training_close(t);
-        return aigc_fail_memory(err, "pairs of users and items", pairs_bytes(&fit->pairs) * 2);
+        return aigc_fail_memory(err, "pairs of users and items", pairs_bytes(&fit->pairs));
     }
     memcpy(t->users, users, n * sizeof *users);
     return AIGC_OK;
 }
 
-aigc_status training_context(aigc_fit *fit, training *t, aigc_error *err)
+enum { SELECT, OPEN_EXCHANGE, EXCHANGE, OPEN_COUNTS, COUNT, PAIRS_PER_STEP = 250000 };
+
+static aigc_status open_exchange(training *t, aigc_error *err)
 {
-    return context_make(&t->context, &fit->c, &fit->bands, &t->by_user, t->users, fit->half_life, err);
+    return pairs_transpose_begin(&t->by_user, &t->by_item)
+               ? AIGC_OK
+               : aigc_fail_memory(err, "pairs of items and users", pairs_bytes(&t->by_user));
 }
 
-void training_close(training *t)
+static aigc_status open_counts(aigc_fit *fit, training *t, aigc_error *err)
 {
-    ease_free(&t->ease);
-    factors_free(&t->factors);
-    context_free(&t->context);
-    rows_free(&t->item_weights);
-    free(t->half);
-    free(t->gram);
-    free(t->latent_factors);
-    free(t->users);
-    pairs_free(&t->by_user);
-    pairs_free(&t->by_item);
-    *t = (training){0};
+    pairs_transpose_end(&t->by_item);
+    return context_begin(&t->context, &fit->c, &fit->bands, &t->by_user, t->users, fit->half_life, fit->pool)
+               ? AIGC_OK
+               : aigc_fail_memory(err, "counts of items", (size_t)fit->c.item_keys.n * 6 * sizeof(float));
+}
+
+aigc_status training_step(aigc_fit *fit, training *t, bool *done, aigc_error *err)
+{
+    uint32_t end = pairs_rows(&t->by_user, t->next, PAIRS_PER_STEP), n = t->by_user.n_rows;
+
+    *done = false;
+    switch (t->stage) {
+    case SELECT:
+        pairs_select_rows(&fit->pairs, t->users, t->next, end, &t->by_user);
+        break;
+    case OPEN_EXCHANGE:
+        t->stage++;
+        return open_exchange(t, err);
+    case EXCHANGE:
+        pairs_transpose_rows(&t->by_user, t->next, end, &t->by_item);
+        break;
+    case OPEN_COUNTS:
+        t->stage++;
+        return open_counts(fit, t, err);
+    default:
+        return context_step(&t->context, done, err);
+    }
+    t->next = end < n ? end : 0;
+    t->stage += end == n;
+    return AIGC_OK;
 }
 
 size_t training_bytes(const training *t)
@@ -73,69 +96,174 @@ aigc_status training_item_weights(aigc_fit *fit, training *t, aigc_error *err)
  * regression over the items that have events (as in Gantner et al., "Learning attribute-to-feature mappings for
  * cold-start recommendations", 2010).
  */
-static bool map_directions(const aigc_fit *fit, training *t)
-{
-    const factors *f = &t->factors;
-    const dense_kernels *k = f->k;
-    size_t c = fit->content.d, d = f->d;
-    uint32_t n = f->by_item->n_rows;
-    float *square = aigc_calloc(c * c + c + d, sizeof *square), *x = square + c * c, *column = x + c;
+struct finisher {
+    const aigc_fit *fit;
+    training *t;
+    int stage;
+    uint32_t next; /* item of the stage */
+    uint32_t end;  /* of the step, when threads share the directions */
+    float *square; /* [c][c] C'C, above the [c][d] of C'V, which are t->latent_factors */
+    float *work;   /* [threads][c + d] */
+};
 
-    if (t->latent_factors == NULL)
-        t->latent_factors = aigc_calloc(c * d, sizeof *t->latent_factors);
-    if (square == NULL || t->latent_factors == NULL) {
-        free(square);
-        return false;
-    }
-    memset(t->latent_factors, 0, c * d * sizeof *t->latent_factors);
-    for (uint32_t i = 0; i < n; i++) {
-        if (f->by_item->start[i + 1] == f->by_item->start[i])
-            continue;
-        memset(x, 0, c * sizeof *x);
-        k->axpy_half(1, fit->content.latent + i * c, x, c);
-        for (size_t j = 0; j < c; j++) {
-            k->axpy(x[j], x, square + j * c, c);
-            k->axpy(x[j], f->items + i * d, t->latent_factors + j * d, d);
-        }
-    }
-    for (size_t j = 0; j < c; j++)
-        square[j * c + j] += MAP_RIDGE;
-    bool ok = dense_cholesky(k, square, c);
-    for (size_t l = 0; l < d && ok; l++) {
-        for (size_t j = 0; j < c; j++)
-            x[j] = t->latent_factors[j * d + l];
-        dense_solve(k, square, c, x);
-        for (size_t j = 0; j < c; j++)
-            t->latent_factors[j * d + l] = x[j];
-    }
-    if (!ok)
-        memset(t->latent_factors, 0, c * d * sizeof *t->latent_factors);
-    for (uint32_t i = 0; i < n; i++)
-        if (f->by_item->start[i + 1] == f->by_item->start[i])
-            factors_from_latent(k, fit->content.latent + i * c, c, t->latent_factors, d, column, t->half + i * d);
-    free(square);
-    return true;
+enum { HALVES, PRODUCTS, MAP, REST, DONE, ITEMS_PER_STEP = 200000, ITEMS_TOGETHER = 1024, DIRECTIONS_TOGETHER = 4 };
+
+static bool has_events(const struct finisher *x, uint32_t i)
+{
+    return x->t->by_item.start[i + 1] > x->t->by_item.start[i];
 }
 
-aigc_status training_factors(aigc_fit *fit, training *t, aigc_error *err)
+static float *work_of(const struct finisher *x, int thread)
 {
-    const factors *f = &t->factors;
-    size_t n = f->by_item->n_rows * f->d;
+    return x->work + (size_t)thread * (x->fit->content.d + x->t->factors.d);
+}
 
+static void halves_work(void *context, uint32_t begin, uint32_t end, int thread)
+{
+    const training *t = ((const struct finisher *)context)->t;
+
+    (void)thread;
+    for (size_t i = begin * t->factors.d; i < end * t->factors.d; i++)
+        t->half[i] = half_from_float(t->factors.items[i]);
+}
+
+/* Rows [begin, end) of C'C and C'V, over some items. */
+static void products_work(void *context, uint32_t begin, uint32_t end, int thread)
+{
+    const struct finisher *x = context;
+    const factors *f = &x->t->factors;
+    size_t c = x->fit->content.d, d = f->d;
+    float *directions = work_of(x, thread);
+
+    for (uint32_t i = x->next; i < x->end; i++) {
+        if (!has_events(x, i))
+            continue;
+        memset(directions, 0, c * sizeof *directions);
+        f->k->axpy_half(1, x->fit->content.latent + i * c, directions, c);
+        for (size_t j = begin; j < end; j++) {
+            f->k->axpy(directions[j], directions, x->square + j * c, c);
+            f->k->axpy(directions[j], f->items + i * d, x->t->latent_factors + j * d, d);
+        }
+    }
+}
+
+/* W into t->latent_factors; zeros if there is none. */
+static void solve_map(const struct finisher *x)
+{
+    const dense_kernels *k = x->t->factors.k;
+    size_t c = x->fit->content.d, d = x->t->factors.d;
+    float *map = x->t->latent_factors, *column = work_of(x, 0);
+
+    for (size_t j = 0; j < c; j++)
+        x->square[j * c + j] += MAP_RIDGE;
+    if (!dense_cholesky(k, x->square, c)) {
+        memset(map, 0, c * d * sizeof *map);
+        return;
+    }
+    for (size_t l = 0; l < d; l++) {
+        for (size_t j = 0; j < c; j++)
+            column[j] = map[j * d + l];
+        dense_solve(k, x->square, c, column);
+        for (size_t j = 0; j < c; j++)
+            map[j * d + l] = column[j];
+    }
+}
+
+static void rest_work(void *context, uint32_t begin, uint32_t end, int thread)
+{
+    const struct finisher *x = context;
+    size_t c = x->fit->content.d, d = x->t->factors.d;
+
+    for (uint32_t i = begin; i < end; i++)
+        if (!has_events(x, i))
+            factors_from_latent(x->t->factors.k, x->fit->content.latent + i * c, c, x->t->latent_factors, d,
+                                work_of(x, thread), x->t->half + i * d);
+}
+
+static void finish_some(struct finisher *x)
+{
+    thread_pool *pool = x->fit->pool;
+    uint32_t n = x->t->by_item.n_rows;
+
+    x->end = range_end(x->next, n, ITEMS_PER_STEP);
+    if (x->stage == HALVES)
+        ranges_run(pool, x->next, x->end, ITEMS_TOGETHER, halves_work, x);
+    else if (x->stage == PRODUCTS)
+        ranges_run(pool, 0, (uint32_t)x->fit->content.d, DIRECTIONS_TOGETHER, products_work, x);
+    else if (x->stage == REST)
+        ranges_run(pool, x->next, x->end, ITEMS_TOGETHER, rest_work, x);
+    else
+        solve_map(x);
+    x->next = x->stage == MAP ? n : x->end;
+    if (x->next < n)
+        return;
+    x->next = 0;
+    x->stage = x->fit->content.d ? x->stage + 1 : DONE;
+}
+
+static bool open_finisher(aigc_fit *fit, training *t)
+{
+    size_t c = fit->content.d, d = t->factors.d, n = t->by_item.n_rows * d;
+    struct finisher *x = t->finisher = aigc_calloc(1, sizeof *x);
+
+    if (x == NULL)
+        return false;
+    *x = (struct finisher){.fit = fit, .t = t};
+    x->square = aigc_calloc(c * c, sizeof *x->square);
+    x->work = aigc_calloc((size_t)thread_pool_size(fit->pool), (c + d) * sizeof *x->work);
     if (t->half == NULL)
         t->half = aigc_calloc(n, sizeof *t->half);
     if (t->gram == NULL)
-        t->gram = aigc_calloc(f->d * f->d, sizeof *t->gram);
-    if (t->half == NULL || t->gram == NULL)
-        return aigc_fail_memory(err, "factors of items", n * sizeof *t->half);
-    for (size_t i = 0; i < n; i++)
-        t->half[i] = half_from_float(f->items[i]);
-    factors_item_gram(&t->factors, t->gram);
-    if (fit->content.d && !map_directions(fit, t))
-        return aigc_fail_memory(err, "directions to factors", fit->content.d * (fit->content.d + f->d) * 4);
-    t->regularization = f->o.regularization;
-    t->unobserved = f->o.unobserved;
+        t->gram = aigc_calloc(d * d, sizeof *t->gram);
+    free(t->latent_factors);
+    t->latent_factors = c ? aigc_calloc(c * d, sizeof *t->latent_factors) : NULL;
+    return x->square && x->work && t->half && t->gram && (t->latent_factors || c == 0);
+}
+
+static void close_finisher(training *t)
+{
+    if (t->finisher) {
+        free(t->finisher->square);
+        free(t->finisher->work);
+    }
+    free(t->finisher);
+    t->finisher = NULL;
+}
+
+aigc_status training_factors(aigc_fit *fit, training *t, bool *done, aigc_error *err)
+{
+    size_t c = fit->content.d, d = t->factors.d;
+
+    *done = false;
+    if (t->finisher == NULL && !open_finisher(fit, t))
+        return aigc_fail_memory(err, "factors of items", t->by_item.n_rows * d * 2 + c * (c + d) * 4);
+    if (t->finisher->stage != DONE) {
+        finish_some(t->finisher);
+        return AIGC_OK;
+    }
+    *done = factors_item_gram(&t->factors, t->gram);
+    if (!*done)
+        return AIGC_OK;
+    close_finisher(t);
+    t->regularization = t->factors.o.regularization;
+    t->unobserved = t->factors.o.unobserved;
     return AIGC_OK;
+}
+
+void training_close(training *t)
+{
+    ease_free(&t->ease);
+    factors_free(&t->factors);
+    context_free(&t->context);
+    rows_free(&t->item_weights);
+    free(t->half);
+    free(t->gram);
+    free(t->latent_factors);
+    close_finisher(t);
+    free(t->users);
+    pairs_free(&t->by_user);
+    pairs_free(&t->by_item);
+    *t = (training){0};
 }
 
 static model_keys keys_of(const key_table *t)

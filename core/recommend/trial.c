@@ -111,6 +111,10 @@ aigc_status factor_trial_step(factor_trial *t, bool *done, double *ndcg, aigc_er
     uint32_t left = t->h->n - t->next, most = t->folded ? (uint32_t)t->n_threads * BEST_LANES : FOLDED_PER_STEP;
     uint32_t end = t->next + (left < most ? left : most);
 
+    if (!t->ready) {
+        t->ready = factors_item_gram(t->f, NULL);
+        return AIGC_OK;
+    }
     if (t->folded)
         thread_pool_run(t->f->pool, &(thread_program){groups_next, groups_work, &(groups_job){t, end, false}});
     else

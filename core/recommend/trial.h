@@ -19,6 +19,7 @@ typedef struct factor_trial {
     best_group *groups; /* [threads] */
     int n_threads;
     uint32_t next; /* user to fold in, then to rank */
+    bool ready;    /* to fold in */
     bool folded;
 } factor_trial;
 

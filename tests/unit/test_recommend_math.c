@@ -246,7 +246,9 @@ static void term_vectors_equal_numpy(void **state)
 
     (void)state;
     assert_int_equal(golden("terms", want, 4 * TERMS), 4 * TERMS);
-    assert_int_equal(content_vectors(&x, docs, 4, TERMS, NULL, NULL, 0, 0, NULL), AIGC_OK);
+    assert_int_equal(content_open(&x, docs, 4, TERMS, NULL, NULL, 0, 0, NULL), AIGC_OK);
+    for (bool done = false; !done;)
+        assert_int_equal(content_vectors_step(&x, docs, &done, NULL), AIGC_OK);
     for (uint32_t i = 0; i < 4; i++) {
         double got[TERMS] = {0};
         for (uint64_t j = x.docs.start[i]; j < x.docs.start[i + 1]; j++)
