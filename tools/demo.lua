@@ -5,11 +5,14 @@ package.path = 'tests/nvim/?.lua;tools/?.lua;' .. package.path
 
 local child, to_svg = require('child'), require('screen_svg')
 
-local PICTURE = 'build/demo/neovim.svg'
+local PICTURE, SESSION = 'build/demo/neovim.svg', 'build/demo/neovim.txt'
 local COLUMNS, LINES = 78, 8
 local TYPED = 'One day, a little girl named Lily went to the park with her mom. She'
 
+local said = {}
+
 local function say(text)
+  said[#said + 1] = text .. '\n'
   io.stdout:write(text, '\n')
   io.stdout:flush()
 end
@@ -69,14 +72,21 @@ local function main()
   local file = assert(io.open(PICTURE, 'w'))
   assert(file:write(to_svg(c.shown, 'Neovim with a suggestion behind the cursor')))
   file:close()
+  wait_for(c, 'the next suggestion', [[
+    return require('aigc').status().asked == 2 and require('aigc').status().state == 'idle'
+  ]])
   c:keys('<C-g>w<C-g>w')
   show(c, 'two words of it accepted, <Plug>(aigc-accept-word):')
   c:keys('<C-j>')
-  show(c, 'all of it, <Plug>(aigc-accept); the next one was computed meanwhile:')
+  wait_for(c, 'the next suggestion on the screen', "return require('aigc').visible()")
+  show(c, 'all of it, <Plug>(aigc-accept); the next one had been computed meanwhile:')
   c:keys('<Esc>u')
   show(c, 'u takes back what was accepted last:')
   say('   ' .. c:request('nvim_exec', 'Aigc status', true):gsub('\n', '\n   '))
-  say('   the picture: ' .. PICTURE)
+  say(('   the picture: %s, this text: %s'):format(PICTURE, SESSION))
+  local session = assert(io.open(SESSION, 'w'))
+  assert(session:write(table.concat(said)))
+  session:close()
   c:stop()
 end
 
