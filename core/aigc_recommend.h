@@ -285,6 +285,7 @@ typedef struct aigc_query {
     double diversity; /* 0 to 1: how much the results shall differ from each other (maximal marginal relevance) */
     uint64_t seed;    /* orders equal scores: 0 by item number, else at random */
     bool reasons;
+    bool against; /* reasons also tell everything that speaks against an item, not only what the person does not want */
     bool likeness; /* only what the person did, likes and wants counts: not popularity and freshness */
     const volatile sig_atomic_t *interrupt; /* ends the ranking with AIGC_INTERRUPTED; may be NULL */
 } aigc_query;

@@ -221,6 +221,7 @@ Datum sql_explain_recommendation(PG_FUNCTION_ARGS)
     ask->query.n_among = 1;
     ask->query.n_exclude = 0;
     ask->query.keep_seen = true;
+    ask->query.against = true;
     rank_items(ask, 1);
     Titles *titles = read_titles(ask);
     for (size_t i = 0; ask->n > 0 && i < ask->results[0].n_reasons; i++)

@@ -211,12 +211,18 @@ static bool same_clause(const Ask *ask, const aigc_reason *a, const aigc_reason 
            is_place(ask, a) == is_place(ask, b);
 }
 
+/* What speaks against an item is told if it is what the person does not want. */
+static bool is_tellable(const Ask *ask, const aigc_reason *reason)
+{
+    return reason->share > 0 || reason->kind == AIGC_REASON_DISLIKE || is_avoided(ask, reason);
+}
+
 /* Whether the sentence tells of these reasons, of which this is the first: together they have a share worth it. */
 static bool is_told(const Ask *ask, const aigc_recommendation *result, const aigc_reason *first)
 {
     double share = 0;
 
-    for (size_t i = 0; i < result->n_reasons; i++) {
+    for (size_t i = 0; i < result->n_reasons && is_tellable(ask, first); i++) {
         if (same_clause(ask, &result->reasons[i], first))
             share += fabs(result->reasons[i].share);
     }

@@ -94,6 +94,8 @@ SELECT bool_or(reason = 'interest' AND about = 'travel') AS interest, count(DIST
 FROM explain_recommendation('{"interests": ["travel"], "at": "2026-03-21"}', '8');
 SELECT bool_or(about = 'Where to hear jazz in Harlem on a Tuesday') AS titles
 FROM explain_recommendation('{"likes": [15], "at": "2026-03-21"}', '20');
+-- Also why not.
+SELECT reason, share < 0 AS against, sentence FROM explain_recommendation('{}', '15');
 SELECT * FROM explain_recommendation('{}', '999');
 
 -- What was added since everything was learned is counted from then on, however many refreshes take it in, and what was

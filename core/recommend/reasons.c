@@ -199,7 +199,7 @@ static size_t choose_reasons(const profile *p, const parts *all, aigc_reason *ou
 
     for (size_t i = 0; i < all->n; i++) {
         const aigc_reason *r = &all->list[i];
-        bool told = r->share >= LEAST_SHARE || (r->share <= -LEAST_SHARE && is_unwanted(p, r)) ||
+        bool told = r->share >= LEAST_SHARE || (r->share <= -LEAST_SHARE && (p->q->against || is_unwanted(p, r))) ||
                     (is_history(r) && named < NAMED_LEAST);
         if (told && n < REASONS_MOST - 1) {
             out[n++] = *r;
