@@ -49,6 +49,25 @@ return function(t, child)
   t.is(c:lua('return #fake.requests'), 0, 'none in what a link leads to')
   c:stop()
 
+  -- several cursors, by what their plugins say
+  for _, says in ipairs({
+    'vim.b.visual_multi = 1',
+    "package.loaded['multicursor-nvim'] = { hasCursors = function() return true end }",
+    "package.loaded['multiple-cursors.virtual_cursors'] = { get_num_virtual_cursors = function() return 2 end }",
+  }) do
+    c = child.start()
+    c:lua(says)
+    c:keys(':Aigc complete<CR>')
+    t.ok(notes(c):find('several cursors', 1, true) and c:lua('return #fake.requests') == 0, 'none with ' .. says, notes(c))
+    c:stop()
+  end
+  c = child.start()
+  c:lua([[package.loaded['multicursor-nvim'] = { hasCursors = function() return false end }
+    package.loaded['multiple-cursors.virtual_cursors'] = { get_num_virtual_cursors = function() return 0 end }]])
+  c:keys('ix<C-k>')
+  t.is(c:lua('return #fake.requests'), 1, 'but with one')
+  c:stop()
+
   -- sizes
   c = child.start({ aigc = vim.tbl_extend('force', child.QUIET, { max_file_bytes = 1000 }) })
   c:lua("vim.api.nvim_buf_set_lines(0, 0, -1, true, vim.split(('line\\n'):rep(300), '\\n'))")

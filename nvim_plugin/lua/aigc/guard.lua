@@ -52,6 +52,20 @@ local function secret_of(path, patterns)
 end
 
 --- `buf` is the current one.
+--- Who has several cursors in the current buffer says so in ways of their own: vim-visual-multi, multicursor.nvim,
+--- multiple-cursors.nvim.
+local function has_several_cursors()
+  if vim.b.visual_multi then
+    return true
+  end
+  local ok, found = pcall(function()
+    local one = package.loaded['multicursor-nvim']
+    local other = package.loaded['multiple-cursors.virtual_cursors']
+    return one and one.hasCursors() or other and other.get_num_virtual_cursors() > 0
+  end)
+  return ok and found == true
+end
+
 local function buffer_reason(buf, config)
   local buftype, filetype = option.of_buffer(buf, 'buftype'), option.of_buffer(buf, 'filetype')
   if buftype ~= '' then
@@ -62,7 +76,7 @@ local function buffer_reason(buf, config)
     return 'g:aigc_disable is set'
   elseif vim.b.aigc_disable then
     return 'b:aigc_disable is set'
-  elseif vim.b.visual_multi then
+  elseif has_several_cursors() then
     return 'several cursors are in use'
   elseif require('aigc.config').trigger(config, filetype) == 'off' then
     return ("off for the filetype '%s'"):format(filetype)

@@ -241,6 +241,8 @@ M.defaults = {
     '*.asc',
     '*.gpg',
     '*.kdbx',
+    '*.jks',
+    '*.keystore',
     '*.tfvars',
     '*.tfstate',
     'id_rsa*',
@@ -255,6 +257,8 @@ M.defaults = {
     '*/.ssh/*',
     '*/.gnupg/*',
     '*/.aws/*',
+    '*/.kube/*',
+    '*/.docker/*',
     '*/.password-store/*',
     '/dev/shm/*', -- where password managers let one edit
   },
