@@ -1,4 +1,5 @@
 /* main.c: the shell tool `aigc`: finds the command, parses its options and runs it. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
@@ -40,8 +41,23 @@ static const command *find_command(const char *name)
     return NULL;
 }
 
+/* A level that this processor lacks is no mistake: the best one below it computes the same. */
+static bool cpu_level_is_known(const char *name)
+{
+    static const char *const names[] = {"", "generic", "avx2", "avx512"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 static int run_command(const command *c, int argc, char **argv)
 {
+    const char *level = getenv("AIGC_CPU");
+    if (level != NULL && !cpu_level_is_known(level)) {
+        fprintf(stderr, "aigc: AIGC_CPU is '%s', not generic, avx2 or avx512\n", level);
+        return EXIT_USAGE;
+    }
     settings s;
     int status = options_parse(c, argc, argv, &s);
     if (status != EXIT_OK)

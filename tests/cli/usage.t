@@ -94,4 +94,12 @@ SKIP: {
     is(scalar(aigc('generate', '-p', '', '--max-tokens', 5)) ne '', 1, 'there is a default model');
 }
 
+# A wrong level would go unnoticed: all levels print the same.
+($out, $err, $status) = aigc({ env => { AIGC_CPU => 'AVX2' } }, 'generate', '-p', '');
+is("$status $out$err", "2 aigc: AIGC_CPU is 'AVX2', not generic, avx2 or avx512\n", 'an unknown AIGC_CPU is bad usage');
+for my $level ('', 'generic', 'avx2', 'avx512') {
+    (undef, undef, $status) = aigc({ env => { AIGC_CPU => $level } }, 'generate', '--help');
+    is($status, 0, "AIGC_CPU='$level'");
+}
+
 done_testing();
