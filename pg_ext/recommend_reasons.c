@@ -26,7 +26,7 @@
 #define LEAST_MATCH      0.01 /* but that the item has what the person has is a fact */
 #define LEAST_NAMED      0.15 /* of the first one's share, to be named beside it */
 #define MAX_NAMED        3    /* items or interests named in one clause */
-#define MAX_KEY_IN_TABLE 64
+#define MAX_KEY_IN_TABLE 512
 #define REASONS_OF_ONE   64 /* more than core gives for one item */
 
 static const char *const names[] = {
@@ -229,6 +229,14 @@ static bool is_told(const Ask *ask, const aigc_recommendation *result, const aig
     return share >= (first->kind == AIGC_REASON_MATCH ? LEAST_MATCH : LEAST_SHARE);
 }
 
+/* Whether the reason is that the person had this very item before. */
+static bool is_itself(const Ask *ask, const aigc_recommendation *result, const aigc_reason *reason)
+{
+    char *key = named_item(ask, reason);
+
+    return key && strcmp(key, item_key(ask, result->item)) == 0;
+}
+
 /* Adds "a", "a and b" or "a, b and c" of what reasons like the first are about, unless they hardly count beside it;
  * returns how many. */
 static int append_subjects(StringInfo out, const Ask *ask, const Titles *titles, const aigc_recommendation *result,
@@ -240,7 +248,7 @@ static int append_subjects(StringInfo out, const Ask *ask, const Titles *titles,
 
     for (size_t i = 0; i < result->n_reasons && n < MAX_NAMED; i++) {
         const aigc_reason *reason = &result->reasons[i];
-        if (!same_clause(ask, reason, first) || fabs(reason->share) < least)
+        if (!same_clause(ask, reason, first) || fabs(reason->share) < least || is_itself(ask, result, reason))
             continue;
         char *about = reason_about(ask, titles, reason);
         if (!about)
@@ -278,9 +286,13 @@ static char *clause_of(const Ask *ask, const Titles *titles, const aigc_recommen
     case AIGC_REASON_INTEREST:
         return interest_clause(ask, first, n, subjects.data);
     case AIGC_REASON_EVENT:
-        return n ? psprintf("resembles %s, which you chose before", subjects.data) : "resembles what you chose before";
+        return n                               ? psprintf("resembles %s, which you chose before", subjects.data)
+               : is_itself(ask, result, first) ? "was chosen by you before"
+                                               : "resembles what you chose before";
     case AIGC_REASON_LIKE:
-        return n ? psprintf("resembles %s, which you like", subjects.data) : "resembles what you like";
+        return n                               ? psprintf("resembles %s, which you like", subjects.data)
+               : is_itself(ask, result, first) ? "is liked by you"
+                                               : "resembles what you like";
     case AIGC_REASON_DISLIKE:
         return psprintf("%s %s, which you dislike", first->share > 0 ? "is unlike" : "unfortunately resembles",
                         subjects.data);

@@ -171,6 +171,17 @@ ask($s, q{
     INSERT INTO vec VALUES (1, '{1,0,0}'), (2, '{0.9,0.1,0}'), (3, '{0,0,1}'), (4, NULL), (5, '{1,2}'), (6, '{NaN,0,0}');
     SELECT create_recommender('vec', items => 'vec', item_embedding => 'e'); SELECT refresh_recommender('vec')});
 is(ask($s, q{SELECT item FROM similar_items('1', 'vec', 1)}), '2', 'likeness by embeddings');
+is(ask($s, q{SELECT reasons->>'sentence' FROM recommend('{"likes": [1], "exclude_seen": false, "among": [1]}', 'vec')}), 'Is liked by you.',
+    'an item does not resemble itself');
+
+# ---- keys that are long ----
+
+ask($s, q{
+    CREATE TABLE pages (url text PRIMARY KEY, title text);
+    INSERT INTO pages SELECT 'https://example.com/' || repeat('folder/', 20) || i, 'Apples and pears ' || i FROM generate_series(1, 3) AS i;
+    SELECT create_recommender('pages', items => 'pages', item_text => '{title}'); SELECT refresh_recommender('pages')});
+is(ask($s, q{SELECT reasons->>'sentence' FROM recommend((SELECT jsonb_build_object('likes', min(url)) FROM pages), 'pages', 1)}),
+    'Resembles "Apples and pears 1", which you like.', 'items with long keys are called by their titles');
 
 $s->quit;
 $node->stop('fast');
