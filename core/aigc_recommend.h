@@ -248,9 +248,11 @@ bool aigc_recommender_attribute(const aigc_recommender *model, uint32_t i, aigc_
  * items whose key it has get the new description (what was learned from events stays); events count for popularity.
  * Their `user` is not looked at; their items are numbered as in the new image: an item that the model has keeps its
  * number, new ones follow in the order given. *image is malloc'd (aigc_free()), aligned. The model may be closed
- * afterwards. */
+ * afterwards. It takes about as long as copying the model twice; interrupt (may be NULL) ends it with AIGC_INTERRUPTED,
+ * and nothing is left of it. */
 aigc_status aigc_recommender_extend(const aigc_recommender *model, const aigc_item *items, size_t n_items,
-                                    const aigc_event *events, size_t n_events, void **image, size_t *size,
+                                    const aigc_event *events, size_t n_events,
+                                    const volatile sig_atomic_t *interrupt, void **image, size_t *size,
                                     aigc_error *err);
 
 /* ---- ranking ------------------------------------------------------------------------------------------------- */

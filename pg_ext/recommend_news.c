@@ -190,11 +190,27 @@ static bool read_before(const aigc_item *items, size_t n, aigc_string key)
     return n > 0 && items[n - 1].key.len == key.len && memcmp(items[n - 1].key.data, key.data, key.len) == 0;
 }
 
+/* Looks for a cancel while it works. An interrupt that ends nothing makes it begin again, but once: others could come
+ * at short intervals for ever. */
+void extend_recommender(const aigc_recommender *model, const aigc_item *items, size_t n_items, const aigc_event *events,
+                        size_t n_events, void **image, size_t *size)
+{
+    aigc_error error;
+    aigc_status status =
+        aigc_recommender_extend(model, items, n_items, events, n_events, &InterruptPending, image, size, &error);
+
+    if (status == AIGC_INTERRUPTED) {
+        check_interrupts();
+        status = aigc_recommender_extend(model, items, n_items, events, n_events, NULL, image, size, &error);
+    }
+    if (status != AIGC_OK)
+        raise_core_error(&error, NULL);
+}
+
 void extend_model(const Recommender *recommender, const aigc_recommender *model, ArrayType *keys, void **image,
                   size_t *size)
 {
     aigc_recommender_info info;
-    aigc_error error;
     size_t n = 0;
 
     aigc_recommender_describe(model, &info);
@@ -206,7 +222,6 @@ void extend_model(const Recommender *recommender, const aigc_recommender *model,
         if (read_item(recommender, row, (int)info.n_embedding, &item) && !read_before(items, n, item.item.key))
             items[n++] = item.item;
     }
-    if (aigc_recommender_extend(model, items, n, NULL, 0, image, size, &error) != AIGC_OK)
-        raise_core_error(&error, NULL);
+    extend_recommender(model, items, n, NULL, 0, image, size);
     SPI_freetuptable(SPI_tuptable);
 }

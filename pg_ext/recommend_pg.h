@@ -237,6 +237,9 @@ char *marker_sql(const Recommender *recommender, News news);
 ArrayType *find_news(const Recommender *recommender, News news, const aigc_recommender *model, int limit,
                      int64 *marker);
 
+/* aigc_recommender_extend() that a cancel ends. */
+void extend_recommender(const aigc_recommender *model, const aigc_item *items, size_t n_items, const aigc_event *events,
+                  size_t n_events, void **image, size_t *size);
 /* A new image of the model and the rows with these keys: free it with aigc_free(). */
 void extend_model(const Recommender *recommender, const aigc_recommender *model, ArrayType *keys, void **image,
                   size_t *size);

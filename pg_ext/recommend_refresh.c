@@ -267,7 +267,6 @@ static void extend_by_events(const Recommender *recommender, Extension *extensio
     size_t n = 0, size;
     void *image;
     bool null;
-    aigc_error error;
 
     aigc_recommender_describe(extension->model, &info);
     if (!OidIsValid(recommender->table[TABLE_EVENTS]) || role[EVENT_TIME].n == 0 || isnan(info.last_event))
@@ -289,8 +288,7 @@ static void extend_by_events(const Recommender *recommender, Extension *extensio
     }
     if (n == 0)
         return;
-    if (aigc_recommender_extend(extension->model, NULL, 0, events, n, &image, &size, &error) != AIGC_OK)
-        raise_core_error(&error, NULL);
+    extend_recommender(extension->model, NULL, 0, events, n, &image, &size);
     extension->new_events = n;
     advance(extension, image, size);
 }

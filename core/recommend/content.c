@@ -29,7 +29,7 @@ void rows_free(model_rows *rows)
 }
 
 /* Room for the exchanged rows. Until they are all there, start holds their ends one place further. */
-static bool transpose_begin(const model_rows *rows, uint32_t n_columns, model_rows *out)
+bool rows_transpose_begin(const model_rows *rows, uint32_t n_columns, model_rows *out)
 {
     uint64_t *start = aigc_calloc((size_t)n_columns + 2, sizeof *start);
 
@@ -47,7 +47,7 @@ static bool transpose_begin(const model_rows *rows, uint32_t n_columns, model_ro
     return true;
 }
 
-static void transpose_rows(const model_rows *rows, uint32_t begin, uint32_t end, const model_rows *out)
+void rows_transpose_some(const model_rows *rows, uint32_t begin, uint32_t end, const model_rows *out)
 {
     uint64_t *start = (uint64_t *)(uintptr_t)out->start;
     uint32_t *index = (uint32_t *)(uintptr_t)out->index;
@@ -59,14 +59,6 @@ static void transpose_rows(const model_rows *rows, uint32_t begin, uint32_t end,
             index[at] = r;
             weight[at] = rows->weight[i];
         }
-}
-
-bool rows_transpose(const model_rows *rows, uint32_t n_columns, model_rows *out)
-{
-    if (!transpose_begin(rows, n_columns, out))
-        return false;
-    transpose_rows(rows, 0, rows->n_rows, out);
-    return true;
 }
 
 /* The stages: term vectors, those by terms, and of finding directions. */
@@ -172,7 +164,7 @@ aigc_status content_vectors_step(content *c, const content_doc *docs, bool *done
 
     *done = false;
     if (c->stage == EXCHANGE) {
-        transpose_rows(&c->docs, c->next, end, &c->postings);
+        rows_transpose_some(&c->docs, c->next, end, &c->postings);
         c->next = end;
         *done = end == c->n_items;
         return AIGC_OK;
@@ -187,7 +179,7 @@ aigc_status content_vectors_step(content *c, const content_doc *docs, bool *done
         return AIGC_OK;
     c->next = 0;
     c->stage = EXCHANGE;
-    return transpose_begin(&c->docs, c->n_terms, &c->postings) ? AIGC_OK : no_memory(c, err);
+    return rows_transpose_begin(&c->docs, c->n_terms, &c->postings) ? AIGC_OK : no_memory(c, err);
 }
 
 void content_free(content *c)

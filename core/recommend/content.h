@@ -49,8 +49,9 @@ int content_steps(const content *c); /* how many there are */
 
 void content_free(content *c);
 
-/* Rows exchanged with columns. False if memory is out. */
-bool rows_transpose(const model_rows *rows, uint32_t n_columns, model_rows *out);
+/* Rows exchanged with columns: room for them, and then rows after rows, all of them. False if memory is out. */
+bool rows_transpose_begin(const model_rows *rows, uint32_t n_columns, model_rows *out);
+void rows_transpose_some(const model_rows *rows, uint32_t begin, uint32_t end, const model_rows *out);
 void rows_free(model_rows *rows);
 
 #endif

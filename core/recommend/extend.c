@@ -16,6 +16,7 @@
 /* Everything of the new model that differs from the old one. */
 typedef struct extension {
     const model *old;
+    const volatile sig_atomic_t *interrupt;
     model_numbers n;
     key_table items, terms;
     term_count *counts; /* of the items given */
@@ -28,6 +29,14 @@ typedef struct extension {
     double *time;
     uint16_t *factors, *latent, *term_latent, *embedding;
 } extension;
+
+enum { LOOK = 1 << 16 }; /* items or keys between two looks at the interrupt */
+
+static aigc_status go_on(const extension *x, aigc_error *err)
+{
+    return x->interrupt && *x->interrupt ? aigc_fail(err, AIGC_INTERRUPTED, "extending the model was interrupted")
+                                         : AIGC_OK;
+}
 
 static void extension_free(extension *x)
 {
@@ -48,11 +57,14 @@ static void extension_free(extension *x)
 
 /* ---- keys and terms ------------------------------------------------------------------------------------------ */
 
-static aigc_status copy_keys(const model_keys *from, key_table *to, const char *what, aigc_error *err)
+static aigc_status copy_keys(const extension *x, const model_keys *from, key_table *to, const char *what,
+                             aigc_error *err)
 {
     aigc_string key;
 
     for (uint32_t i = 0; i < from->n; i++) {
+        if (i % LOOK == 0 && go_on(x, err) != AIGC_OK)
+            return AIGC_INTERRUPTED;
         if (!model_key(from, i, &key))
             return aigc_fail(err, AIGC_E_FORMAT, "%s number %u of the recommender model has no place in it", what, i);
         uint32_t number = key_add(to, key.data, key.len);
@@ -118,6 +130,19 @@ static aigc_status read_items(extension *x, const aigc_item *items, size_t n, ai
 
 /* ---- content ------------------------------------------------------------------------------------------------- */
 
+/* The vectors by words. */
+static aigc_status exchange_rows(extension *x, aigc_error *err)
+{
+    if (!rows_transpose_begin(&x->rows, x->terms.n, &x->postings))
+        return aigc_fail_memory(err, "words of items", x->rows.n * 6);
+    for (uint32_t i = 0; i < x->items.n; i += LOOK) {
+        if (go_on(x, err) != AIGC_OK)
+            return AIGC_INTERRUPTED;
+        rows_transpose_some(&x->rows, i, x->items.n - i < LOOK ? x->items.n : i + LOOK, &x->postings);
+    }
+    return AIGC_OK;
+}
+
 /* Old vectors and new ones, one item after the other. */
 static aigc_status join_rows(extension *x, aigc_error *err)
 {
@@ -130,6 +155,8 @@ static aigc_status join_rows(extension *x, aigc_error *err)
     if (start == NULL || index == NULL || weight == NULL)
         return aigc_fail_memory(err, "words of items", most * 6);
     for (uint32_t i = 0; i < x->items.n; i++) {
+        if (i % LOOK == 0 && go_on(x, err) != AIGC_OK)
+            return AIGC_INTERRUPTED;
         const model_rows *from = x->given[i] == UINT32_MAX ? &x->old->docs : &x->fresh.docs;
         const uint32_t *term;
         const uint16_t *w;
@@ -142,8 +169,7 @@ static aigc_status join_rows(extension *x, aigc_error *err)
         start[i + 1] = n;
     }
     x->rows.n = n;
-    return rows_transpose(&x->rows, x->terms.n, &x->postings) ? AIGC_OK
-                                                              : aigc_fail_memory(err, "words of items", most * 6);
+    return exchange_rows(x, err);
 }
 
 /* An array of n elements whose first ones are the old model's. */
@@ -167,8 +193,14 @@ static aigc_status grow_arrays(extension *x, aigc_error *err)
     x->fresh_time = grown(m->fresh, old, n, sizeof *x->fresh_time);
     x->place = grown(m->place, 2 * old, 2 * n, sizeof *x->place);
     x->time = grown(m->time, old, n, sizeof *x->time);
+    if (go_on(x, err) != AIGC_OK)
+        return AIGC_INTERRUPTED;
     x->factors = grown(m->factors, old * m->n->n_factors, n * m->n->n_factors, sizeof *x->factors);
+    if (go_on(x, err) != AIGC_OK)
+        return AIGC_INTERRUPTED;
     x->latent = grown(m->latent, old * m->n->n_latent, n * m->n->n_latent, sizeof *x->latent);
+    if (go_on(x, err) != AIGC_OK)
+        return AIGC_INTERRUPTED;
     x->embedding = grown(m->embedding, old * m->n->n_embedding, n * m->n->n_embedding, sizeof *x->embedding);
     x->term_latent = grown(m->term_latent, terms * m->n->n_latent, all * m->n->n_latent, sizeof *x->term_latent);
     x->idf = grown(m->idf, terms, all, sizeof *x->idf);
@@ -337,29 +369,29 @@ static aigc_status write_extension(extension *x, void **image, size_t *size, aig
     if (status == AIGC_OK)
         status = model_writer_open(&m, &w, err);
     while (status == AIGC_OK && !done)
-        status = model_writer_step(w, pool, &done, err);
+        status = go_on(x, err) == AIGC_OK ? model_writer_step(w, pool, &done, err) : AIGC_INTERRUPTED;
     model_writer_close(w, done ? image : NULL, size);
     thread_pool_destroy(pool);
     return status;
 }
 
 aigc_status aigc_recommender_extend(const aigc_recommender *recommender, const aigc_item *items, size_t n_items,
-                                    const aigc_event *events, size_t n_events, void **image, size_t *size,
-                                    aigc_error *err)
+                                    const aigc_event *events, size_t n_events, const volatile sig_atomic_t *interrupt,
+                                    void **image, size_t *size, aigc_error *err)
 {
     const model *m = &recommender->m;
-    extension x = {.old = m, .n = *m->n};
-    aigc_status status = copy_keys(&m->items, &x.items, "item", err);
+    extension x = {.old = m, .interrupt = interrupt, .n = *m->n};
+    aigc_status status = copy_keys(&x, &m->items, &x.items, "item", err);
 
     if (status == AIGC_OK)
-        status = copy_keys(&m->terms, &x.terms, "word", err);
+        status = copy_keys(&x, &m->terms, &x.terms, "word", err);
     if (status == AIGC_OK)
         status = read_items(&x, items, n_items, err);
     if (status == AIGC_OK)
         status = content_open(&x.fresh, x.docs, x.items.n, x.terms.n, &x.terms, m->idf, m->n->n_terms,
                               m->n->mean_length, err);
     for (bool made = false; status == AIGC_OK && !made;)
-        status = content_vectors_step(&x.fresh, x.docs, &made, err);
+        status = go_on(&x, err) == AIGC_OK ? content_vectors_step(&x.fresh, x.docs, &made, err) : AIGC_INTERRUPTED;
     if (status == AIGC_OK)
         status = join_rows(&x, err);
     if (status == AIGC_OK)

@@ -552,7 +552,9 @@ static void new_items_are_ranked_by_content(void **state)
     size_t size;
 
     (void)state;
-    assert_int_equal(aigc_recommender_extend(world, items, 2, &event, 1, &made, &size, NULL), AIGC_OK);
+    volatile sig_atomic_t flag = 1;
+    assert_int_equal(aigc_recommender_extend(world, items, 2, &event, 1, &flag, &made, &size, NULL), AIGC_INTERRUPTED);
+    assert_int_equal(aigc_recommender_extend(world, items, 2, &event, 1, NULL, &made, &size, NULL), AIGC_OK);
     assert_int_equal(aigc_recommender_open(made, size, &larger, NULL), AIGC_OK);
     aigc_recommender_describe(larger, &info);
     assert_int_equal(info.n_items, ITEMS + 1);
@@ -770,7 +772,7 @@ static void use(const aigc_recommender *model)
     (void)aigc_recommender_find(model, S("item 5"));
     for (uint32_t i = 0; i < 3; i++)
         (void)aigc_recommender_attribute(model, i, &info);
-    if (aigc_recommender_extend(model, &item, 1, events, 1, &made, &size, NULL) == AIGC_OK)
+    if (aigc_recommender_extend(model, &item, 1, events, 1, NULL, &made, &size, NULL) == AIGC_OK)
         aigc_free(made);
 }
 

@@ -191,7 +191,7 @@ static int make_models(void **state)
     assert_int_equal(aigc_recommender_open(images[0], size, &models[0], NULL), AIGC_OK);
     for (uint32_t i = 0; i < NEW; i++)
         describe(ITEMS + i, &items[i], keys[i], titles[i], &texts[i], &tags[i], embeddings[i], &places[i]);
-    assert_int_equal(aigc_recommender_extend(models[0], items, NEW, NULL, 0, &images[1], &size, NULL), AIGC_OK);
+    assert_int_equal(aigc_recommender_extend(models[0], items, NEW, NULL, 0, NULL, &images[1], &size, NULL), AIGC_OK);
     assert_int_equal(aigc_recommender_open(images[1], size, &models[1], NULL), AIGC_OK);
     return 0;
 }

@@ -151,7 +151,7 @@ static void new_items_have_numbers_too(void **state)
 
     (void)state;
     q.k = 8;
-    assert_int_equal(aigc_recommender_extend(shop, &item, 1, NULL, 0, &made, &size, NULL), AIGC_OK);
+    assert_int_equal(aigc_recommender_extend(shop, &item, 1, NULL, 0, NULL, &made, &size, NULL), AIGC_OK);
     assert_int_equal(aigc_recommender_open(made, size, &larger, NULL), AIGC_OK);
     uint32_t number = aigc_recommender_find(larger, S("item 100 again"));
     assert_int_equal(number, ITEMS + 1);
