@@ -139,7 +139,7 @@ return function(t, child)
     _G.call = function(method, params)
       return select(2, server.request(method, params, function(error, result)
         replies[#replies + 1] = { error = error, result = result }
-      end))
+      end, function(id) _G.over = id end))
     end
     _G.at = { position = { line = 0, character = 4 }, context = { triggerKind = 1 },
       textDocument = { uri = vim.uri_from_bufnr(vim.api.nvim_get_current_buf()) } }
@@ -167,6 +167,8 @@ return function(t, child)
   c:keys(' there')
   c:lua("at.position.line = 0 server.notify('$/cancelRequest', { id = call('textDocument/completion', at) })")
   t.is(c:lua('return #fake.cancelled'), 1, 'server: a request is cancelled')
+  c:settle()
+  t.is(c:lua('return over .. #replies'), '65', 'server: which is over then, without an answer')
   c:lua("call('shutdown') server.notify('exit')")
   t.is(c:lua('return exited .. tostring(server.is_closing())'), '0true', 'server: leaves')
   t.ok(
