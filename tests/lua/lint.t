@@ -9,7 +9,7 @@ else
     echo 'not ok 1 - luacheck finds nothing'
     echo "$output" | sed 's/^/# /'
 fi
-set -- nvim_plugin/plugin/*.lua nvim_plugin/lua/aigc/*.lua
+set -- nvim_plugin/plugin/*.lua nvim_plugin/lsp/*.lua nvim_plugin/lua/aigc/*.lua
 lua5.4 tests/lua/style.lua "$@"
 lua5.4 tests/lua/types.lua "$@"
 echo '1..3'

@@ -123,6 +123,19 @@ return function(t, child)
   t.is(c:buffer(), 'Once upno', 'there is nothing to accept then')
   c:stop()
 
+  -- a menu that is a window of another plugin
+  c = start()
+  c:keys('iOnce')
+  asked(c)
+  says(c, ' upon')
+  c:lua("vim.api.nvim_exec_autocmds('User', { pattern = 'BlinkCmpMenuOpen' })")
+  c:keys(' ')
+  t.is(shown_by(c), '', 'it makes room for such a menu')
+  c:lua("vim.api.nvim_exec_autocmds('User', { pattern = 'BlinkCmpMenuClose' })")
+  c:keys('u')
+  t.is(shown_by(c) .. c:screen() .. requests(c), 'NeovimOnce upon1', 'and comes back')
+  c:stop()
+
   -- typed otherwise
   c = start()
   c:keys('iOnce')

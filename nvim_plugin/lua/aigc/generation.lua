@@ -170,6 +170,38 @@ function M.complete(question, place, config)
   question.request = request
 end
 
+--- Does all that in turns of the main loop, and hands the question on in another.
+---@param place aigc.Position
+---@param config aigc.Config
+---@param only_cached? boolean no new request will be made of it
+---@param wanted fun(): boolean whether it still is; asked before each turn
+---@param begin fun(question: aigc.Question)
+function M.prepare(place, config, only_cached, wanted, begin)
+  local question
+  local steps = {
+    function()
+      question = M.build(place, config)
+    end,
+  }
+  if not only_cached then
+    for _, prepare in ipairs(client.preparations) do
+      steps[#steps + 1] = function()
+        prepare(config)
+      end
+    end
+    steps[#steps + 1] = function()
+      M.add_context(question)
+    end
+    steps[#steps + 1] = function()
+      M.complete(question, place, config)
+    end
+  end
+  steps[#steps + 1] = function()
+    begin(question)
+  end
+  require('aigc.timer').in_turns(steps, wanted)
+end
+
 --- The same for a prompt that is only to be read, so that one that begins like it need not be.
 ---@param question aigc.Question
 ---@param config aigc.Config

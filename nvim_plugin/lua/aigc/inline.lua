@@ -12,6 +12,7 @@ if jit then
 end
 
 local generation = require('aigc.generation')
+local menu = require('aigc.menu')
 local place = require('aigc.place')
 local prose = require('aigc.prose')
 local suggestion = require('aigc.suggestion')
@@ -24,8 +25,9 @@ local ALTERNATIVES_MS = 400
 
 ---@class aigc.Inline
 ---@field place aigc.Position where it was asked for
----@field generation aigc.Generation
+---@field generation? aigc.Generation when the model has been asked
 ---@field wrap? integer column at which the prose here is broken
+---@field fold? integer the same for what is inserted
 ---@field answer fun(items: table[])
 ---@field again boolean whether further answers are looked at
 ---@field shown? boolean
@@ -43,7 +45,9 @@ local function finish(kind)
     return
   end
   current = nil
-  s.generation:cancel()
+  if s.generation then
+    s.generation:cancel()
+  end
   s.answer({})
   if s.shown then
     s.generation:tell_outcome(s.place, kind, s.generation.text, s.taken)
@@ -53,7 +57,7 @@ end
 --- Whether there is a reason to be quiet that only holds for what nobody asked for.
 local function is_unwanted(options, here)
   return require('aigc.config').trigger(options, vim.bo[here.buf].filetype) ~= 'auto'
-    or (vim.fn.pumvisible() == 1 and options.menu == 'hide')
+    or (options.menu == 'hide' and menu.is_open())
     or place.inside_word(here)
 end
 
@@ -73,11 +77,11 @@ end
 
 --- What is left of a text, as it would stand in the buffer.
 local function as_inserted(s, rest)
-  if not s.wrap then
+  if not s.fold then
     return rest
   end
   local _, col, line = place.insertion_point(false)
-  return prose.fold(rest, vim.fn.strdisplaywidth(line:sub(1, col)), s.wrap, line:match('^[ \t]*'))
+  return prose.fold(rest, vim.fn.strdisplaywidth(line:sub(1, col)), s.fold, line:match('^[ \t]*'))
 end
 
 --- Items for the cursor's place. Without a range: Neovim shows and inserts at the cursor, and pushes
@@ -168,7 +172,7 @@ local function on_change(s, g)
 end
 
 local function makes_room(s)
-  return s.generation.config.menu == 'hide' and vim.fn.pumvisible() == 1
+  return s.generation ~= nil and s.generation.config.menu == 'hide' and menu.is_open()
 end
 
 --- A completion menu is open: what is shown makes room for it, and comes back.
@@ -183,11 +187,14 @@ end
 --- Something was typed, or the cursor has moved.
 local function follow()
   local s = current
-  if not s or makes_room(s) then
+  if not s then
+    return
+  elseif makes_room(s) then
+    hide()
     return
   end
   local typed = place.text_since(s.place)
-  if s.generation.running and not s.shown and typed ~= '' then
+  if not s.shown and typed ~= '' then
     finish('rejected')
   elseif s.shown and typed ~= s.typed then
     tell(s)
@@ -199,18 +206,42 @@ end
 ---@field again boolean whether the answer function may be called more than once
 ---@field answer fun(items: table[]) on the main loop
 
+---@param s aigc.Inline
+---@param options aigc.Config
+---@param automatic boolean
+local function ask(s, options, automatic)
+  generation.prepare(s.place, options, false, function()
+    return s == current
+  end, function(question)
+    s.wrap = question.wrap
+    s.fold = question.wrap and prose.fold_column(s.place.buf)
+    local how = { automatic = automatic, question = question }
+    local g, message = generation.start(s.place, options, how, function(g)
+      on_change(s, g)
+    end)
+    if not g then
+      if message then
+        require('aigc.log').tell_once(message)
+      end
+      finish('rejected')
+      return
+    end
+    s.generation = g
+    on_change(s, g)
+  end)
+end
+
 --- Asks for what Neovim is to show at the cursor.
 ---@param request aigc.InlineRequest
----@return fun() cancel
+---@return (fun())? cancel
 function M.request(request)
-  local nothing = function() end
   local reason, options = suggestion.reason_against()
   local here = place.here(false)
   -- Ours is there, because it was asked for by a key: one is enough.
   if reason or suggestion.exists() or (request.automatic and is_unwanted(options, here)) then
     finish('rejected')
     request.answer({})
-    return nothing
+    return nil
   end
   local s, typed = current, nil
   if s and s.shown then
@@ -219,29 +250,13 @@ function M.request(request)
   if typed and #items_of(s, typed) > 0 then
     s.answer = request.answer -- the same text again, without the model
     tell(s)
-    return nothing
+    return nil
   end
   finish('rejected')
   ---@type aigc.Inline
-  local new = {
-    place = here,
-    wrap = prose.wrap_column(here.buf),
-    answer = request.answer,
-    again = request.again,
-  }
-  local g, message = generation.start(here, options, { automatic = request.automatic }, function(g)
-    on_change(new, g)
-  end)
-  if not g then
-    if message then
-      require('aigc.log').tell_once(message)
-    end
-    request.answer({})
-    return nothing
-  end
-  new.generation = g
+  local new = { place = here, answer = request.answer, again = request.again }
   current = new
-  on_change(new, g)
+  ask(new, options, request.automatic)
   return function()
     if new == current then
       finish('rejected')
@@ -253,7 +268,7 @@ end
 ---@param text string of which it was what was left
 function M.accepted(text)
   local s = current
-  if s then
+  if s and s.shown then
     current = nil
     s.generation:cancel()
     s.generation:tell_outcome(s.place, 'accepted', text, text)

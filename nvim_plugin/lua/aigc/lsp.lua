@@ -62,13 +62,27 @@ local function inline_completion(params, reply, request)
   request.is_wanted = is_shown and function()
     return M.shows(buf)
   end or nil
-  return require('aigc.inline').request({
-    automatic = not (params.context and params.context.triggerKind == INVOKED),
-    again = is_shown,
-    answer = function(items)
-      reply({ items = items })
-    end,
-  })
+  local cancel
+  require('aigc.load').ready(function()
+    if request.cancelled then
+      return
+    elseif not is_here(params) then
+      reply({ items = {} })
+      return
+    end
+    cancel = require('aigc.inline').request({
+      automatic = not (params.context and params.context.triggerKind == INVOKED),
+      again = is_shown,
+      answer = function(items)
+        reply({ items = items })
+      end,
+    })
+  end)
+  return function()
+    if cancel then
+      cancel()
+    end
+  end
 end
 
 local function execute_command(params, reply)

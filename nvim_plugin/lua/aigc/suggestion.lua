@@ -11,7 +11,6 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
-local client = require('aigc.client')
 local config = require('aigc.config')
 local generation = require('aigc.generation')
 local ghost = require('aigc.ghost')
@@ -437,36 +436,15 @@ function M.ask(options)
   finish('rejected')
   local here = place.here(place.kind_of(vim.api.nvim_get_mode().mode) == 'n')
   local tick = vim.api.nvim_buf_get_changedtick(here.buf)
-  local question
   local function still_wanted()
     return place.is_at(here, tick)
   end
-  local function build()
-    question = generation.build(here, conf)
-  end
-  local function add_context()
-    generation.add_context(question)
-  end
-  local function complete()
-    generation.complete(question, here, conf)
-  end
-  local function begin()
+  asking = still_wanted
+  generation.prepare(here, conf, options.only_cached, function()
+    return asking == still_wanted and is_asked()
+  end, function(question)
     asking = nil
     start(here, conf, options, question)
-  end
-  local steps = { build }
-  if not options.only_cached then
-    for _, prepare in ipairs(client.preparations) do
-      steps[#steps + 1] = function()
-        prepare(conf)
-      end
-    end
-    vim.list_extend(steps, { add_context, complete })
-  end
-  steps[#steps + 1] = begin
-  asking = still_wanted
-  in_turns(steps, function()
-    return asking == still_wanted and is_asked()
   end)
   return true
 end
