@@ -53,15 +53,13 @@ local normals = {
   'x', 'dd', 'u', '<C-r>', 'p', 'yy', 'w', 'b', 'gg', 'G', '0', '$', 'j', 'k', 'h', 'l', 'J', '.',
   '~', 'D', 'vd', 'viwy', 'Vjy', '>>', '<<', 'P', 'uu', 'dw', '<C-v>jd',
 }
--- Not 'rightleft': opening the small window there makes Neovim remember the cursor's place in the buffer, and a window
--- that has not been in that buffer begins there.
 local commands = {
   ':silent! enew!<CR>', ':silent! bnext!<CR>', ':silent! bprevious!<CR>', ':silent! split<CR>',
   ':silent! close<CR>', ':silent! vsplit<CR>', ':silent! only<CR>', '<C-w>w',
   ':silent! set textwidth=20<CR>', ':silent! set textwidth=0<CR>', ':silent! set number!<CR>',
   ':silent! set wrap!<CR>', ':silent! set ft=lua<CR>', ':silent! set ft=text<CR>',
   ':silent! %s/a/b/e<CR>', ':normal! Afoo<CR>', ':silent! tabnew<CR>', ':silent! tabclose<CR>',
-  'qaAmacro<Esc>q', '@a', ':silent! set list!<CR>',
+  'qaAmacro<Esc>q', '@a', ':silent! set list!<CR>', ':silent! set rightleft!<CR>',
 }
 
 local function pick(list)
@@ -112,6 +110,17 @@ local STATE = [[
     end
   end
   return state
+]]
+
+-- Another window's cursor may stand where a change here has left no text: Neovim mends that when it next draws that
+-- window, which it has to when a small one has lain over it. So both draw theirs.
+local LOOK = [[
+  for _, win in ipairs(vim.api.nvim_list_wins()) do
+    if vim.wo[win].rightleft then
+      vim.cmd('redraw!')
+      break
+    end
+  end
 ]]
 
 -- What must not be: marks outside insert mode, errors.
@@ -169,6 +178,7 @@ local function run(seed, seconds, engine)
     for _, c in ipairs({ one, other }) do
       c:request('nvim_input', keys)
       c:settle()
+      c:lua(LOOK)
     end
     if math.random() < 0.3 then
       vim.wait(math.random(1, 40)) -- a suggestion comes

@@ -9,6 +9,16 @@ end
 ---@type { buf: integer, win: integer }?
 local shown
 
+--- A new window begins in the buffer of the current one, and leaving that for its own would make Neovim
+--- remember the cursor's place there as that of a window that has left it: so it is opened from its own.
+local function open(buf, options)
+  local win
+  vim.api.nvim_buf_call(buf, function()
+    win = vim.api.nvim_open_win(buf, false, options)
+  end)
+  return win
+end
+
 --- Text that is shown in as few rows as it needs.
 ---@param text string
 ---@param place aigc.Place
@@ -43,7 +53,8 @@ function M.draw(text, place, tabstop)
     local buf = vim.api.nvim_create_buf(false, true)
     vim.bo[buf].bufhidden = 'wipe'
     options.noautocmd = true
-    shown = { buf = buf, win = vim.api.nvim_open_win(buf, false, options) }
+    options.win = vim.api.nvim_get_current_win()
+    shown = { buf = buf, win = open(buf, options) }
     vim.wo[shown.win].winhighlight = 'Normal:AigcSuggestion'
     vim.wo[shown.win].rightleft = true
     vim.wo[shown.win].wrap = false
