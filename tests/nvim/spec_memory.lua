@@ -281,6 +281,11 @@ return function(t, child)
   c:keys(':Aigc memory export responses ' .. folder .. 'by command<CR>')
   t.ok(c:lua('return notes[#notes]'):find('5 responses written to', 1, true), 'the command', c:lua('return notes'))
   t.is(#vim.fn.readfile(folder .. 'by command'), 5, 'writes them')
+  t.ok(c:lua('return notes[#notes]'):find('.jsonl', 1, true), 'says under which name they can be trained on')
+  for _, kind in ipairs({ 'preferences', 'responses' }) do
+    c:keys((':Aigc memory export %s %s%s.jsonl<CR>'):format(kind, folder, kind))
+    t.ok(not c:lua('return notes[#notes]'):find('name', 1, true), kind .. ': and does not where it has such a name')
+  end
   c:keys(':Aigc memory forget home by bus<CR>')
   local rest = exported('preferences')
   t.ok(not rest:find('bus', 1, true) and rest:find('cats', 1, true), 'a phrase is forgotten there, too')
@@ -291,13 +296,18 @@ return function(t, child)
   -- bounded
   c:lua([[
     local outcomes = require('aigc.outcomes')
+    local function size() return vim.fn.getfsize(outcomes.path()) end
     for i = 1, 2200 do
       local buf = vim.api.nvim_get_current_buf()
       local shown = ('n%d '):format(i) .. ('x'):rep(2000)
       outcomes.note({ buf = buf, kind = 'accepted', shown = shown, taken = '', prompt = 'p', left_out = '' })
-      if i % 200 == 0 then outcomes.save() vim.wait(50) end
+      if i % 200 == 0 then
+        local before = size()
+        outcomes.save()
+        vim.wait(5000, function() return size() ~= before end, 1) -- longer, or shorter: it has been replaced
+      end
     end
-    vim.wait(5000, function() return vim.fn.getfsize(outcomes.path()) < 4 * 1024 * 1024 end, 10)
+    vim.wait(5000, function() return size() < 4 * 1024 * 1024 end, 1)
   ]])
   local size = c:lua("return vim.fn.getfsize(require('aigc.outcomes').path())")
   t.ok(size < 4.5 * 1024 * 1024 and size > 1024 * 1024, 'the file is bounded', size)
@@ -343,6 +353,13 @@ return function(t, child)
   -- ---- with the real engine ---------------------------------------------------------------------
   if not t.model_exists() then
     return
+  end
+  for kind, wanted in pairs({ preferences = 'examples 3 to train on', responses = 'examples 5 to train on' }) do
+    local said = vim.fn.system({
+      'build/aigc', 'finetune', t.model, '--data', folder .. kind .. '.jsonl', '-o', folder .. kind .. '.gguf',
+      '--context', '64', '--epochs', '1', '--threads', '1',
+    })
+    t.ok(vim.v.shell_error == 0 and said:find(wanted, 1, true), '`aigc finetune` takes exported ' .. kind, said)
   end
   local function real()
     local r = child.start({ fake = false, lines = 24, columns = 80 })

@@ -138,7 +138,8 @@ local function export_command(words)
   local path = vim.fn.expand(table.concat(words, ' '))
   local n, message = require('aigc.outcomes').export(path, kind)
   if n then
-    say(('%d %s written to %s'):format(n, kind, path))
+    local hint = path:find('%.jsonl$') and '' or ' (aigc finetune wants a name that ends in .jsonl)'
+    say(('%d %s written to %s%s'):format(n, kind, path, hint))
   else
     say(tostring(message), vim.log.levels.ERROR)
   end
