@@ -406,6 +406,19 @@ aigc_status aigc_recommend_each(const aigc_recommender *model, const aigc_query 
                                 int n_threads, const volatile sig_atomic_t *interrupt, bool *done, uint32_t *items,
                                 float *scores, aigc_error *err);
 
+/*
+ * The same in two parts, for who has something else to do meanwhile, such as reading what the next queries are made of:
+ * threads other than the caller's begin (with n_threads 1 nothing does), the caller comes to help, and it is over when
+ * aigc_each_finish() returns. Model, queries (with what they point to), done, items and scores must live and be left
+ * alone until then, or until aigc_each_free(), which abandons what is not yet ranked: that takes as long as one query.
+ */
+typedef struct aigc_each aigc_each;
+aigc_status aigc_each_start(const aigc_recommender *model, const aigc_query *queries, size_t n, size_t k, int n_threads,
+                            const volatile sig_atomic_t *interrupt, bool *done, uint32_t *items, float *scores,
+                            aigc_each **out, aigc_error *err);
+aigc_status aigc_each_finish(aigc_each *each, aigc_error *err);
+void aigc_each_free(aigc_each *each); /* NULL is allowed */
+
 /* Items like this one: a query of one like, by likeness. among, exclude, k, diversity, seed, at and interrupt of the
  * query count. */
 aigc_status aigc_similar(const aigc_recommender *model, uint32_t item, const aigc_query *query, aigc_ranking **out,

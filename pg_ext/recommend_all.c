@@ -2,10 +2,10 @@
  * recommend_all.c: recommend_all(): for everybody who has events, or for the users given, what recommend() would say to
  * each of them.
  *
- * One query gives all events, those of a user together. They are read a piece at a time, and whenever some hundred
- * users are at hand these are ranked, in threads, and put into the result, so that memory does not grow with their
- * number: what does is the result, which PostgreSQL moves to a file beyond work_mem, and the sort, likewise. Which
- * items the caller may see is read once, in the statement's snapshot; the others are excluded for everybody.
+ * One query gives all events, those of a user together. Whenever some hundred users are at hand they are a group, which
+ * threads rank while the next one is read, and which is then put into the result. So memory does not grow with the
+ * number of users: what does is the result, which PostgreSQL moves to a file beyond work_mem, and the sort, likewise.
+ * Which items the caller may see is read once, in the statement's snapshot; the others are excluded for everybody.
  */
 #include "postgres.h"
 
@@ -35,10 +35,25 @@ typedef struct Person {
     bool passed_over;
 } Person;
 
+/* People who are ranked together. */
+typedef struct People {
+    MemoryContext context; /* what lives until they have been ranked */
+    Person *people;        /* [most] */
+    size_t n;
+    Datum who; /* of the last of them, as the query below has it */
+    aigc_event *events;
+    size_t n_events, capacity;
+    aigc_query *queries; /* in the context, as is done */
+    bool *done;
+    aigc_each *ranking; /* NULL: not begun */
+    uint32_t *items;    /* [most][k] */
+    float *scores;
+} People;
+
 typedef struct Everybody {
     Ask *ask; /* what holds for all: a profile without a user */
     Rows rows;
-    size_t k;
+    size_t k, most; /* people of a group */
     Progress progress;
     int64 n_ranked;
     bool *hidden; /* [n_items] what the caller may not see */
@@ -46,14 +61,8 @@ typedef struct Everybody {
     bool has_feedback;
     bool may_hide;            /* the tables may have more items than the caller sees */
     bool only_without_events; /* pass over who has been ranked as one with events */
-    MemoryContext piece;      /* what lives until the people in hand have been ranked */
-    Person *people;           /* [most] */
-    size_t n_people, most;
-    Datum who; /* of the last of them, as the query below has it */
-    aigc_event *events;
-    size_t n_events, capacity;
-    uint32_t *items; /* [most][k] */
-    float *scores;
+    People groups[2];
+    People *group, *other; /* that is being read, and being ranked */
 } Everybody;
 
 /* ---- reading ---- */
@@ -139,45 +148,57 @@ static void hide_items(Everybody *all)
     query->exclude = exclude;
 }
 
-/* ---- people in hand ---- */
+/* ---- a group ---- */
 
-static void begin_person(Everybody *all, const char *key)
+static void open_group(const Everybody *all, People *group)
 {
-    all->people[all->n_people++] = (Person){.key = MemoryContextStrdup(all->piece, key), .first = all->n_events};
+    size_t entries = all->most * all->k;
+
+    group->context = AllocSetContextCreate(CurrentMemoryContext, "aigc people", ALLOCSET_DEFAULT_SIZES);
+    group->people = palloc(all->most * sizeof *group->people);
+    group->capacity = ROWS_AT_ONCE;
+    group->events = palloc(group->capacity * sizeof *group->events);
+    group->items = palloc_extended(entries * sizeof *group->items, MCXT_ALLOC_HUGE);
+    group->scores = palloc_extended(entries * sizeof *group->scores, MCXT_ALLOC_HUGE);
+}
+
+static void begin_person(People *group, const char *key)
+{
+    group->people[group->n++] = (Person){.key = MemoryContextStrdup(group->context, key), .first = group->n_events};
 }
 
 /* The last person did this. Items without a usable weight have been seen: they weigh nothing. */
-static void add_event(Everybody *all, uint32_t item, float weight, double time)
+static void add_event(People *group, uint32_t item, float weight, double time)
 {
-    if (all->n_events == all->capacity) {
-        all->capacity *= 2;
-        all->events = repalloc_huge(all->events, all->capacity * sizeof *all->events);
+    if (group->n_events == group->capacity) {
+        group->capacity *= 2;
+        group->events = repalloc_huge(group->events, group->capacity * sizeof *group->events);
     }
-    all->events[all->n_events++] = (aigc_event){.item = item, .weight = weight, .time = time};
-    all->people[all->n_people - 1].n_events++;
+    group->events[group->n_events++] = (aigc_event){.item = item, .weight = weight, .time = time};
+    group->people[group->n - 1].n_events++;
 }
 
-static void leave_passed_over(Everybody *all)
+static void leave_passed_over(People *group)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < all->n_people; i++) {
-        Person *person = &all->people[i];
-        person->events = all->events + person->first;
+    for (size_t i = 0; i < group->n; i++) {
+        Person *person = &group->people[i];
+        person->events = group->events + person->first;
         if (!person->passed_over)
-            all->people[n++] = *person;
+            group->people[n++] = *person;
     }
-    all->n_people = n;
+    group->n = n;
 }
 
 /* Their keys (text[]). */
-static Datum keys_of_people(const Everybody *all)
+static Datum keys_of_people(const People *group)
 {
-    Datum *keys = palloc(all->n_people * sizeof *keys);
+    Datum *keys = palloc(group->n * sizeof *keys);
 
-    for (size_t i = 0; i < all->n_people; i++)
-        keys[i] = CStringGetTextDatum(all->people[i].key);
-    return PointerGetDatum(construct_array(keys, (int)all->n_people, TEXTOID, -1, false, TYPALIGN_INT));
+    for (size_t i = 0; i < group->n; i++)
+        keys[i] = CStringGetTextDatum(group->people[i].key);
+    return PointerGetDatum(construct_array(keys, (int)group->n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /* The person that a row of SPI_tuptable is about, by its first column: their place in keys_of_people(), from 1. */
@@ -216,13 +237,13 @@ static void take_apart(Person *person, size_t more)
     person->events = events;
 }
 
-static void add_feedback(Everybody *all)
+static void add_feedback(const Everybody *all, People *group)
 {
     bool null;
 
     if (!all->has_feedback)
         return;
-    Datum keys = keys_of_people(all);
+    Datum keys = keys_of_people(group);
     query_feedback(all,
                    psprintf("SELECT k.number, f.item, pg_catalog.sum(f.value), pg_catalog.date_part('epoch', "
                             "pg_catalog.max(f.at)) FROM pg_catalog.unnest($4) WITH ORDINALITY AS k (key, number) JOIN "
@@ -231,7 +252,7 @@ static void add_feedback(Everybody *all)
                             extension_schema(all->ask->fcinfo), feedback_of),
                    TEXTARRAYOID, &keys);
     for (uint64 row = 0, end; row < SPI_processed; row = end) {
-        Person *person = &all->people[person_of_row(row)];
+        Person *person = &group->people[person_of_row(row)];
         for (end = row + 1; end < SPI_processed && person_of_row(end) == person_of_row(row);)
             end++;
         take_apart(person, end - row);
@@ -306,7 +327,7 @@ static void forget_hidden_values(const Everybody *all, aigc_query *query)
 }
 
 /* Attributes of their rows among the users, beside those of the profile. */
-static void add_users(const Everybody *all, aigc_query *queries)
+static void add_users(const Everybody *all, People *group)
 {
     const Recommender *recommender = all->ask->recommender;
     const ColumnList *columns = &recommender->role[USER_ATTRIBUTES];
@@ -314,12 +335,12 @@ static void add_users(const Everybody *all, aigc_query *queries)
 
     if (!OidIsValid(recommender->table[TABLE_USERS]) || columns->n == 0)
         return;
-    run_query(attributes_sql(all), 1, (Oid[]){TEXTARRAYOID}, (Datum[]){keys_of_people(all)}, NULL, true, 0);
+    run_query(attributes_sql(all), 1, (Oid[]){TEXTARRAYOID}, (Datum[]){keys_of_people(group)}, NULL, true, 0);
     for (uint64 row = 0; row < SPI_processed; row++) {
         /* A key that is there twice counts once, as for one person. */
         if (row > 0 && person_of_row(row) == person_of_row(row - 1))
             continue;
-        aigc_query *query = &queries[person_of_row(row)];
+        aigc_query *query = &group->queries[person_of_row(row)];
         aigc_attribute *attributes = palloc((given->n_attributes + 1) * sizeof *attributes);
         if (given->n_attributes > 0)
             memcpy(attributes, given->attributes, given->n_attributes * sizeof *attributes);
@@ -332,70 +353,119 @@ static void add_users(const Everybody *all, aigc_query *queries)
 
 /* ---- ranking ---- */
 
-static void put_person(const Everybody *all, size_t i)
+static void abandon_ranking(void *arg)
 {
-    Datum user = CStringGetTextDatum(all->people[i].key);
+    People *group = arg;
+
+    aigc_each_free(group->ranking);
+    group->ranking = NULL;
+}
+
+static void begin_ranking(const Everybody *all, People *group)
+{
+    aigc_error error;
+
+    if (aigc_each_start(all->ask->use->model, group->queries, group->n, all->k, setting_threads, &InterruptPending,
+                        group->done, group->items, group->scores, &group->ranking, &error) != AIGC_OK)
+        raise_core_error(&error, NULL);
+}
+
+/* An error, wherever it comes from, ends the threads before the memory goes that they work on. */
+static void watch_group(People *group)
+{
+    MemoryContextCallback *callback = palloc0(sizeof *callback);
+
+    callback->func = abandon_ranking;
+    callback->arg = group;
+    MemoryContextRegisterResetCallback(group->context, callback);
+}
+
+/* Whatever interrupts and is not to end the statement, such as a look whether the client is still there, costs the
+ * queries in work and no more. */
+static void finish_ranking(const Everybody *all, People *group)
+{
+    aigc_status status;
+    aigc_error error;
+
+    while ((status = aigc_each_finish(group->ranking, &error)) == AIGC_INTERRUPTED) {
+        abandon_ranking(group);
+        check_interrupts();
+        begin_ranking(all, group);
+    }
+    if (status != AIGC_OK)
+        raise_core_error(&error, NULL);
+    abandon_ranking(group);
+}
+
+static void put_person(const Everybody *all, const People *group, size_t i)
+{
+    Datum user = CStringGetTextDatum(group->people[i].key);
     bool nulls[4] = {false};
     aigc_string key;
 
     for (size_t r = 0; r < all->k; r++) {
-        uint32_t item = all->items[i * all->k + r];
+        uint32_t item = group->items[i * all->k + r];
         if (item == AIGC_NO_ITEM || !aigc_recommender_key(all->ask->use->model, item, &key))
             return;
         text *name = cstring_to_text_with_len(key.data, (int)key.len);
         Datum values[4] = {user, Int32GetDatum((int32)r + 1), PointerGetDatum(name),
-                           Float8GetDatum(all->scores[i * all->k + r])};
+                           Float8GetDatum(group->scores[i * all->k + r])};
         tuplestore_putvalues(all->rows.store, all->rows.desc, values, nulls);
         pfree(name);
     }
 }
 
-/* Whatever interrupts that is not to end the statement, such as a look whether the client is still there, costs the
- * queries in work and no more. */
-static void rank(const Everybody *all, const aigc_query *queries)
+/* Puts the group that was being ranked into the result, and lets go of its people. */
+static void finish_group(Everybody *all, People *group)
 {
-    bool *done = palloc0(all->n_people * sizeof *done);
-    aigc_status status;
-    aigc_error error;
-
-    do {
-        check_interrupts();
-        status = aigc_recommend_each(all->ask->use->model, queries, all->n_people, all->k, setting_threads,
-                                     &InterruptPending, done, all->items, all->scores, &error);
-    } while (status == AIGC_INTERRUPTED);
-    if (status != AIGC_OK)
-        raise_core_error(&error, NULL);
-}
-
-/* Ranks for the people in hand, and lets go of them. */
-static void rank_people(Everybody *all)
-{
-    MemoryContext old = MemoryContextSwitchTo(all->piece);
-
-    leave_passed_over(all);
-    if (all->n_people > 0) {
-        aigc_query *queries = palloc(all->n_people * sizeof *queries);
-        add_feedback(all);
-        for (size_t i = 0; i < all->n_people; i++) {
-            queries[i] = all->ask->query;
-            queries[i].events = all->people[i].events;
-            queries[i].n_events = all->people[i].n_events;
-        }
-        add_users(all, queries);
-        rank(all, queries);
-        for (size_t i = 0; i < all->n_people; i++) {
+    if (group->ranking) {
+        finish_ranking(all, group);
+        MemoryContext old = MemoryContextSwitchTo(group->context);
+        for (size_t i = 0; i < group->n; i++) {
             CHECK_FOR_INTERRUPTS();
-            put_person(all, i);
+            put_person(all, group, i);
         }
-        all->n_ranked += (int64)all->n_people;
+        MemoryContextSwitchTo(old);
+        all->n_ranked += (int64)group->n;
         if (all->progress.report.total > 0 && all->n_ranked > all->progress.report.total)
             progress_total(&all->progress, 0);
         progress_update(&all->progress, all->n_ranked, NAN, 0);
     }
+    MemoryContextReset(group->context);
+    group->n = group->n_events = 0;
+}
+
+/* What the people of the group are asked with. */
+static void make_queries(const Everybody *all, People *group)
+{
+    MemoryContext old = MemoryContextSwitchTo(group->context);
+
+    group->queries = palloc(group->n * sizeof *group->queries);
+    group->done = palloc0(group->n * sizeof *group->done);
+    add_feedback(all, group);
+    for (size_t i = 0; i < group->n; i++) {
+        group->queries[i] = all->ask->query;
+        group->queries[i].events = group->people[i].events;
+        group->queries[i].n_events = group->people[i].n_events;
+    }
+    add_users(all, group);
+    watch_group(group);
     MemoryContextSwitchTo(old);
-    MemoryContextReset(all->piece);
-    all->n_people = 0;
-    all->n_events = 0;
+}
+
+/* Has the group ranked that has been read, and begins another. */
+static void rank_group(Everybody *all)
+{
+    People *group = all->group;
+
+    leave_passed_over(group);
+    if (group->n > 0)
+        make_queries(all, group);
+    finish_group(all, all->other);
+    if (group->n > 0)
+        begin_ranking(all, group);
+    all->group = all->other;
+    all->other = group;
 }
 
 /* ---- everybody's events ---- */
@@ -403,13 +473,13 @@ static void rank_people(Everybody *all)
 /* Columns of the queries below: who it is (rows of one person stand together), their key, item, weight, time. */
 enum { WHO = 1, KEY, ITEM, WEIGHT, TIME };
 
-static bool same_person(const Everybody *all, const SPITupleTable *table, Datum who)
+static bool same_person(const People *group, const SPITupleTable *table, Datum who)
 {
     const TypeCacheEntry *type =
         lookup_type_cache(TupleDescAttr(table->tupdesc, WHO - 1)->atttypid, TYPECACHE_EQ_OPR_FINFO);
 
     return DatumGetBool(FunctionCall2Coll((FmgrInfo *)&type->eq_opr_finfo,
-                                          TupleDescAttr(table->tupdesc, WHO - 1)->attcollation, all->who, who));
+                                          TupleDescAttr(table->tupdesc, WHO - 1)->attcollation, group->who, who));
 }
 
 static void take_person(Everybody *all, const SPITupleTable *table, uint64 row)
@@ -417,14 +487,14 @@ static void take_person(Everybody *all, const SPITupleTable *table, uint64 row)
     bool null;
     Datum who = SPI_getbinval(table->vals[row], table->tupdesc, WHO, &null);
 
-    if (all->n_people > 0 && same_person(all, table, who))
+    if (all->group->n > 0 && same_person(all->group, table, who))
         return;
-    if (all->n_people == all->most)
-        rank_people(all);
-    MemoryContext old = MemoryContextSwitchTo(all->piece);
+    if (all->group->n == all->most)
+        rank_group(all);
+    MemoryContext old = MemoryContextSwitchTo(all->group->context);
     Form_pg_attribute column = TupleDescAttr(table->tupdesc, WHO - 1);
-    all->who = datumCopy(who, column->attbyval, column->attlen);
-    begin_person(all, SPI_getvalue(table->vals[row], table->tupdesc, KEY));
+    all->group->who = datumCopy(who, column->attbyval, column->attlen);
+    begin_person(all->group, SPI_getvalue(table->vals[row], table->tupdesc, KEY));
     MemoryContextSwitchTo(old);
 }
 
@@ -436,12 +506,13 @@ static void take_events(Everybody *all, const SPITupleTable *table, uint64 n)
         take_person(all, table, row);
         uint32_t item = item_at(all, table, row, ITEM, &null);
         if (!null && all->only_without_events)
-            all->people[all->n_people - 1].passed_over = true;
+            all->group->people[all->group->n - 1].passed_over = true;
         if (item == AIGC_NO_ITEM || all->hidden[item])
             continue;
         Datum weight = SPI_getbinval(table->vals[row], table->tupdesc, WEIGHT, &null_weight);
         Datum time = SPI_getbinval(table->vals[row], table->tupdesc, TIME, &null_time);
-        add_event(all, item, null_weight ? 0 : (float)DatumGetFloat8(weight), null_time ? NAN : DatumGetFloat8(time));
+        add_event(all->group, item, null_weight ? 0 : (float)DatumGetFloat8(weight),
+                  null_time ? NAN : DatumGetFloat8(time));
     }
 }
 
@@ -481,7 +552,7 @@ static char *given_sql(const Everybody *all)
 static void rank_given(Everybody *all, Datum keys)
 {
     read_rows(all, given_sql(all), 1, (Oid[]){TEXTARRAYOID}, (Datum[]){keys}, take_events);
-    rank_people(all);
+    rank_group(all);
 }
 
 /* Who has feedback and no events. Their keys may be such as the other tables could not hold. */
@@ -576,12 +647,10 @@ static Everybody *begin_everybody(FunctionCallInfo fcinfo, Rows rows)
     all->k = lists_wanted(fcinfo, 1, all->ask->profile->k);
     all->key_type = key_type(all->ask->recommender);
     all->most = Max(1, Min(USERS_AT_ONCE, ENTRIES_AT_ONCE / all->k));
-    all->people = palloc(all->most * sizeof *all->people);
-    all->items = palloc_extended(all->most * all->k * sizeof *all->items, MCXT_ALLOC_HUGE);
-    all->scores = palloc_extended(all->most * all->k * sizeof *all->scores, MCXT_ALLOC_HUGE);
-    all->capacity = ROWS_AT_ONCE;
-    all->events = palloc(all->capacity * sizeof *all->events);
-    all->piece = AllocSetContextCreate(CurrentMemoryContext, "aigc people", ALLOCSET_DEFAULT_SIZES);
+    all->group = &all->groups[0];
+    all->other = &all->groups[1];
+    open_group(all, all->group);
+    open_group(all, all->other);
     return all;
 }
 
@@ -612,15 +681,15 @@ static void rank_all(Everybody *all, ArrayType *users)
                         errhint("Name users, for example users => ARRAY(SELECT id::text FROM people).")));
     hide_items(all);
     progress_phase(&all->progress, "ranking", users_expected(all, users));
-    if (users) {
+    if (users)
         rank_given(all, PointerGetDatum(users));
-        return;
-    }
-    if (has_events)
+    if (!users && has_events) {
         read_rows(all, everybody_sql(recommender), 0, NULL, NULL, take_events);
-    rank_people(all);
-    if (all->has_feedback)
+        rank_group(all);
+    }
+    if (!users && all->has_feedback)
         rank_by_feedback(all);
+    finish_group(all, all->other);
 }
 
 SQL_FUNCTION(sql_recommend_all);

@@ -272,16 +272,26 @@ int thread_pool_size(const thread_pool *pool)
     return pool->n_threads;
 }
 
-void thread_pool_run(thread_pool *pool, const thread_program *program)
+void thread_pool_start(thread_pool *pool, const thread_program *program)
 {
     pool->program = *program;
     atomic_store(&pool->finished, false);
     follow_caller(pool);
     advance(pool, 0);
+}
+
+void thread_pool_finish(thread_pool *pool)
+{
     while (!atomic_load(&pool->finished)) {
         work_on_phase(pool, 0);
         wait_for_work(pool, false, &pool->caller_patience);
     }
+}
+
+void thread_pool_run(thread_pool *pool, const thread_program *program)
+{
+    thread_pool_start(pool, program);
+    thread_pool_finish(pool);
 }
 
 void thread_pool_destroy(thread_pool *pool)

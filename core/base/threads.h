@@ -37,6 +37,11 @@ int thread_pool_size(const thread_pool *pool);
 /* Runs the program to its end on the caller and the workers. If workers can't be created the caller works alone. */
 void thread_pool_run(thread_pool *pool, const thread_program *program);
 
+/* The same in two parts: the workers begin, while the caller does something else until it comes to help them finish.
+ * Phases of one chunk that come first run on the caller at once. */
+void thread_pool_start(thread_pool *pool, const thread_program *program);
+void thread_pool_finish(thread_pool *pool);
+
 /* Joins the workers. NULL is allowed. */
 void thread_pool_destroy(thread_pool *pool);
 

@@ -1,17 +1,20 @@
 /*
- * each.c: aigc_recommend_each(): many queries, each ranked as aigc_recommend() does it, one to a thread. A query of a
- * large catalogue looks at a small part of its rows (bounds.h), which is why this is quicker there than the products
- * of batch.c, and exact in the same way as a single query.
+ * each.c: aigc_recommend_each() and aigc_each: many queries, each ranked as aigc_recommend() does it, one to a thread.
+ * A query of a large catalogue looks at a small part of its rows (bounds.h), which is why this is quicker there than
+ * the products of batch.c, and exact in the same way as a single query.
  */
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/threads.h"
 #include "recommend/ranking.h"
 
-typedef struct job {
+struct aigc_each {
+    thread_pool *pool;
     const aigc_recommender *model;
     const aigc_query *queries;
     size_t n, k, per_chunk;
@@ -22,7 +25,9 @@ typedef struct job {
     bool begun;
     _Atomic int status; /* aigc_status of the first query that failed */
     aigc_error error;   /* its error; whoever sets status writes it */
-} job;
+};
+
+typedef struct aigc_each job;
 
 static int next(void *state)
 {
@@ -78,32 +83,70 @@ static void work(void *state, int chunk, int thread)
             rank_one(j, i);
 }
 
-aigc_status aigc_recommend_each(const aigc_recommender *recommender, const aigc_query *queries, size_t n, size_t k,
-                                int n_threads, const volatile sig_atomic_t *interrupt, bool *done, uint32_t *items,
-                                float *scores, aigc_error *err)
+aigc_status aigc_each_start(const aigc_recommender *recommender, const aigc_query *queries, size_t n, size_t k,
+                            int n_threads, const volatile sig_atomic_t *interrupt, bool *done, uint32_t *items,
+                            float *scores, aigc_each **out, aigc_error *err)
 {
-    job j = {.model = recommender,
-             .queries = queries,
-             .n = n,
-             .k = k,
-             .interrupt = interrupt,
-             .done = done,
-             .items = items,
-             .scores = scores,
-             .per_chunk = n / THREAD_MAX_CHUNKS + 1};
     int cores = cpu_count();
-    thread_pool *pool;
 
     if (n_threads < 0 || n_threads > THREAD_MAX)
         return aigc_fail(err, AIGC_E_ARGUMENT, "n_threads is %d, but goes from 0 to %d", n_threads, THREAD_MAX);
     if (k == 0)
         return aigc_fail(err, AIGC_E_ARGUMENT, "k is 0, but at least one item must be asked for");
-    aigc_status status = thread_pool_create(n_threads ? n_threads : cores < 8 ? cores : 8, &pool, err);
+    aigc_each *j = aigc_calloc(1, sizeof *j);
+    if (j == NULL)
+        return aigc_fail_memory(err, "rankings", sizeof *j);
+    *j = (aigc_each){.model = recommender,
+                     .queries = queries,
+                     .n = n,
+                     .k = k,
+                     .interrupt = interrupt,
+                     .done = done,
+                     .items = items,
+                     .scores = scores,
+                     .per_chunk = n / THREAD_MAX_CHUNKS + 1};
+    aigc_status status = thread_pool_create(n_threads ? n_threads : cores < 8 ? cores : 8, &j->pool, err);
+    if (status != AIGC_OK) {
+        free(j);
+        return status;
+    }
+    thread_pool_start(j->pool, &(thread_program){next, work, j});
+    *out = j;
+    return AIGC_OK;
+}
+
+aigc_status aigc_each_finish(aigc_each *j, aigc_error *err)
+{
+    thread_pool_finish(j->pool);
+    if (j->status != AIGC_OK && err)
+        *err = j->error;
+    return (aigc_status)j->status;
+}
+
+/* The pool ends by itself only when the program is over, which what is left for is made short. */
+void aigc_each_free(aigc_each *j)
+{
+    int none = AIGC_OK;
+
+    if (j == NULL)
+        return;
+    atomic_compare_exchange_strong(&j->status, &none, AIGC_INTERRUPTED);
+    thread_pool_finish(j->pool);
+    thread_pool_destroy(j->pool);
+    free(j);
+}
+
+aigc_status aigc_recommend_each(const aigc_recommender *recommender, const aigc_query *queries, size_t n, size_t k,
+                                int n_threads, const volatile sig_atomic_t *interrupt, bool *done, uint32_t *items,
+                                float *scores, aigc_error *err)
+{
+    aigc_each *each;
+    aigc_status status =
+        aigc_each_start(recommender, queries, n, k, n_threads, interrupt, done, items, scores, &each, err);
+
     if (status != AIGC_OK)
         return status;
-    thread_pool_run(pool, &(thread_program){next, work, &j});
-    thread_pool_destroy(pool);
-    if (j.status != AIGC_OK && err)
-        *err = j.error;
-    return (aigc_status)j.status;
+    status = aigc_each_finish(each, err);
+    aigc_each_free(each);
+    return status;
 }

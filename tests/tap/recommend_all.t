@@ -83,6 +83,18 @@ is(ask($main, 'SELECT count(*) FROM aigc_progress'), 0, 'no progress is left');
 is(ask($main, q{SELECT count(*) FROM recommend_all(users => '{1,2,3}', k => 5)}), 15, 'the session goes on');
 cmp_ok(memory(), '<', $peak + 24 * 1024, 'nothing was leaked');
 
+# A session that is ended while its threads compute takes nobody with it.
+my $lost = session($node);
+my $lost_pid = ask($lost, 'SELECT pg_backend_pid()');
+$lost->{stdin} .= "SELECT count(*) FROM recommend_all();\n";
+$lost->{run}->pump_nb;
+ok($node->poll_query_until('postgres', "SELECT EXISTS (SELECT FROM aigc_progress WHERE pid = $lost_pid AND done > 0)"),
+    'another session');
+ask($watch, "SELECT pg_terminate_backend($lost_pid)");
+ok($node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $lost_pid)"), 'is gone');
+eval { $lost->{run}->finish };
+is(ask($main, 'SELECT pg_backend_pid()'), $pid, 'this one is not');
+
 # What interrupts and is not to end the statement does not make it begin again and again.
 ask($main, 'SET client_connection_check_interval = 1') if ask($main, 'SHOW server_version_num') >= 140000;
 is(ask($main, q{SELECT count(*) FROM recommend_all(users => ARRAY(SELECT i::text FROM generate_series(1, 5000) AS i))}), 50000,

@@ -505,6 +505,18 @@ static void each_of_many_is_as_alone(void **state)
     assert_int_equal(again[K], 0);
     assert_memory_equal(again + 2 * K, items + 2 * K, (N - 2) * K * sizeof *again);
 
+    /* while the caller does something else; abandoned */
+    for (int threads = 1; threads <= 4; threads++) {
+        aigc_each *each;
+        memset(again, 0xff, sizeof again);
+        assert_int_equal(aigc_each_start(world, queries, N, K, threads, NULL, NULL, again, NULL, &each, NULL), AIGC_OK);
+        assert_int_equal(aigc_each_finish(each, NULL), AIGC_OK);
+        aigc_each_free(each);
+        assert_memory_equal(again, items, sizeof again);
+        memset(done, false, sizeof done);
+        assert_int_equal(aigc_each_start(world, queries, N, K, threads, NULL, done, again, NULL, &each, NULL), AIGC_OK);
+        aigc_each_free(each);
+    }
     assert_int_equal(aigc_recommend_each(world, queries, N, 0, 2, NULL, NULL, items, NULL, NULL), AIGC_E_ARGUMENT);
     assert_int_equal(aigc_recommend_each(world, NULL, 0, 5, 2, NULL, NULL, NULL, NULL, NULL), AIGC_OK);
     queries[4].diversity = 3;
