@@ -68,6 +68,16 @@ return function(t, child)
   t.is(c:lua('return #fake.requests'), 1, 'but with one')
   c:stop()
 
+  -- a macro that begins
+  c = child.start()
+  c:keys('iOnce<C-k>')
+  c:say(' upon')
+  c:keys('<C-o>qa')
+  t.is(c:screen() .. tostring(c:visible()), 'Oncefalse', 'recording a macro takes what is shown away')
+  c:keys('x<Esc>q')
+  t.is(c:lua("return vim.fn.getreg('a')"), 'x\27', 'and the macro is what was typed')
+  c:stop()
+
   -- sizes
   c = child.start({ aigc = vim.tbl_extend('force', child.QUIET, { max_file_bytes = 1000 }) })
   c:lua("vim.api.nvim_buf_set_lines(0, 0, -1, true, vim.split(('line\\n'):rep(300), '\\n'))")

@@ -82,7 +82,7 @@ on('ModeChanged', function()
   end
 end)
 
-on({ 'BufLeave', 'WinLeave' }, function()
+on({ 'BufLeave', 'WinLeave', 'RecordingEnter' }, function()
   trigger.cancel()
   suggestion.finish('rejected')
 end)
