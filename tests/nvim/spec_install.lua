@@ -1,4 +1,47 @@
--- `make install-nvim`: what it installs works on its own, with the model that comes with aigc.
+-- `make install-nvim`: what it installs works on its own, with the model that comes with aigc. And what the help says
+-- about vim.pack.
+
+-- The lines of the help between two others.
+local function help_lines(t, from, to)
+  return t.slurp('nvim_plugin/doc/aigc.txt'):match(vim.pesc(from) .. '[^\n]*\n(.-)\n' .. vim.pesc(to))
+end
+
+-- Installs a clone of a repository that has the plugin's files, and whose `make nvim` copies the module that is built.
+local function pack(t)
+  if not vim.pack then
+    t.note('this Neovim has no vim.pack (0.12 has)')
+    return
+  end
+  local home = vim.fn.tempname()
+  local function run(command)
+    local said = vim.fn.system('cd ' .. home .. '/repository && ' .. command)
+    assert(vim.v.shell_error == 0, said)
+  end
+  vim.fn.mkdir(home .. '/repository', 'p')
+  vim.fn.mkdir(home .. '/config/nvim', 'p')
+  local core = vim.fn.fnamemodify('nvim_plugin/lua/aigc/core.so', ':p')
+  vim.fn.writefile({ 'nvim:', '\tcp ' .. core .. ' nvim_plugin/lua/aigc/' }, home .. '/repository/Makefile')
+  run('cp -r ' .. vim.fn.fnamemodify('nvim_plugin', ':p') .. ' nvim_plugin && rm nvim_plugin/lua/aigc/core.so')
+  run('git init -q && git add -A && git -c user.name=t -c user.email=t@localhost commit -qm test')
+  local lines = help_lines(t, 'vim.pack, of Neovim 0.12', 'rocks.nvim')
+  t.ok(lines, 'the help says how vim.pack installs it')
+  lines = lines:gsub('URL', "'file://" .. home .. "/repository'"):gsub('load =', 'confirm = false, load =')
+  vim.fn.writefile(vim.split(lines, '\n'), home .. '/config/nvim/init.lua')
+  local env = ''
+  for _, name in ipairs({ 'config', 'data', 'state', 'cache' }) do
+    env = env .. ('XDG_%s_HOME=%s/%s '):format(name:upper(), home, name)
+  end
+  for _, time in ipairs({ 'installed by vim.pack', 'at the next start' }) do
+    local code = "lua io.stdout:write('<', vim.api.nvim_get_runtime_file('lua/aigc/core.so', false)[1] or 'none', '>')"
+    run(env .. 'nvim --headless -i NONE -c "Aigc status" -c "' .. code .. '" -c qall! >said 2>&1 </dev/null')
+    local said = t.slurp(home .. '/repository/said')
+    local place = home .. '/data/nvim/site/pack/core/opt/aigc/nvim_plugin/lua/aigc/core.so'
+    t.ok(said:find('<' .. place .. '>', 1, true), 'the built module is found, ' .. time, said)
+    t.ok(said:find('aigc %d+%.%d+%.%d+ %(%w+%), stopped'), ':Aigc works, ' .. time, said)
+  end
+  vim.fn.delete(home, 'rf')
+end
+
 return function(t, child)
   local site = vim.fn.tempname()
   vim.fn.delete('nvim_plugin/doc/tags')
@@ -22,4 +65,5 @@ return function(t, child)
   t.is(table.concat(c:lua('return notes'), '\n'), '', 'without a complaint')
   c:stop()
   vim.fn.delete(site, 'rf')
+  pack(t)
 end

@@ -20,6 +20,8 @@ local suggestion = require('aigc.suggestion')
 --- What Neovim executes when it has inserted an item.
 M.ACCEPTED = 'aigc.accepted'
 
+local KEYS = vim.api.nvim_create_namespace('aigc-inline-keys')
+
 --- How long a text has been there when alternatives to it are asked for.
 local ALTERNATIVES_MS = 400
 
@@ -45,6 +47,7 @@ local function finish(kind)
     return
   end
   current = nil
+  vim.on_key(nil, KEYS)
   if s.generation then
     s.generation:cancel()
   end
@@ -166,6 +169,7 @@ local function on_change(s, g)
   tell(s)
   if is_over then
     current = nil -- it cannot be followed
+    vim.on_key(nil, KEYS)
   elseif s == current then
     ask_for_alternatives(s)
   end
@@ -206,6 +210,29 @@ end
 ---@field again boolean whether the answer function may be called more than once
 ---@field answer fun(items: table[]) on the main loop
 
+--- After <C-c> Neovim runs no autocommands: its own text would stay, and later look like columns of the line.
+--- Nor does it take an answer outside insert mode, so it is switched off and on.
+local function sweep()
+  local s = current
+  if s and place.kind_of(vim.api.nvim_get_mode().mode) ~= 'i' then
+    local is_there = s.again and s.shown
+    finish('rejected')
+    if is_there then
+      for _, on in ipairs({ false, true }) do
+        vim.lsp.inline_completion.enable(on, { bufnr = s.place.buf })
+      end
+    end
+  end
+end
+
+local function watch_interrupts()
+  vim.on_key(function(key)
+    if key == '\3' then
+      vim.schedule(sweep)
+    end
+  end, KEYS)
+end
+
 ---@param s aigc.Inline
 ---@param options aigc.Config
 ---@param automatic boolean
@@ -237,8 +264,10 @@ end
 function M.request(request)
   local reason, options = suggestion.reason_against()
   local here = place.here(false)
-  -- Ours is there, because it was asked for by a key: one is enough.
-  if reason or suggestion.exists() or (request.automatic and is_unwanted(options, here)) then
+  local unwanted = place.kind_of(vim.api.nvim_get_mode().mode) ~= 'i'
+    or suggestion.exists() -- ours is there, because it was asked for by a key: one is enough
+    or (request.automatic and is_unwanted(options, here))
+  if reason or unwanted then
     finish('rejected')
     request.answer({})
     return nil
@@ -256,6 +285,7 @@ function M.request(request)
   ---@type aigc.Inline
   local new = { place = here, answer = request.answer, again = request.again }
   current = new
+  watch_interrupts()
   ask(new, options, request.automatic)
   return function()
     if new == current then
@@ -270,6 +300,7 @@ function M.accepted(text)
   local s = current
   if s and s.shown then
     current = nil
+    vim.on_key(nil, KEYS)
     s.generation:cancel()
     s.generation:tell_outcome(s.place, 'accepted', text, text)
   end
