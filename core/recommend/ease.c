@@ -13,8 +13,8 @@
 enum {
     UPDATE_ROWS = 96,     /* rows of the matrix that a thread updates together */
     UPDATE_COLUMNS = 256, /* and columns, so that their part of the swept block stays in the cache */
-    GRAM_CHUNK = 16,      /* rows of G that a thread takes */
-    GRAM_STEP = 50000000, /* increments of one step, for each thread */
+    GRAM_CHUNK = 4,       /* rows of G that a thread takes */
+    GRAM_STEP = 20000000, /* increments of one step, for each thread */
     SAMPLE = 100003       /* weights that a threshold is found from */
 };
 
@@ -141,6 +141,18 @@ static void gram_row(const ease *e, uint32_t r)
     }
 }
 
+/* Increments of row r, at most; those who have a popular item have more than others. */
+static double gram_cost(const ease *e, uint32_t r)
+{
+    const uint64_t *start = e->by_user->start;
+    uint32_t item = e->items[r];
+    uint64_t n = 0;
+
+    for (uint64_t i = e->by_item->start[item]; i < e->by_item->start[item + 1]; i++)
+        n += 1 + start[e->by_item->item[i] + 1] - start[e->by_item->item[i]];
+    return (double)n;
+}
+
 static void gram_work(void *context, int chunk, int thread)
 {
     range_job *job = context;
@@ -155,12 +167,9 @@ bool ease_gram_step(ease *e)
 {
     range_job job = {.e = e, .begin = e->next, .end = e->next, .per_chunk = GRAM_CHUNK};
     double budget = (double)GRAM_STEP * thread_pool_size(e->pool);
-    double mean = (double)pairs_n(e->by_user) / (e->by_user->n_rows ? e->by_user->n_rows : 1);
 
-    while (job.end < e->n && budget > 0) {
-        uint32_t item = e->items[job.end++];
-        budget -= (double)(e->by_item->start[item + 1] - e->by_item->start[item]) * (mean + 1);
-    }
+    while (job.end < e->n && budget > 0)
+        budget -= gram_cost(e, job.end++);
     if (job.end > job.begin)
         thread_pool_run(e->pool, &(thread_program){range_next, gram_work, &job});
     e->next = job.end;
