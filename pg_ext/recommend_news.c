@@ -171,6 +171,8 @@ ArrayType *find_news(const Recommender *recommender, News news, const aigc_recom
         return NULL;
     keys = palloc(Min(SPI_processed, (uint64)limit) * sizeof *keys);
     for (uint64 row = 0; row < SPI_processed && n < limit; row++) {
+        if (row % ROWS_PER_LOOK == 0)
+            check_interrupts();
         char *found = row_text(row, 1);
         bool null;
         if (!found || aigc_recommender_find(model, key_string(found)) != AIGC_NO_ITEM)
@@ -219,6 +221,8 @@ void extend_model(const Recommender *recommender, const aigc_recommender *model,
     aigc_item *items = palloc_extended((SPI_processed + 1) * sizeof *items, MCXT_ALLOC_HUGE);
     for (uint64 row = 0; row < SPI_processed; row++) {
         ItemRow item;
+        if (row % ROWS_PER_LOOK == 0)
+            check_interrupts();
         if (read_item(recommender, row, (int)info.n_embedding, &item) && !read_before(items, n, item.item.key))
             items[n++] = item.item;
     }

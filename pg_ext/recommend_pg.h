@@ -237,6 +237,9 @@ char *marker_sql(const Recommender *recommender, News news);
 ArrayType *find_news(const Recommender *recommender, News news, const aigc_recommender *model, int limit,
                      int64 *marker);
 
+/* Rows of a result that are worked on between two looks for interrupts. */
+#define ROWS_PER_LOOK 4096
+
 /* aigc_recommender_extend() that a cancel ends. */
 void extend_recommender(const aigc_recommender *model, const aigc_item *items, size_t n_items, const aigc_event *events,
                   size_t n_events, void **image, size_t *size);

@@ -93,6 +93,8 @@ static void read_feedback_into(FunctionCallInfo fcinfo, aigc_fit *fit, const Rec
     for (uint64 i = 0; i < SPI_processed; i++) {
         aigc_event event;
         aigc_error error;
+        if (i % ROWS_PER_LOOK == 0)
+            check_interrupts();
         event.item = aigc_fit_find_item(fit, key_string(row_text(i, 2)));
         if (event.item == AIGC_NO_ITEM) {
             counts->unknown_events++;
@@ -279,6 +281,8 @@ static void extend_by_events(const Recommender *recommender, Extension *extensio
               1, (Oid[]){FLOAT8OID}, (Datum[]){Float8GetDatum(info.last_event)}, NULL, true, 0);
     aigc_event *events = palloc_extended((SPI_processed + 1) * sizeof *events, MCXT_ALLOC_HUGE);
     for (uint64 i = 0; i < SPI_processed; i++) {
+        if (i % ROWS_PER_LOOK == 0)
+            check_interrupts();
         aigc_event event = {.item = aigc_recommender_find(extension->model, key_string(row_text(i, 1)))};
         if (event.item == AIGC_NO_ITEM)
             continue;
