@@ -131,6 +131,28 @@ return function(t, child)
   t.is(c:lua('return vim.fn.pumvisible()') .. c:buffer(), '0Once upx', 'completefunc: not if one has typed on')
   c:stop()
 
+  for _, leaves in ipairs({ '<C-y>', '<C-e>' }) do
+    c = child.start()
+    c:request('nvim_command', "set completeopt=menuone,noinsert completefunc=v:lua.require'aigc'.completefunc")
+    c:keys('ifor x<C-x><C-u>')
+    c:say(' do\n  y\nend')
+    c:finish()
+    c:settle()
+    c:keys(leaves)
+    t.is(
+      c:buffer(),
+      leaves == '<C-y>' and 'for x do\n  y\nend' or 'for x',
+      'completefunc: several lines, left by ' .. leaves
+    )
+    c:stop()
+  end
+  c = child.start()
+  c:keys(':set ft=text textwidth=20<CR>iOnce upon<C-o>:lua require("aigc").request(function(texts) _G.got = texts end)<CR>')
+  c:say(' a time there was a girl')
+  c:finish()
+  t.is(table.concat(c:lua('return got')), ' a time\nthere was a girl', "sources: broken where 'textwidth' would")
+  c:stop()
+
   -- the language server
   c = typed('Once')
   c:lua([[

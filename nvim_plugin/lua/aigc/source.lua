@@ -7,6 +7,14 @@ local place = require('aigc.place')
 
 local LABEL_CHARS = 60
 
+--- A text as it would stand in the buffer: broken where 'textwidth' breaks prose.
+local function as_inserted(text, here)
+  local prose = require('aigc.prose')
+  local width = prose.fold_column(here.buf)
+  local column = width and vim.fn.strdisplaywidth(here.before)
+  return width and prose.fold(text, column, width, here.before:match('^[ \t]*')) or text
+end
+
 --- Asks for the text at the cursor. The callback is called once, on the main loop.
 ---@param callback fun(texts: string[], place?: aigc.Position)
 ---@return fun() cancel
@@ -24,7 +32,7 @@ function M.request(callback)
       local texts = {}
       for _, text in ipairs(g.list) do
         if text ~= '' then
-          texts[#texts + 1] = text
+          texts[#texts + 1] = as_inserted(text, here)
         end
       end
       callback(texts, here)
