@@ -13,7 +13,7 @@
  *     recommend_ranking.c    a person's rows and profile as a query of core; items that may be shown
  *     recommend_reasons.c    reasons as sentences and jsonb
  *     recommend.c            recommend(), explain_recommendation(), similar_items()
- *     recommend_all.c        recommend_all()
+ *     recommend_all.c        recommend_all(), and recommend_people.h, .c: the people that it ranks together
  *     recommend_evaluate.c   evaluate_recommender()
  *     recommend_feedback.c   record_feedback()
  *
