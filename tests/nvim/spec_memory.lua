@@ -117,6 +117,7 @@ return function(t, child)
   c = child.start({ aigc = options({ ring_bytes = 0, documents = false, personal = folder .. 'layer' }) })
   c:lua(TOLD)
   local function told()
+    c:settle()
     return table.concat(c:lua('local x = told told = {} return x'), '\n')
   end
   c:request('nvim_command', 'edit! ' .. folder .. 'story.txt')
@@ -151,6 +152,23 @@ return function(t, child)
   c:keys(' dog')
   t.is(told(), 'feedback| The end of it.|4|true', 'what was taken of a suggestion, and that the rest was not')
   c:keys('<Esc>')
+  -- many paragraphs take many turns of the main loop; the model that is closed meanwhile has heard of all
+  local many = c:lua([[
+    local lines = {}
+    for i = 1, 40 do
+      lines[2 * i - 1], lines[2 * i] = 'Paragraph ' .. i, ''
+    end
+    vim.api.nvim_buf_set_lines(0, -1, -1, true, lines)
+    vim.cmd('write')
+    local at_once = #told
+    require('aigc').stop()
+    return { at_once, #told, told[#told - 1], told[#told] }
+  ]])
+  t.ok(many[1] < 5, 'of many paragraphs few are learned at once', many)
+  t.ok(many[2] > 40 and many[3] == 'learn|Paragraph 40\n' and many[4] == 'save', 'and all when the model is closed',
+    vim.inspect(many))
+  c:keys('i<C-k><Esc>')
+  told()
   c:request('nvim_command', 'edit! ' .. folder .. 'secrets.txt')
   c:keys('iOpen sesame, said the thief.<C-k><Esc>')
   c:request('nvim_command', 'write')
@@ -339,7 +357,7 @@ return function(t, child)
   )
   local slices = c:lua('local x = told told = {} return x')
   local text = table.concat(slices):gsub('|documents', ''):gsub('learn|', '')
-  t.ok(#slices > 5 and #slices < 12, 'slice by slice', #slices)
+  t.ok(#slices > 10 and #slices < 24, 'slice by slice', #slices)
   t.ok(text:find('^line 1\nline 2\n') and select(2, text:gsub('\n', '')) == 2000, 'all of it, once', text)
   c:keys(' so on<Esc>')
   t.ok(told():find('^learn|.*line 900 and so on\n.*|documents$'), 'what has changed when insert mode ends')

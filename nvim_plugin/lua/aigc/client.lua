@@ -164,6 +164,7 @@ function M.close()
   if not open then
     return
   end
+  require('aigc.hooks').run('closing')
   local closing = open
   open = nil
   times = {}

@@ -15,8 +15,8 @@ local privacy = require('aigc.privacy')
 --- Of a longer buffer so much before the cursor is learned, and a quarter of it behind.
 local MAX_BYTES = 192 * 1024
 --- It is learned so many bytes at a time, in turns of the main loop: 0.1 ms of that, and a request
---- waits for a slice at most (some 3 ms of the worker's).
-local SLICE_BYTES, PAUSE_MS = 2048, 3
+--- waits for a slice at most (some 1.5 ms of the worker's).
+local SLICE_BYTES, PAUSE_MS = 1024, 3
 
 ---@type table? the open model
 local model

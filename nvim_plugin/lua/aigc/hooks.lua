@@ -48,6 +48,10 @@ M.outcome = {}
 ---@type (fun(model: table, config: aigc.Config))[]
 M.opened = {}
 
+--- fun(): before the model is closed; what it is told then it still hears.
+---@type (fun())[]
+M.closing = {}
+
 local modules = { 'aigc.context', 'aigc.documents', 'aigc.personal' }
 local loaded = false
 
@@ -74,7 +78,7 @@ function M.load()
 end
 
 --- Runs the functions of a list.
----@param list 'prompt'|'request'|'outcome'|'opened'
+---@param list 'prompt'|'request'|'outcome'|'opened'|'closing'
 function M.run(list, ...)
   M.load()
   local functions = M[list]

@@ -50,6 +50,7 @@ local MODULES = {
   'paragraphs',
   'documents',
   'personal',
+  'outcomes',
   'init',
 }
 
@@ -78,12 +79,14 @@ local function full_name(module)
 end
 
 ---@param module string
----@param code string what the thread has made of it, or ''
-local function add_module(module, code)
+---@param codes string what the thread has made of all of them
+---@param first integer
+---@param last integer less than `first` if it could make nothing of this one
+local function add_module(module, codes, first, last)
   local name = full_name(module)
   steps[#steps + 1] = function()
-    if not package.loaded[name] and code ~= '' then
-      package.preload[name] = package.preload[name] or loadstring(code)
+    if not package.loaded[name] and last >= first then
+      package.preload[name] = package.preload[name] or loadstring(codes:sub(first, last))
     end
     bring_in(name)
   end
@@ -181,7 +184,7 @@ local function add_steps(core, codes)
   local at = 1
   for _, module in ipairs(MODULES) do
     local length = tonumber(codes:sub(at, at + 7)) or 0
-    add_module(module, codes:sub(at + 8, at + 7 + length))
+    add_module(module, codes, at + 8, at + 7 + length)
     at = at + 8 + length
   end
   steps[#steps + 1] = function()

@@ -11,6 +11,10 @@ local privacy = require('aigc.privacy')
 
 --- A change of more lines at once was not typed: at most so many of them are looked at.
 local MAX_LINES = 200
+--- Nor are changes in so many places between two times that it is asked for.
+local MAX_RANGES = 64
+--- Lines that are read at a time when a paragraph's ends are looked for.
+local CHUNK_LINES = 16
 --- Longer paragraphs are data.
 local MAX_BYTES = 64 * 1024
 
@@ -19,6 +23,7 @@ local MAX_BYTES = 64 * 1024
 ---@class aigc.Changes
 ---@field ranges integer[][]
 ---@field learned { row: integer, text: string }[]
+---@field done? fun() while they are being learned
 
 ---@class aigc.Tracker
 ---@field tell fun(method: 'learn'|'unlearn', text: string)
@@ -53,6 +58,9 @@ function M.note(changes, first, last, new_last)
     at = at + 1
   end
   table.insert(ranges, at, { from, to })
+  if #ranges > MAX_RANGES then
+    ranges = { { ranges[1][1], ranges[#ranges][2] } }
+  end
   changes.ranges = ranges
   for _, l in ipairs(changes.learned) do
     if l.row >= last then
@@ -98,23 +106,33 @@ function Tracker:touch(buf, row)
   end
 end
 
+--- The row of the first line without text that comes from `row` on, or as many rows from there as a
+--- paragraph may have. `step` is 1 or -1.
+local function end_of_text(buf, row, step)
+  local n = vim.api.nvim_buf_line_count(buf)
+  local stop = math.max(-1, math.min(n, row + step * MAX_LINES))
+  while row ~= stop do
+    local first = step > 0 and row or math.max(stop + 1, row - CHUNK_LINES + 1)
+    local last = step > 0 and math.min(stop, row + CHUNK_LINES) or row + 1
+    local lines = vim.api.nvim_buf_get_lines(buf, first, last, false)
+    for i = step > 0 and 1 or #lines, step > 0 and #lines or 1, step do
+      if not lines[i]:find('%S') then
+        return row
+      end
+      row = row + step
+    end
+  end
+  return row
+end
+
 --- Rows of the paragraph around a row, from 0, the last one not included; nil on an empty line. Of
 --- a very long one a part.
 local function paragraph_around(buf, row)
-  local from = math.max(0, row - MAX_LINES)
-  local lines = vim.api.nvim_buf_get_lines(buf, from, row + MAX_LINES, false)
-  local at = row - from + 1
-  if not lines[at]:find('%S') then
+  local last = end_of_text(buf, row, 1)
+  if last == row then
     return nil
   end
-  local first, last = at, at
-  while first > 1 and lines[first - 1]:find('%S') do
-    first = first - 1
-  end
-  while last < #lines and lines[last + 1]:find('%S') do
-    last = last + 1
-  end
-  return from + first - 1, from + last
+  return end_of_text(buf, row, -1) + 1, last
 end
 
 --- Takes back what was learned of rows [first, last).
@@ -142,36 +160,84 @@ function Tracker:learn_paragraph(buf, changes, first, last)
   table.insert(changes.learned, { row = first, text = text })
 end
 
---- Learns the paragraphs that rows [from, to) have a part in.
-function Tracker:learn_rows(buf, changes, from, to)
+--- Learns the first of the paragraphs that have changed.
+---@param changes aigc.Changes
+function Tracker:learn_next(buf, changes)
+  local r = table.remove(changes.ranges, 1)
   local n = vim.api.nvim_buf_line_count(buf)
-  local row = from
-  self:unlearn_rows(changes, from, to)
-  self:unlearn_rows(changes, n, math.huge) -- of rows that are gone
-  while row < math.min(to, n) and row - from < MAX_LINES do
-    local first, last = paragraph_around(buf, row)
-    if first then
-      self:unlearn_rows(changes, first, last)
-      self:learn_paragraph(buf, changes, first, last)
-    end
-    row = last or row + 1
+  if not r or r[1] >= n then
+    return
+  end
+  local first, last = paragraph_around(buf, r[1])
+  self:unlearn_rows(changes, first or r[1], last or r[1] + 1)
+  if first then
+    self:learn_paragraph(buf, changes, first, last)
+  end
+  local after = last or r[1] + 1
+  if after < r[2] then
+    table.insert(changes.ranges, 1, { after, r[2] })
   end
 end
 
---- Learns the paragraphs that have changed since the last time. Whether there were any.
+--- Of a change that nobody has typed only the beginning is learned.
+local function cut_ranges(self, changes, n_lines)
+  self:unlearn_rows(changes, n_lines, math.huge) -- of rows that are gone
+  for _, r in ipairs(changes.ranges) do
+    local limit = r[1] + MAX_LINES
+    if r[2] > limit then
+      self:unlearn_rows(changes, limit, r[2])
+      r[2] = limit
+    end
+  end
+end
+
+--- A paragraph in each turn of the main loop.
+local function go_on(self, buf, changes)
+  if self.buffers[buf] ~= changes or not changes.done then
+    return
+  end
+  self:learn_next(buf, changes)
+  if #changes.ranges == 0 then
+    local done = changes.done
+    changes.done = nil
+    done()
+  else
+    vim.schedule(function()
+      go_on(self, buf, changes)
+    end)
+  end
+end
+
+--- Learns the paragraphs that have changed since the last time, the first of them at once. Whether there
+--- were any.
 ---@param buf integer
+---@param done? fun() called when all of them are learned
 ---@return boolean learned
-function Tracker:learn(buf)
+function Tracker:learn(buf, done)
   local changes = self.buffers[buf]
   if not changes or #changes.ranges == 0 or privacy.reason(buf) then
     return false
   end
-  local ranges = changes.ranges
-  changes.ranges = {}
-  for _, r in ipairs(ranges) do
-    self:learn_rows(buf, changes, r[1], r[2])
+  local is_learning = changes.done ~= nil
+  cut_ranges(self, changes, vim.api.nvim_buf_line_count(buf))
+  changes.done = done or function() end
+  if not is_learning then
+    go_on(self, buf, changes)
   end
   return true
+end
+
+--- Learns at once what is being learned: it cannot be done later.
+function Tracker:finish()
+  for buf, changes in pairs(self.buffers) do
+    while changes.done and #changes.ranges > 0 do
+      self:learn_next(buf, changes)
+    end
+    if changes.done then
+      changes.done()
+      changes.done = nil
+    end
+  end
 end
 
 --- Forgets what it has noted, and watches no buffer.

@@ -82,8 +82,10 @@ function M.watch()
     group = group,
     desc = 'aigc: learn what has changed',
     callback = function(args)
-      if wanted() and tracker:learn(args.buf) then
-        tell('save')
+      if wanted() then
+        tracker:learn(args.buf, function()
+          tell('save')
+        end)
       end
     end,
   })
@@ -103,6 +105,10 @@ table.insert(hooks.opened, function(opened, config)
   for _, order in ipairs(model and late or {}) do
     tell(unpack(order))
   end
+end)
+
+table.insert(hooks.closing, function()
+  tracker:finish()
 end)
 
 table.insert(hooks.request, function(options, p)
