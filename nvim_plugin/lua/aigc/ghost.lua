@@ -198,8 +198,16 @@ local function has_hints(buf)
   return ok and enabled == true
 end
 
+--- What was found out last: asking for the marks of all namespaces takes a tenth of a millisecond, and a
+--- suggestion is drawn many times.
+---@type { buf: integer, row: integer, width: integer }?
+local others_there
+
 --- Cells of the virtual text that others (diagnostics, blame) have put behind the end of a line.
 local function width_of_others(buf, row)
+  if others_there and others_there.buf == buf and others_there.row == row then
+    return others_there.width
+  end
   local width = 0
   for _, namespace in pairs(vim.api.nvim_get_namespaces()) do
     local marks = namespace == NAMESPACE and {}
@@ -214,6 +222,7 @@ local function width_of_others(buf, row)
       end
     end
   end
+  others_there = { buf = buf, row = row, width = width }
   return width
 end
 
@@ -284,7 +293,7 @@ function M.clear()
   elseif drawn and vim.api.nvim_buf_is_valid(drawn.buf) then
     vim.api.nvim_buf_del_extmark(drawn.buf, NAMESPACE, MARK)
   end
-  drawn = nil
+  drawn, others_there = nil, nil
 end
 
 return M
