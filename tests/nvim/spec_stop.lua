@@ -106,6 +106,16 @@ return function(t)
     t.is(text, case[4], ('%q before %q'):format(case[1], case[2] .. '|' .. table.concat(case[3])))
   end
 
+  for _, case in ipairs({
+    { ' pipe.', '', 'sentence', '' },
+    { ' pipe and', '', 'sentence', ' pipe and' },
+    { ' pipe.', ' more', 'sentence', ' pipe.' },
+    { ' pipe.', '', 'statement', ' pipe.' },
+  }) do
+    local o = stop_of({ after = case[2], below = { 'pipe. He sat down.' }, extent = case[3] })
+    t.is(stop.without_repetition(case[1], o), case[4], ('%q as a %s before a line that begins so'):format(case[1], case[3]))
+  end
+
   -- paragraphs
   local hard = 'The first line of a paragraph\nthat goes on and on for a\nwhile.\n\nAnother one.\n'
     .. '- a list item that is rather long\n- b'

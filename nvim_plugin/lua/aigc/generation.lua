@@ -234,7 +234,7 @@ local function goes_in_circles(text)
   for length = LEAST_CIRCLE, math.min(LONGEST_CIRCLE, #text / 2) do
     local before = text:byte(-1 - length) == last and text:sub(-2 * length, -1 - length)
     if before == text:sub(-length) then
-      return text:find('[%a\128-\255]', -length) ~= nil -- a row of dashes is none
+      return text:find('[%w\128-\255]', -length) ~= nil -- a row of dashes is none
     end
   end
   return false

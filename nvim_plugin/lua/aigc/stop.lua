@@ -306,6 +306,11 @@ function M.without_repetition(text, o)
       position = feed + 1
     end
     if o.joined or o.extent == 'sentence' or o.extent == 'paragraph' then
+      -- All of it stands below already; it may still go on otherwise.
+      local bare = trim(text)
+      if after == '' and bare ~= '' and vim.startswith(trim(below), bare) then
+        return '', false
+      end
       local opening = below:match('^%s*(%S+%s+%S+%s+%S+)')
       local start = opening and text:find(opening, 1, true)
       if start then
