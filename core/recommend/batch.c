@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "recommend/best.h"
 #include "recommend/folding.h"
+#include "recommend/ranges.h"
 #include "recommend/ranking.h"
 
 enum {
@@ -53,12 +53,11 @@ struct aigc_people {
 
 typedef struct job {
     aigc_people *p;
-    size_t k, own_rows, per_chunk;
+    size_t k, own_rows;
     uint32_t *items;
     float *scores;
     worker *workers;
     folding_group *groups;
-    bool begun;
     _Atomic int status; /* aigc_status of the first chunk that failed */
 } job;
 
@@ -66,16 +65,6 @@ static void fail(job *j, aigc_status status)
 {
     int none = AIGC_OK;
     atomic_compare_exchange_strong(&j->status, &none, (int)status);
-}
-
-static int next(void *state)
-{
-    job *j = state;
-
-    if (j->begun)
-        return 0;
-    j->begun = true;
-    return (int)((j->p->n + j->per_chunk - 1) / j->per_chunk);
 }
 
 static bool interrupted(const aigc_people *p)
@@ -164,14 +153,13 @@ static aigc_status fold_some(job *j, folding_group *g, size_t first, size_t n)
     return status;
 }
 
-static void fold_work(void *state, int chunk, int thread)
+static void fold_work(void *state, uint32_t begin, uint32_t end, int thread)
 {
     job *j = state;
-    size_t first = (size_t)chunk * j->per_chunk, left = j->p->n - first;
     aigc_status status = j->status;
 
     if (status == AIGC_OK)
-        status = fold_some(j, &j->groups[thread], first, left < j->per_chunk ? left : j->per_chunk);
+        status = fold_some(j, &j->groups[thread], begin, end - begin);
     if (status != AIGC_OK)
         fail(j, status);
 }
@@ -202,7 +190,7 @@ static aigc_status finish(const job *j, size_t bytes, aigc_error *err)
 
 static aigc_status fold_all(aigc_people *p, aigc_error *err)
 {
-    job j = {.p = p, .per_chunk = FOLDING_ROWS};
+    job j = {.p = p};
     int n_threads = thread_pool_size(p->pool);
     bool ok = folding_open(&p->folding, p->m, p->n, p->pool);
 
@@ -210,7 +198,7 @@ static aigc_status fold_all(aigc_people *p, aigc_error *err)
     for (int i = 0; i < n_threads && ok && j.groups; i++)
         ok = folding_group_open(&j.groups[i], &p->folding);
     if (ok && j.groups)
-        thread_pool_run(p->pool, &(thread_program){next, fold_work, &j});
+        ranges_run(p->pool, 0, (uint32_t)p->n, FOLDING_ROWS, fold_work, &j);
     else
         j.status = AIGC_E_MEMORY;
     for (int i = 0; i < n_threads && j.groups; i++)
@@ -235,15 +223,13 @@ static aigc_status open_people(aigc_people *p, aigc_error *err)
 aigc_status aigc_people_open(const aigc_recommender *recommender, const aigc_query *queries, size_t n, int n_threads,
                              const volatile sig_atomic_t *interrupt, aigc_people **out, aigc_error *err)
 {
-    int cores = cpu_count();
-
-    if (n_threads < 0 || n_threads > THREAD_MAX)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "n_threads is %d, but goes from 0 to %d", n_threads, THREAD_MAX);
+    if (n > UINT32_MAX)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "%zu people are too many to rank together", n);
     aigc_people *p = aigc_calloc(1, sizeof *p);
     if (p == NULL)
         return aigc_fail_memory(err, "people", sizeof *p);
     *p = (aigc_people){.m = &recommender->m, .queries = queries, .n = n, .interrupt = interrupt};
-    aigc_status status = thread_pool_create(n_threads ? n_threads : cores < 8 ? cores : 8, &p->pool, err);
+    aigc_status status = rank_pool(n_threads, &p->pool, err);
     if (status == AIGC_OK)
         status = open_people(p, err);
     if (status == AIGC_OK)
@@ -350,13 +336,11 @@ static aigc_status rank_some(const job *j, worker *w, size_t first, size_t end, 
     return AIGC_OK;
 }
 
-static void rank_work(void *state, int chunk, int thread)
+static void rank_work(void *state, uint32_t begin, uint32_t end, int thread)
 {
     job *j = state;
-    size_t first = (size_t)chunk * BEST_LANES, n = 0;
-    size_t end = j->p->n - first < BEST_LANES ? j->p->n : first + BEST_LANES;
 
-    for (; first < end && j->status == AIGC_OK; first += n) {
+    for (size_t first = begin, n = 0; first < end && j->status == AIGC_OK; first += n) {
         aigc_status status = rank_some(j, &j->workers[thread], first, end, &n);
         if (status != AIGC_OK)
             fail(j, status);
@@ -392,13 +376,13 @@ static void close_workers(job *j, int n_threads)
 
 aigc_status aigc_people_rank(aigc_people *p, size_t k, uint32_t *items, float *scores, aigc_error *err)
 {
-    job j = {.p = p, .k = k, .per_chunk = BEST_LANES, .items = items, .scores = scores};
+    job j = {.p = p, .k = k, .items = items, .scores = scores};
     int n_threads = thread_pool_size(p->pool);
 
-    if (k == 0)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "k is 0, but at least one item must be asked for");
+    if (rank_check_k(k, err) != AIGC_OK)
+        return AIGC_E_ARGUMENT;
     if (open_workers(&j, n_threads))
-        thread_pool_run(p->pool, &(thread_program){next, rank_work, &j});
+        ranges_run(p->pool, 0, (uint32_t)p->n, BEST_LANES, rank_work, &j);
     else
         j.status = AIGC_E_MEMORY;
     close_workers(&j, n_threads);
@@ -411,8 +395,8 @@ aigc_status aigc_recommend_all(const aigc_recommender *recommender, const aigc_q
 {
     aigc_people *people;
 
-    if (k == 0)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "k is 0, but at least one item must be asked for");
+    if (rank_check_k(k, err) != AIGC_OK)
+        return AIGC_E_ARGUMENT;
     aigc_status status = aigc_people_open(recommender, queries, n, n_threads, interrupt, &people, err);
     if (status != AIGC_OK)
         return status;

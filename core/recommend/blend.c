@@ -261,27 +261,18 @@ typedef struct trial_job {
     float weights[TRIALS_MOST][SIGNALS];
     int n_trials;
     double *ndcg; /* [n_users][TRIALS_MOST] */
-    bool begun;
 } trial_job;
 
-static int trial_next(void *context)
+static void trial_work(void *context, uint32_t begin, uint32_t end, int thread)
 {
     trial_job *job = context;
-
-    if (job->begun)
-        return 0;
-    job->begun = true;
-    return (int)job->b->n_users;
-}
-
-static void trial_work(void *context, int chunk, int thread)
-{
-    trial_job *job = context;
-    const blend_case *c = &job->b->cases[(size_t)job->b->blend * job->b->n_users + (uint32_t)chunk];
 
     (void)thread;
-    for (int t = 0; t < job->n_trials && c->n_hidden; t++)
-        job->ndcg[(size_t)chunk * TRIALS_MOST + t] = case_ndcg(c, job->weights[t], job->b->cutoff);
+    for (uint32_t u = begin; u < end; u++) {
+        const blend_case *c = &job->b->cases[(size_t)job->b->blend * job->b->n_users + u];
+        for (int t = 0; t < job->n_trials && c->n_hidden; t++)
+            job->ndcg[(size_t)u * TRIALS_MOST + (size_t)t] = case_ndcg(c, job->weights[t], job->b->cutoff);
+    }
 }
 
 /* Mean NDCG of each trial; false if memory is out. */
@@ -292,7 +283,7 @@ static bool run_trials(trial_job *job, double *mean)
     job->ndcg = aigc_calloc((size_t)n * TRIALS_MOST, sizeof *job->ndcg);
     if (job->ndcg == NULL)
         return false;
-    thread_pool_run(job->b->fit->pool, &(thread_program){trial_next, trial_work, job});
+    ranges_run(job->b->fit->pool, 0, n, 1, trial_work, job);
     for (int t = 0; t < job->n_trials; t++)
         mean[t] = 0;
     for (uint32_t u = 0; u < n; u++) {

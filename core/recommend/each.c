@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/threads.h"
@@ -87,12 +86,8 @@ aigc_status aigc_each_start(const aigc_recommender *recommender, const aigc_quer
                             int n_threads, const volatile sig_atomic_t *interrupt, bool *done, uint32_t *items,
                             float *scores, aigc_each **out, aigc_error *err)
 {
-    int cores = cpu_count();
-
-    if (n_threads < 0 || n_threads > THREAD_MAX)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "n_threads is %d, but goes from 0 to %d", n_threads, THREAD_MAX);
-    if (k == 0)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "k is 0, but at least one item must be asked for");
+    if (rank_check_k(k, err) != AIGC_OK)
+        return AIGC_E_ARGUMENT;
     aigc_each *j = aigc_calloc(1, sizeof *j);
     if (j == NULL)
         return aigc_fail_memory(err, "rankings", sizeof *j);
@@ -105,7 +100,7 @@ aigc_status aigc_each_start(const aigc_recommender *recommender, const aigc_quer
                      .items = items,
                      .scores = scores,
                      .per_chunk = n / THREAD_MAX_CHUNKS + 1};
-    aigc_status status = thread_pool_create(n_threads ? n_threads : cores < 8 ? cores : 8, &j->pool, err);
+    aigc_status status = rank_pool(n_threads, &j->pool, err);
     if (status != AIGC_OK) {
         free(j);
         return status;

@@ -107,22 +107,6 @@ void ease_free(ease *e)
 
 /* ---- G ------------------------------------------------------------------------------------------------------- */
 
-typedef struct range_job {
-    ease *e;
-    uint32_t begin, end, per_chunk;
-    bool begun;
-} range_job;
-
-static int range_next(void *context)
-{
-    range_job *job = context;
-
-    if (job->begun)
-        return 0;
-    job->begun = true;
-    return (int)((job->end - job->begin + job->per_chunk - 1) / job->per_chunk);
-}
-
 /* Row r of G: everything that those who have its item have, from r on; counts are exact in float up to 2^24. */
 static void gram_row(const ease *e, uint32_t r)
 {
@@ -153,26 +137,22 @@ static double gram_cost(const ease *e, uint32_t r)
     return (double)n;
 }
 
-static void gram_work(void *context, int chunk, int thread)
+static void gram_work(void *context, uint32_t begin, uint32_t end, int thread)
 {
-    range_job *job = context;
-    uint32_t begin = job->begin + (uint32_t)chunk * job->per_chunk;
-
     (void)thread;
-    for (uint32_t r = begin; r < job->end && r < begin + job->per_chunk; r++)
-        gram_row(job->e, r);
+    for (uint32_t r = begin; r < end; r++)
+        gram_row(context, r);
 }
 
 bool ease_gram_step(ease *e)
 {
-    range_job job = {.e = e, .begin = e->next, .end = e->next, .per_chunk = GRAM_CHUNK};
     double budget = (double)GRAM_STEP * thread_pool_size(e->pool);
+    uint32_t end = e->next;
 
-    while (job.end < e->n && budget > 0)
-        budget -= gram_cost(e, job.end++);
-    if (job.end > job.begin)
-        thread_pool_run(e->pool, &(thread_program){range_next, gram_work, &job});
-    e->next = job.end;
+    while (end < e->n && budget > 0)
+        budget -= gram_cost(e, end++);
+    ranges_run(e->pool, e->next, end, GRAM_CHUNK, gram_work, e);
+    e->next = end;
     e->gram_done = e->next == e->n;
     return e->gram_done;
 }
@@ -221,12 +201,9 @@ static bool invert_pivot(const ease *e, uint32_t p, uint32_t b)
     return true;
 }
 
-static void swept_work(void *context, int chunk, int thread)
+static void swept_work(void *context, uint32_t begin, uint32_t end, int thread)
 {
-    range_job *job = context;
-    const ease *e = job->e;
-    uint32_t begin = (uint32_t)chunk * job->per_chunk, n = (uint32_t)dense_pad(e->n);
-    uint32_t end = n - begin < job->per_chunk ? n : begin + job->per_chunk;
+    const ease *e = context;
 
     (void)thread;
     for (uint32_t r = 0; r < EASE_BLOCK; r++)
@@ -235,18 +212,16 @@ static void swept_work(void *context, int chunk, int thread)
                e->swept + begin, e->ld, false);
 }
 
-/* A -= row' swept for UPDATE_ROWS rows, from their own column on. */
-static void update_work(void *context, int chunk, int thread)
+/* A -= row' swept for some rows, from their own column on. */
+static void update_work(void *context, uint32_t begin, uint32_t end, int thread)
 {
-    range_job *job = context;
-    const ease *e = job->e;
-    uint32_t begin = (uint32_t)chunk * UPDATE_ROWS, columns = (uint32_t)dense_pad(e->n);
-    uint32_t rows = e->n - begin < UPDATE_ROWS ? e->n - begin : UPDATE_ROWS;
+    const ease *e = context;
+    uint32_t columns = (uint32_t)dense_pad(e->n);
 
     (void)thread;
     for (uint32_t c = begin; c < columns; c += UPDATE_COLUMNS) {
         uint32_t width = columns - c < UPDATE_COLUMNS ? columns - c : UPDATE_COLUMNS;
-        e->k->gemm((int)rows, (int)width, EASE_BLOCK, e->row + begin, 1, e->ld, e->swept + c, e->ld,
+        e->k->gemm((int)(end - begin), (int)width, EASE_BLOCK, e->row + begin, 1, e->ld, e->swept + c, e->ld,
                    e->a + begin * e->ld + c, e->ld, true);
     }
 }
@@ -282,7 +257,6 @@ static void mirror_work(void *context, uint32_t begin, uint32_t end, int thread)
 bool ease_step(ease *e)
 {
     uint32_t p = e->next, b = e->n - p < EASE_BLOCK ? e->n - p : EASE_BLOCK;
-    range_job job = {.e = e, .end = (uint32_t)dense_pad(e->n), .per_chunk = UPDATE_COLUMNS};
 
     if (p >= e->n)
         return true;
@@ -291,9 +265,8 @@ bool ease_step(ease *e)
         e->failed = true;
         return true;
     }
-    thread_pool_run(e->pool, &(thread_program){range_next, swept_work, &job});
-    job = (range_job){.e = e, .end = e->n, .per_chunk = UPDATE_ROWS};
-    thread_pool_run(e->pool, &(thread_program){range_next, update_work, &job});
+    ranges_run(e->pool, 0, (uint32_t)dense_pad(e->n), UPDATE_COLUMNS, swept_work, e);
+    ranges_run(e->pool, 0, e->n, UPDATE_ROWS, update_work, e);
     write_block(e, p, b);
     e->next = p + b;
     if (e->next < e->n)

@@ -133,20 +133,8 @@ static void measure(const evaluator *e, uint32_t row, const uint32_t *order, siz
 
 typedef struct users_job {
     evaluator *e;
-    uint32_t begin, end;
-    bool begun;
     _Atomic bool failed;
 } users_job;
-
-static int users_next(void *context)
-{
-    users_job *job = context;
-
-    if (job->begun)
-        return 0;
-    job->begun = true;
-    return (int)(job->end - job->begin);
-}
 
 static bool rank_user(evaluator *e, uint32_t row, float *score, aigc_event *events)
 {
@@ -181,11 +169,11 @@ static bool rank_user(evaluator *e, uint32_t row, float *score, aigc_event *even
     return ok;
 }
 
-static void users_work(void *context, int chunk, int thread)
+/* Of one user. */
+static void users_work(void *context, uint32_t row, uint32_t end, int thread)
 {
     users_job *job = context;
-    uint32_t row = job->begin + (uint32_t)chunk;
-    size_t n = job->e->h->shown.start[row + 1] - job->e->h->shown.start[row];
+    size_t n = job->e->h->shown.start[end] - job->e->h->shown.start[row];
     float *score = aigc_calloc(job->e->m->n->n_items, sizeof *score);
     aigc_event *events = aigc_calloc(n, sizeof *events);
 
@@ -198,12 +186,11 @@ static void users_work(void *context, int chunk, int thread)
 
 aigc_status evaluator_step(evaluator *e, bool *done, aigc_error *err)
 {
-    users_job job = {.e = e, .begin = e->next};
+    users_job job = {.e = e};
+    uint32_t end = range_end(e->next, e->h->n, fit_people(e->fit, USERS_PER_STEP));
 
-    job.end = range_end(e->next, e->h->n, fit_people(e->fit, USERS_PER_STEP));
-    if (job.end > job.begin)
-        thread_pool_run(e->fit->pool, &(thread_program){users_next, users_work, &job});
-    e->next = job.end;
+    ranges_run(e->fit->pool, e->next, end, 1, users_work, &job);
+    e->next = end;
     *done = e->next == e->h->n;
     return job.failed ? aigc_fail_memory(err, "scores", e->m->n->n_items * sizeof(float)) : AIGC_OK;
 }

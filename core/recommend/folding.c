@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "recommend/ranges.h"
 
 enum {
     STEPS_MOST = 40,
@@ -26,25 +27,14 @@ typedef struct inverse_job {
     size_t d;
     const float *u; /* Cholesky's factor */
     float *out;     /* [d][d] */
-    bool begun;
 } inverse_job;
 
-static int inverse_next(void *context)
+static void inverse_work(void *context, uint32_t begin, uint32_t end, int thread)
 {
-    inverse_job *job = context;
-
-    if (job->begun)
-        return 0;
-    job->begun = true;
-    return (int)(job->d / INVERSE_ROWS);
-}
-
-static void inverse_work(void *context, int chunk, int thread)
-{
-    inverse_job *job = context;
+    const inverse_job *job = context;
 
     (void)thread;
-    for (size_t r = (size_t)chunk * INVERSE_ROWS; r < ((size_t)chunk + 1) * INVERSE_ROWS; r++) {
+    for (size_t r = begin; r < end; r++) {
         float *row = job->out + r * job->d;
         memset(row, 0, job->d * sizeof *row);
         row[r] = 1;
@@ -71,7 +61,7 @@ static bool invert(const folding *f, float *a, float *inverse, thread_pool *pool
         a[i * d + i] += i < n->true_factors ? ridge(f->m, mean) : 1;
     if (!dense_cholesky(f->k, a, d))
         return false;
-    thread_pool_run(pool, &(thread_program){inverse_next, inverse_work, &job});
+    ranges_run(pool, 0, (uint32_t)d, INVERSE_ROWS, inverse_work, &job);
     pack(inverse, d, f->inverse);
     pack(f->m->gram, d, f->gram);
     return true;

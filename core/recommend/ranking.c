@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "recommend/heap.h"
@@ -51,13 +52,25 @@ size_t rank_best(const float *score, uint32_t n_items, size_t n, uint64_t seed, 
 
 /* ---- opening ------------------------------------------------------------------------------------------------- */
 
+aigc_status rank_check_k(size_t k, aigc_error *err)
+{
+    return k ? AIGC_OK : aigc_fail(err, AIGC_E_ARGUMENT, "k is 0, but at least one item must be asked for");
+}
+
+aigc_status rank_pool(int n_threads, thread_pool **pool, aigc_error *err)
+{
+    int cores = cpu_count();
+
+    if (n_threads < 0 || n_threads > THREAD_MAX)
+        return aigc_fail(err, AIGC_E_ARGUMENT, "n_threads is %d, but goes from 0 to %d", n_threads, THREAD_MAX);
+    return thread_pool_create(n_threads ? n_threads : cores < 8 ? cores : 8, pool, err);
+}
+
 static aigc_status check_query(const aigc_query *q, aigc_error *err)
 {
     if (!(q->diversity >= 0 && q->diversity <= 1))
         return aigc_fail(err, AIGC_E_ARGUMENT, "diversity is %g, but goes from 0 to 1", q->diversity);
-    if (q->k == 0)
-        return aigc_fail(err, AIGC_E_ARGUMENT, "k is 0, but at least one item must be asked for");
-    return AIGC_OK;
+    return rank_check_k(q->k, err);
 }
 
 static void take_out(const uint32_t *items, size_t n, uint32_t n_items, float *score)

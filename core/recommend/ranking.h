@@ -2,6 +2,7 @@
 #ifndef AIGC_RECOMMEND_RANKING_H
 #define AIGC_RECOMMEND_RANKING_H
 
+#include "base/threads.h"
 #include "recommend/bounds.h"
 
 struct aigc_ranking {
@@ -27,6 +28,11 @@ size_t rank_best(const float *score, uint32_t n_items, size_t n, uint64_t seed, 
 /* Takes out what the query says must not be ranked: what is not among the candidates, excluded, disliked, or seen.
  * Errors: AIGC_E_MEMORY. */
 aigc_status rank_restrict(const aigc_query *q, uint32_t n_items, float *score, aigc_error *err);
+
+/* What all ways to rank ask of k, and the threads of those that rank many: 0 is one for each processor, at most 8.
+ * Errors: AIGC_E_ARGUMENT, and of thread_pool_create(). */
+aigc_status rank_check_k(size_t k, aigc_error *err);
+aigc_status rank_pool(int n_threads, thread_pool **pool, aigc_error *err);
 
 /* Fills the reasons of result i. Errors: AIGC_E_MEMORY. */
 aigc_status ranking_reasons(aigc_ranking *r, aigc_error *err);

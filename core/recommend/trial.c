@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "recommend/ranges.h"
 
 enum { FOLDED_PER_STEP = 256 };
 
@@ -73,28 +74,11 @@ static void rank_group(const factor_trial *t, best_group *g, uint32_t first, uin
         t->ndcg[first + l] = list_ndcg(t, first + l, g->heap + l * g->k, g->n[l]);
 }
 
-typedef struct groups_job {
-    factor_trial *t;
-    uint32_t end;
-    bool begun;
-} groups_job;
-
-static int groups_next(void *context)
+static void groups_work(void *context, uint32_t begin, uint32_t end, int thread)
 {
-    groups_job *job = context;
+    const factor_trial *t = context;
 
-    if (job->begun)
-        return 0;
-    job->begun = true;
-    return (int)((job->end - job->t->next + BEST_LANES - 1) / BEST_LANES);
-}
-
-static void groups_work(void *context, int chunk, int thread)
-{
-    groups_job *job = context;
-    uint32_t first = job->t->next + (uint32_t)chunk * BEST_LANES;
-
-    rank_group(job->t, &job->t->groups[thread], first, job->end - first < BEST_LANES ? job->end - first : BEST_LANES);
+    rank_group(t, &t->groups[thread], begin, end - begin);
 }
 
 static double mean_ndcg(const factor_trial *t)
@@ -116,7 +100,7 @@ aigc_status factor_trial_step(factor_trial *t, bool *done, double *ndcg, aigc_er
         return AIGC_OK;
     }
     if (t->folded)
-        thread_pool_run(t->f->pool, &(thread_program){groups_next, groups_work, &(groups_job){t, end, false}});
+        ranges_run(t->f->pool, t->next, end, BEST_LANES, groups_work, t);
     else
         factors_fold_in(t->f, &t->h->shown, t->next, end, t->users);
     t->next = end;
