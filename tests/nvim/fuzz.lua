@@ -147,7 +147,11 @@ local function start(seed, engine)
   if engine == 'fake' then
     one:lua(ENGINE, seed)
   else
-    one:lua("vim.g.aigc = vim.tbl_extend('force', vim.g.aigc, { model = ... })", vim.fn.fnamemodify(tap.model, ':p'))
+    local model = vim.fn.fnamemodify(tap.model, ':p')
+    one:lua([[
+      local more = { model = ..., personal = vim.fn.tempname() }
+      vim.g.aigc = vim.tbl_extend('force', vim.g.aigc, more)
+    ]], model)
   end
   local other = child.start({ fake = false })
   other:lua("vim.cmd('autocmd! InsertEnter') vim.opt.runtimepath:remove('nvim_plugin')")
