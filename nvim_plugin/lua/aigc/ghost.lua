@@ -190,7 +190,8 @@ end
 
 --- Whether a language server may have put text at the end of the line, which an overlay would hide.
 local function has_hints(buf)
-  local hints = vim.lsp and vim.lsp.inlay_hint
+  -- Asking vim.lsp would load it: some 5 ms. Where it has put hints this part of it is there.
+  local hints = package.loaded['vim.lsp.inlay_hint']
   if type(hints) ~= 'table' or not hints.is_enabled then
     return false
   end

@@ -35,6 +35,7 @@ local MODULES = {
   'generation',
   'wrap',
   'ghost',
+  'float',
   'guard',
   'place',
   'hooks',
