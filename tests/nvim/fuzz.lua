@@ -4,7 +4,8 @@
 --
 --   AIGC_FUZZ_SECONDS=3600 tests/nvim/fuzz.t      for an hour (default 20 seconds)
 --   AIGC_FUZZ_SEED=17      tests/nvim/fuzz.t      the same keys again
---   AIGC_FUZZ_ENGINE=fake  tests/nvim/fuzz.t      with answers made up here, or `real`: with a model
+--   AIGC_FUZZ_ENGINE=fake  tests/nvim/fuzz.t      with answers made up here, or `real`: with a model; `inline`: made up,
+--                                                 and shown by Neovim (0.12)
 package.path = 'tests/nvim/?.lua;tests/lua/?.lua;' .. package.path
 
 local child, tap = require('child'), require('tap')
@@ -41,6 +42,28 @@ index.submit = function(self, options)
   end))
   return id
 end
+]]
+
+-- Neovim shows them: the language server in each buffer, and Neovim's pause of 200 ms made short.
+local INLINE = [[
+local defer = vim.defer_fn
+vim.defer_fn = function(f, ms)
+  return defer(f, math.min(ms, 20))
+end
+local function start()
+  if vim.bo.buftype == '' then
+    require('aigc.lsp').start()
+  end
+end
+vim.api.nvim_create_autocmd('BufEnter', { callback = start })
+start()
+_G.n_inline = 0
+vim.api.nvim_create_autocmd('CursorMovedI', {
+  callback = function()
+    local marks = vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace('nvim.lsp.inline_completion'), 0, -1, {})
+    n_inline = n_inline + #marks
+  end,
+})
 ]]
 
 local texts = {
@@ -130,6 +153,10 @@ local LINGERING = [[
   for _, buf in ipairs(vim.api.nvim_list_bufs()) do
     local marks = vim.api.nvim_buf_is_loaded(buf)
       and vim.api.nvim_buf_get_extmarks(buf, vim.api.nvim_create_namespace('aigc'), 0, -1, {}) or {}
+    local space = vim.api.nvim_get_namespaces()['nvim.lsp.inline_completion']
+    if space and vim.api.nvim_buf_is_loaded(buf) then
+      vim.list_extend(marks, vim.api.nvim_buf_get_extmarks(buf, space, 0, -1, {}))
+    end
     if #marks > (insert and buf == vim.api.nvim_get_current_buf() and 1 or 0) then
       found[#found + 1] = 'a suggestion in buffer ' .. buf
     end
@@ -143,8 +170,8 @@ local LINGERING = [[
 
 local function start(seed, engine)
   local aigc = { debounce = 3, min_logprob = -1.5, unload_after = 1 }
-  local one = child.start({ aigc = aigc, fake = engine == 'fake' })
-  if engine == 'fake' then
+  local one = child.start({ aigc = aigc, fake = engine ~= 'real' })
+  if engine ~= 'real' then
     one:lua(ENGINE, seed)
   else
     local model = vim.fn.fnamemodify(tap.model, ':p')
@@ -159,6 +186,9 @@ local function start(seed, engine)
     c:lua("vim.o.hidden = true vim.o.swapfile = false vim.o.timeout = false vim.o.shada = ''")
     c:lua("vim.opt.shortmess:append('aWcsT') vim.o.cmdheight = 2")
     c:lua("vim.fn.setreg('\"', 'yank')") -- there is something to put: 0.12 wants <CR> after saying that there is not
+  end
+  if engine == 'inline' then
+    one:lua(INLINE)
   end
   return one, other
 end
@@ -204,6 +234,15 @@ local function run(seed, seconds, engine)
       one:lua('notes = {}')
     end
   end
+  if engine == 'inline' then
+    tap.note('marks of Neovim that were seen: ' .. one:lua('return n_inline'))
+    local open = one:lua([[
+      local n = 0
+      for _, client in ipairs(vim.lsp.get_clients()) do n = n + vim.tbl_count(client.requests) end
+      return n
+    ]])
+    wrong = wrong or (open > 1 and open .. ' requests are open') or nil
+  end
   local kilobytes = one:lua("require('aigc').stop() collectgarbage() collectgarbage() return collectgarbage('count')")
   one:notify('nvim_command', 'qall!')
   child.wait(10000, function()
@@ -221,7 +260,13 @@ end
 
 tap.begin('fuzz')
 local wanted_engine = os.getenv('AIGC_FUZZ_ENGINE')
-local engines = wanted_engine and { wanted_engine } or tap.model_exists() and { 'fake', 'real' } or { 'fake' }
+local engines = { wanted_engine or 'fake' }
+if not wanted_engine and tap.model_exists() then
+  engines[#engines + 1] = 'real'
+end
+if not wanted_engine and vim.lsp.inline_completion then
+  engines[#engines + 1] = 'inline'
+end
 for i, engine in ipairs(engines) do
   local ok, n, wrong, kilobytes = xpcall(run, debug.traceback, SEED + i, SECONDS / #engines, engine)
   if not ok then

@@ -47,7 +47,6 @@ local function finish(kind)
     return
   end
   current = nil
-  vim.on_key(nil, KEYS)
   if s.generation then
     s.generation:cancel()
   end
@@ -169,7 +168,6 @@ local function on_change(s, g)
   tell(s)
   if is_over then
     current = nil -- it cannot be followed
-    vim.on_key(nil, KEYS)
   elseif s == current then
     ask_for_alternatives(s)
   end
@@ -210,25 +208,37 @@ end
 ---@field again boolean whether the answer function may be called more than once
 ---@field answer fun(items: table[]) on the main loop
 
---- After <C-c> Neovim runs no autocommands: its own text would stay, and later look like columns of the line.
---- Nor does it take an answer outside insert mode, so it is switched off and on.
-local function sweep()
-  local s = current
-  if s and place.kind_of(vim.api.nvim_get_mode().mode) ~= 'i' then
-    local is_there = s.again and s.shown
-    finish('rejected')
-    if is_there then
-      for _, on in ipairs({ false, true }) do
-        vim.lsp.inline_completion.enable(on, { bufnr = s.place.buf })
-      end
+--- Whether Neovim shows something in a buffer.
+local function is_shown_by_neovim(buf)
+  local space = vim.api.nvim_get_namespaces()['nvim.lsp.inline_completion']
+  return space ~= nil
+    and vim.api.nvim_buf_is_loaded(buf)
+    and #vim.api.nvim_buf_get_extmarks(buf, space, 0, -1, { limit = 1 }) > 0
+end
+
+--- After <C-c> Neovim runs no autocommands: its own text would stay, and later count as columns of the
+--- line. Nor does it take an answer outside insert mode, so it is switched off and on. Whatever we have
+--- here: what was interrupted may have forgotten it halfway.
+local function sweep(buf)
+  if place.kind_of(vim.api.nvim_get_mode().mode) == 'i' then
+    return
+  end
+  vim.on_key(nil, KEYS)
+  finish('rejected')
+  if is_shown_by_neovim(buf) then
+    for _, on in ipairs({ false, true }) do
+      vim.lsp.inline_completion.enable(on, { bufnr = buf })
     end
   end
 end
 
-local function watch_interrupts()
+--- Until insert mode is left.
+local function watch_interrupts(buf)
   vim.on_key(function(key)
     if key == '\3' then
-      vim.schedule(sweep)
+      vim.schedule(function()
+        sweep(buf)
+      end)
     end
   end, KEYS)
 end
@@ -285,7 +295,9 @@ function M.request(request)
   ---@type aigc.Inline
   local new = { place = here, answer = request.answer, again = request.again }
   current = new
-  watch_interrupts()
+  if request.again then
+    watch_interrupts(here.buf)
+  end
   ask(new, options, request.automatic)
   return function()
     if new == current then
@@ -300,7 +312,6 @@ function M.accepted(text)
   local s = current
   if s and s.shown then
     current = nil
-    vim.on_key(nil, KEYS)
     s.generation:cancel()
     s.generation:tell_outcome(s.place, 'accepted', text, text)
   end
@@ -336,6 +347,7 @@ vim.api.nvim_create_autocmd({ 'InsertLeave', 'BufLeave', 'WinLeave' }, {
   group = group,
   desc = 'aigc: take back what Neovim shows',
   callback = function()
+    vim.on_key(nil, KEYS)
     finish('rejected')
   end,
 })
