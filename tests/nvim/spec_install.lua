@@ -64,6 +64,16 @@ return function(t, child)
   t.ok(seen, 'and it suggests something', c:screen())
   t.is(table.concat(c:lua('return notes'), '\n'), '', 'without a complaint')
   c:stop()
+
+  -- luarocks puts Lua files elsewhere than the rest, which is in 'runtimepath'
+  local apart = vim.fn.tempname()
+  vim.fn.mkdir(apart .. '/share/lua', 'p')
+  assert(vim.loop.fs_rename(site .. '/lua', apart .. '/share/lua/5.1'))
+  c = child.start({ fake = false, plugin = site, env = { AIGC_MODEL = '' } })
+  c:lua("package.path = ... .. '/?.lua;' .. ... .. '/?/init.lua;' .. package.path", apart .. '/share/lua/5.1')
+  t.is(c:lua("return require('aigc.config').get().model"), model, 'the model is found where luarocks puts it')
+  c:stop()
+  vim.fn.delete(apart, 'rf')
   vim.fn.delete(site, 'rf')
   pack(t)
 end
