@@ -6,8 +6,14 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
----@type { buf: integer, win: integer }?
+local option = require('aigc.option')
+
+---@type { win: integer }?
 local shown
+
+--- Making one takes longer than all the rest, so it stays.
+---@type integer?
+local buffer
 
 --- A new window begins in the buffer of the current one, and leaving that for its own would make Neovim
 --- remember the cursor's place there as that of a window that has left it: so it is opened from its own.
@@ -50,17 +56,20 @@ function M.draw(text, place, tabstop)
   if shown and vim.api.nvim_win_is_valid(shown.win) then
     vim.api.nvim_win_set_config(shown.win, options)
   else
-    local buf = vim.api.nvim_create_buf(false, true)
-    vim.bo[buf].bufhidden = 'wipe'
+    if not buffer or not vim.api.nvim_buf_is_valid(buffer) then
+      buffer = vim.api.nvim_create_buf(false, true)
+    end
     options.noautocmd = true
     options.win = vim.api.nvim_get_current_win()
-    shown = { buf = buf, win = open(buf, options) }
-    vim.wo[shown.win].winhighlight = 'Normal:AigcSuggestion'
-    vim.wo[shown.win].rightleft = true
-    vim.wo[shown.win].wrap = false
+    shown = { win = open(buffer, options) }
+    option.set_for_window(shown.win, 'winhighlight', 'Normal:AigcSuggestion')
+    option.set_for_window(shown.win, 'rightleft', true)
+    option.set_for_window(shown.win, 'wrap', false)
   end
-  vim.bo[shown.buf].tabstop = tabstop
-  vim.api.nvim_buf_set_lines(shown.buf, 0, -1, true, lines)
+  if option.of_buffer(buffer, 'tabstop') ~= tabstop then
+    vim.bo[buffer].tabstop = tabstop
+  end
+  vim.api.nvim_buf_set_lines(buffer, 0, -1, true, lines)
 end
 
 function M.clear()

@@ -112,6 +112,10 @@ local function add_preparations()
       require('aigc.hooks').load()
     end,
     function()
+      -- Makes the folder, if there is to be one.
+      require('aigc.personal').path(require('aigc.config').get())
+    end,
+    function()
       require('aigc.events').catch_up(began.buf, began.tick)
     end,
   })

@@ -31,4 +31,15 @@ function M.of_window(win, name)
   return api.nvim_win_get_option(win, name)
 end
 
+---@param win integer
+---@param name string
+---@param value any
+function M.set_for_window(win, name, value)
+  if has_scopes then
+    api.nvim_set_option_value(name, value, { scope = 'local', win = win })
+  else
+    api.nvim_win_set_option(win, name, value)
+  end
+end
+
 return M
