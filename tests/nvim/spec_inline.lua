@@ -97,6 +97,16 @@ return function(t, child)
   t.is(c:lua('return outcomes[2].kind .. #outcomes'), 'rejected2', 'which counts as rejected')
   c:stop()
 
+  c = start()
+  c:keys('iOnce')
+  asked(c)
+  says(c, ' upon')
+  c:keys('<Tab>')
+  c:settle()
+  c:keys('<CR><Esc>.')
+  t.is(c:buffer(), 'Once upon\nOnce upon\n', '`.` repeats it')
+  c:stop()
+
   -- typed along
   c = start()
   c:keys('iOnce')
