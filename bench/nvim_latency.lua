@@ -166,6 +166,7 @@ local function processor_seconds(pid)
   file:close()
   return (tonumber(fields[12]) + tonumber(fields[13])) / 100 -- clock ticks of 10 ms
 end
+local typed_holds, typed_clock = {}, {}
 if wanted('typing') then
   local c = start({ debounce = 150 })
   fill(c, 2000)
@@ -183,8 +184,11 @@ if wanted('typing') then
   local typed = c:buffer():sub(-#text)
   local lost = typed == text and 'none lost' or 'KEYS LOST'
   say('typing %d keys in %.0f s: %s; %.2f of a core', #text, wall, lost, used / wall)
+  add_holds(c, typed_holds, typed_clock)
   c:stop()
 end
+row('  meanwhile: main loop held by a callback, processor time', typed_holds)
+row('  the same by the clock (neighbours included)', typed_clock)
 
 -- leaving
 local idle, streaming = {}, {}
