@@ -244,7 +244,7 @@ bench-recommendation: $(BUILD)/bench-recommend
 	@$(PYTHON) bench/recommend.py serve 100000
 	+@$(MAKE) --no-print-directory bench-serve
 
-# recommend() in PostgreSQL at 100,000 and a million made-up items; some 20 minutes, most of them for the two refreshes.
+# recommend() in PostgreSQL at 100,000 and a million made-up items; some minutes, most of them for the two refreshes.
 SERVE_DIR ?= /tmp/aigc-bench-serve
 bench-serve: pg $(BUILD)/bench-ask $(BUILD)/bench-catalogue
 	@for items in 100000 1000000; do test -e $(SERVE_DIR)-$$items/home/data || bench/serve/run make $(SERVE_DIR)-$$items $$items; \
