@@ -126,10 +126,17 @@ end
 local pending = false
 local take_step
 
+--- Without collecting garbage: at each of so many allocations LuaJIT would do a bit of a collection, which took up to a
+--- millisecond together. It is done a bit at a time in between.
 local function run_step()
   pending = false
   taken = taken + 1
+  local collects = collectgarbage('isrunning')
+  collectgarbage('stop')
   local ok, message = pcall(steps[taken])
+  if collects then
+    collectgarbage('restart')
+  end
   if not ok then
     vim.notify('aigc: ' .. tostring(message), vim.log.levels.ERROR)
   end
