@@ -109,6 +109,22 @@ return function(t, child)
   t.is(c:buffer(), 'abc def ghost text grows', rightleft .. ': accepted')
   t.is(#c:request('nvim_list_wins'), 1, rightleft .. ': leaves no window')
   c:stop()
+  -- Neovim 0.7 writes beyond its line buffer where a line of such a window is shorter than the window.
+  rows = (' '):rep(37) .. 'cba\n' .. (' '):rep(18) .. 'dna sdrow regnol emos\n' .. (' '):rep(32) .. 'owt 本日'
+  c = case(rightleft .. ', rows', ':set rightleft<CR>iabc<C-k>', ' some longer words and\n日本 two', rows)
+  local widths = c:lua([[
+    local widths = {}
+    for _, win in ipairs(vim.api.nvim_list_wins()) do
+      if vim.api.nvim_win_get_config(win).relative ~= '' then
+        for _, line in ipairs(vim.api.nvim_buf_get_lines(vim.api.nvim_win_get_buf(win), 0, -1, true)) do
+          table.insert(widths, vim.fn.strdisplaywidth(line) - vim.api.nvim_win_get_width(win))
+        end
+      end
+    end
+    return widths
+  ]])
+  t.is(table.concat(widths, ' '), '0 0', rightleft .. ': rows as wide as the window')
+  c:stop()
   case(
     'concealed text before the cursor',
     ':set conceallevel=2 concealcursor=i<CR>:syntax match X /SECRET/ conceal<CR>iab SECRET cd<C-k>',

@@ -25,6 +25,17 @@ local function open(buf, options)
   return win
 end
 
+--- Makes all lines as wide as the widest, with spaces. Drawing a 'rightleft' line that ends before its window does,
+--- Neovim 0.7 colours the cells behind it in the wrong place: some beyond its line buffer, which crashes it.
+---@param lines string[]
+---@param widths integer[]
+---@param width integer
+local function fill_up(lines, widths, width)
+  for i, line in ipairs(lines) do
+    lines[i] = line .. (' '):rep(width - widths[i])
+  end
+end
+
 --- Text that is shown in as few rows as it needs.
 ---@param text string
 ---@param place aigc.Place
@@ -38,11 +49,13 @@ function M.draw(text, place, tabstop)
     tabstop = tabstop,
     max_rows = math.max(1, math.floor(place.height / 2)),
   })
-  local lines, width = {}, 1
+  local lines, widths, width = {}, {}, 1
   for i, row in ipairs(rows) do
     lines[i] = text:sub(row.first, row.last)
-    width = math.max(width, wrap.width(lines[i], 0, tabstop))
+    widths[i] = wrap.width(lines[i], 0, tabstop)
+    width = math.max(width, widths[i])
   end
+  fill_up(lines, widths, width)
   local options = {
     relative = 'win',
     row = place.line,
