@@ -204,9 +204,10 @@ static void rank_by_feedback(Everybody *all)
         for (uint64 i = 0; i < n; i++)
             keys[i] = CStringGetTextDatum(SPI_getvalue(table->vals[i], table->tupdesc, 1));
         SPI_freetuptable(table);
-        if (n > 0)
+        if (n > 0) {
             rank_given(all, PointerGetDatum(construct_array(keys, (int)n, TEXTOID, -1, false, TYPALIGN_INT)));
-        last = &keys[n - 1];
+            last = &keys[n - 1];
+        }
         MemoryContextSwitchTo(old);
     } while (n == FEEDBACK_AT_ONCE);
     MemoryContextDelete(page);
