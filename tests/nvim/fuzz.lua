@@ -1,6 +1,6 @@
--- fuzz: two editors get the same random keys, one with suggestions and one without the plugin. As
--- long as nothing is accepted their buffers must be the same, with no error, no lost key and no text
--- on the screen that should be gone.
+-- fuzz: two editors get the same random keys, one with suggestions and one without the plugin. Their
+-- buffers must be the same, with no error, no lost key and no text on the screen that should be gone.
+-- What is accepted in the one is pasted in the other.
 --
 --   AIGC_FUZZ_SECONDS=3600 tests/nvim/fuzz.t      for an hour (default 20 seconds)
 --   AIGC_FUZZ_SEED=17      tests/nvim/fuzz.t      the same keys again
@@ -70,7 +70,9 @@ local texts = {
   'a', 'x', ' the', ' quick', ' ', ' fox', 'ab', '. ', '(', ')', '日', '<CR>', '<Tab>', '<BS>',
   '<BS><BS>',
 }
-local moves = { '<Left>', '<Right>', '<Up>', '<Down>', '<Home>', '<End>', '<C-w>', '<C-u>', '<C-o>0', '<C-o>$' }
+-- Those of completion too, whose menu comes between.
+local moves = { '<C-n>', '<C-n><C-e>', '<C-x><C-l>', '<C-y>', '<C-t>', '<C-d>', '<C-r>"',
+  '<Left>', '<Right>', '<Up>', '<Down>', '<Home>', '<End>', '<C-w>', '<C-u>', '<C-o>0', '<C-o>$' }
 local begins = { 'i', 'a', 'A', 'I', 'o', 'O', 'cw', 'C', 'S', 's' }
 local normals = {
   'x', 'dd', 'u', '<C-r>', 'p', 'yy', 'w', 'b', 'gg', 'G', '0', '$', 'j', 'k', 'h', 'l', 'J', '.',
@@ -84,6 +86,20 @@ local commands = {
   ':silent! %s/a/b/e<CR>', ':normal! Afoo<CR>', ':silent! tabnew<CR>', ':silent! tabclose<CR>',
   'qaAmacro<Esc>q', '@a', ':silent! set list!<CR>', ':silent! set rightleft!<CR>',
 }
+
+-- Accepts and notes what the buffer has got by it, which must be what was shown, or its beginning.
+local ACCEPT = [[
+local aigc = require('aigc')
+function _G.accept_noting(part)
+  local shown, from = aigc.text(), vim.api.nvim_win_get_cursor(0)
+  local accepted = aigc.accept(part)
+  local to = vim.api.nvim_win_get_cursor(0)
+  taken = table.concat(vim.api.nvim_buf_get_text(0, from[1] - 1, from[2], to[1] - 1, to[2], {}), '\n')
+  if accepted ~= (taken ~= '') or shown:sub(1, #taken) ~= taken then
+    notes[#notes + 1] = ('accepted %s of %q: %q'):format(part, shown, taken)
+  end
+end
+]]
 
 local function pick(list)
   return list[math.random(#list)]
@@ -187,75 +203,138 @@ local function start(seed, engine)
     c:lua("vim.opt.shortmess:append('aWcsT') vim.o.cmdheight = 2")
     c:lua("vim.fn.setreg('\"', 'yank')") -- there is something to put: 0.12 wants <CR> after saying that there is not
   end
+  one:lua(ACCEPT)
   if engine == 'inline' then
     one:lua(INLINE)
   end
   return one, other
 end
 
--- Runs until the time is over or something differs. Returns how many actions, and what was wrong.
+-- The same keys for both, and what differs then.
+local function act(one, other, keys)
+  if math.random() < 0.02 then
+    local columns, lines = math.random(30, 60), math.random(6, 16)
+    for _, c in ipairs({ one, other }) do
+      c:request('nvim_ui_try_resize', columns, lines)
+    end
+  end
+  for _, c in ipairs({ one, other }) do
+    c:request('nvim_input', keys)
+    c:settle()
+    c:lua(LOOK)
+  end
+  if math.random() < 0.3 then
+    vim.wait(math.random(1, 40)) -- a suggestion comes
+  end
+  local got, wanted = one:lua(STATE), other:lua(STATE)
+  local wrong
+  for k = 1, math.max(#got, #wanted) do
+    if got[k] ~= wanted[k] then
+      wrong = (wrong or '') .. ('%d: got %s, wanted %s\n'):format(k, vim.inspect(got[k]), vim.inspect(wanted[k]))
+    end
+  end
+  if not wrong then
+    local lingering = one:lua(LINGERING)
+    wrong = lingering ~= '' and lingering or nil
+  end
+  return wanted[1]:sub(1, 1) == 'i', wrong
+end
+
+-- Accepts a part of what is shown in the one, if something is, and brings it into the other. Whether it did. Where
+-- 'textwidth' breaks lines what is accepted is broken too, which a paste is not.
+local function accept(one, other)
+  if not one:lua("return vim.fn.mode() == 'i' and vim.bo.textwidth == 0 and require('aigc').visible()") then
+    return false
+  end
+  local part = pick({ 'all', 'line', 'sentence', 'word' })
+  one:request('nvim_input', ("<C-g>u<Cmd>lua accept_noting('%s')<CR><C-g>u"):format(part))
+  one:settle()
+  local taken = one:lua('return taken')
+  other:lua('taken = ...', taken)
+  other:request('nvim_input', "<C-g>u<Cmd>lua if taken ~= '' then vim.api.nvim_paste(taken, true, -1) end<CR><C-g>u")
+  other:settle()
+  return taken ~= ''
+end
+
+-- Both leave at once, whatever the last keys have set off, by keys or by a signal, with the same code.
+local function quit(one, other)
+  local way = pick({ 'keys', 'keys', 'sigterm', 'sighup' })
+  for _, c in ipairs({ one, other }) do
+    c:notify('nvim_input', pick(texts))
+    if way == 'keys' then
+      c:notify('nvim_input', '<C-Bslash><C-n>:qall!<CR>')
+    else
+      c.process:kill(way)
+    end
+  end
+  child.wait(10000, function()
+    return one.code ~= nil and other.code ~= nil
+  end)
+  local got, wanted = tostring(one.code), tostring(other.code)
+  one:stop()
+  other:stop()
+  if got ~= wanted or wanted == 'nil' then
+    return ('left by %s with %s, wanted %s'):format(way, got, wanted)
+  end
+end
+
+-- What the plugin has left in memory when it has been stopped: Lua's heap, and what the process has more of its own than
+-- the editor without it, in KiB.
+local function memory(one, other)
+  local function own(c)
+    return tonumber(table.concat(vim.fn.readfile('/proc/' .. c.pid .. '/status'), '\n'):match('RssAnon:%s*(%d+)'))
+  end
+  local heap = one:lua("require('aigc').stop() collectgarbage() collectgarbage() return collectgarbage('count')")
+  child.wait(200, function() end) -- the worker ends
+  return { heap = heap, own = own(one) - own(other) }
+end
+
+-- Requests of Neovim's own that nobody has answered.
+local function look_inline(one)
+  tap.note('marks of Neovim that were seen: ' .. one:lua('return n_inline'))
+  local open = one:lua([[
+    local n = 0
+    for _, client in ipairs(vim.lsp.get_clients()) do n = n + vim.tbl_count(client.requests) end
+    return n
+  ]])
+  return open > 1 and open .. ' requests are open' or nil
+end
+
+-- Runs until the time is over or something differs: in its first half with editors that are left and started again, in
+-- its second with one pair, so that what leaks adds up.
+-- Returns { actions, lives, accepted, wrong, left: see memory() }.
 local function run(seed, seconds, engine)
   math.randomseed(seed)
   local one, other = start(seed, engine)
-  local history, is_insert = {}, false
-  local deadline = uv.hrtime() + seconds * 1e9
-  local wrong
-  while not wrong and uv.hrtime() < deadline do
-    local keys = action(is_insert)
-    history[#history + 1] = keys
-    if math.random() < 0.02 then
-      local columns, lines = math.random(30, 60), math.random(6, 16)
-      for _, c in ipairs({ one, other }) do
-        c:request('nvim_ui_try_resize', columns, lines)
-      end
-    end
-    for _, c in ipairs({ one, other }) do
-      c:request('nvim_input', keys)
-      c:settle()
-      c:lua(LOOK)
-    end
-    if math.random() < 0.3 then
-      vim.wait(math.random(1, 40)) -- a suggestion comes
-    end
-    local got, wanted = one:lua(STATE), other:lua(STATE)
-    is_insert = wanted[1]:sub(1, 1) == 'i'
-    if not vim.deep_equal(got, wanted) then
-      wrong = ''
-      for k = 1, math.max(#got, #wanted) do
-        if got[k] ~= wanted[k] then
-          wrong = wrong .. ('%d: got %s, wanted %s\n'):format(k, vim.inspect(got[k]), vim.inspect(wanted[k]))
-        end
-      end
+  local history, lives, accepted, is_insert, wrong = {}, 1, 0, false, nil
+  local began = uv.hrtime()
+  while not wrong and uv.hrtime() < began + seconds * 1e9 do
+    if math.random() < 1 / 150 and uv.hrtime() < began + seconds * 0.5e9 then
+      history[#history + 1] = '[quit]'
+      wrong = quit(one, other)
+      one, other = start(seed + lives, engine)
+      lives, is_insert = lives + 1, false
     else
-      local lingering = one:lua(LINGERING)
-      wrong = lingering ~= '' and lingering or nil
+      if is_insert and math.random() < 0.2 and accept(one, other) then
+        history[#history + 1] = '[accept]'
+        accepted = accepted + 1
+      end
+      local keys = action(is_insert)
+      history[#history + 1] = keys
+      is_insert, wrong = act(one, other, keys)
     end
     if #history % 500 == 0 then
       one:lua('notes = {}')
     end
   end
   if engine == 'inline' then
-    tap.note('marks of Neovim that were seen: ' .. one:lua('return n_inline'))
-    local open = one:lua([[
-      local n = 0
-      for _, client in ipairs(vim.lsp.get_clients()) do n = n + vim.tbl_count(client.requests) end
-      return n
-    ]])
-    wrong = wrong or (open > 1 and open .. ' requests are open') or nil
+    wrong = wrong or look_inline(one)
   end
-  local kilobytes = one:lua("require('aigc').stop() collectgarbage() collectgarbage() return collectgarbage('count')")
-  one:notify('nvim_command', 'qall!')
-  child.wait(10000, function()
-    return one.code ~= nil
-  end, 5)
-  local code = one.code
-  one:stop()
-  other:stop()
-  if not wrong and code ~= 0 then
-    wrong = 'Neovim left with ' .. tostring(code)
-  end
+  local left = memory(one, other)
+  wrong = wrong or quit(one, other)
   local last = table.concat(vim.list_slice(history, math.max(1, #history - 30)), ' ')
-  return #history, wrong and (wrong .. '\nlast keys: ' .. last), kilobytes
+  wrong = wrong and (wrong .. '\nlast keys: ' .. last)
+  return { actions = #history, lives = lives, accepted = accepted, wrong = wrong, left = left }
 end
 
 tap.begin('fuzz')
@@ -268,13 +347,16 @@ if not wanted_engine and vim.lsp.inline_completion then
   engines[#engines + 1] = 'inline'
 end
 for i, engine in ipairs(engines) do
-  local ok, n, wrong, kilobytes = xpcall(run, debug.traceback, SEED + i, SECONDS / #engines, engine)
+  local ok, result = xpcall(run, debug.traceback, SEED + i, SECONDS / #engines, engine)
   if not ok then
-    tap.ok(false, ('seed %d with the %s engine runs to its end'):format(SEED, engine), n)
+    tap.ok(false, ('seed %d with the %s engine runs to its end'):format(SEED, engine), result)
   else
-    tap.ok(not wrong, ('seed %d, %s engine: buffers as the keys alone make them'):format(SEED, engine), wrong)
-    tap.ok(n > 20, 'so many actions: ' .. n)
-    tap.ok(kilobytes < 16384, 'Lua memory in the end', kilobytes .. ' KiB')
+    tap.ok(not result.wrong, ('seed %d, %s engine: buffers as the keys alone make them'):format(SEED, engine), result.wrong)
+    local counts = ('%d actions, %d lives, %d acceptances'):format(result.actions, result.lives, result.accepted)
+    tap.ok(result.actions > 20 and result.accepted > 0, 'as many as this: ' .. counts)
+    tap.ok(result.left.heap < 16384, 'Lua memory in the end', result.left.heap .. ' KiB')
+    tap.ok(result.left.own < 65536, 'memory of its own in the end', result.left.own .. ' KiB')
+    tap.note(('in the end %d KiB in Lua, %d KiB more than without the plugin'):format(result.left.heap, result.left.own))
   end
 end
 child.stop_all()

@@ -125,6 +125,14 @@ return function(t, child)
   ]])
   t.is(table.concat(widths, ' '), '0 0', rightleft .. ': rows as wide as the window')
   c:stop()
+  -- While a menu opens no window may be closed.
+  rows = (' '):rep(28) .. 'a sala enola\n' .. (' '):rep(31) .. ' dna gnol'
+  c = case(rightleft .. ', menu', ':set rightleft<CR>ialone alas a<C-k>', 'long and ', rows)
+  c:keys('<C-x><C-n>')
+  t.is(c:lua('return vim.fn.pumvisible()'), 1, rightleft .. ': a menu opens')
+  t.is(#c:request('nvim_list_wins'), 1, rightleft .. ': the window makes room for it')
+  t.is(c:lua('return vim.v.errmsg'), '', rightleft .. ': without an error')
+  c:stop()
   case(
     'concealed text before the cursor',
     ':set conceallevel=2 concealcursor=i<CR>:syntax match X /SECRET/ conceal<CR>iab SECRET cd<C-k>',

@@ -85,12 +85,21 @@ function M.draw(text, place, tabstop)
   vim.api.nvim_buf_set_lines(buffer, 0, -1, true, lines)
 end
 
+--- Takes it away: at once, or as soon as windows may be closed, which is not while the text is locked (while a
+--- completion menu opens, or an expression map is evaluated).
 function M.clear()
-  if shown then
-    if vim.api.nvim_win_is_valid(shown.win) then
-      vim.api.nvim_win_close(shown.win, true)
+  if not shown then
+    return
+  end
+  local win = shown.win
+  shown = nil
+  local function close()
+    if vim.api.nvim_win_is_valid(win) then
+      vim.api.nvim_win_close(win, true)
     end
-    shown = nil
+  end
+  if not pcall(close) then
+    vim.schedule(close)
   end
 end
 
