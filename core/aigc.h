@@ -288,14 +288,16 @@ aigc_sampling aigc_sampling_unset(void);
 void aigc_sampling_fill(aigc_sampling *sampling, const aigc_model *model);
 
 /* Puts a request in line. Nothing is computed yet. Errors: AIGC_E_ARGUMENT (names the option and its value),
- * AIGC_E_TEXT, AIGC_E_LIMIT (the prompt has as many tokens as the context or more), AIGC_E_MEMORY; AIGC_INTERRUPTED
- * only with aigc_model_set_interrupt(). An empty prompt is the model's BOS alone. */
+ * AIGC_E_TEXT, AIGC_E_LIMIT (the prompt has as many tokens as the context or more), AIGC_E_MEMORY, AIGC_E_IO (as of
+ * aigc_step(), and when a file was written to in between); AIGC_INTERRUPTED only with aigc_model_set_interrupt(). An
+ * empty prompt is the model's BOS alone. */
 aigc_status aigc_submit(aigc_engine *engine, const aigc_request_options *options, aigc_request **request,
                         aigc_error *err);
 
 /* Runs one bounded piece of work (some tens of milliseconds at most) for all live requests. AIGC_OK with nothing to
- * do is fine. AIGC_INTERRUPTED: the flag was seen, nothing is lost. Any other status: the requests that were being
- * computed have finished with AIGC_FINISH_ERROR; the engine goes on. */
+ * do is fine. AIGC_INTERRUPTED: the flag was seen, nothing is lost. AIGC_E_IO: the file of the model or of an adapter
+ * was cut short or overwritten, or its disk has failed. All requests have finished with AIGC_FINISH_ERROR; close the
+ * engine and open the model anew. */
 aigc_status aigc_step(aigc_engine *engine, aigc_error *err);
 
 /* Whether a step would do something. */

@@ -37,13 +37,13 @@ static aigc_status map_descriptor(int fd, const char *path, file_map *map, aigc_
     if ((uintmax_t)st.st_size > SIZE_MAX / 2)
         return aigc_fail(err, AIGC_E_LIMIT, "%s: %jd bytes are too many to map", path, (intmax_t)st.st_size);
     if (st.st_size == 0) {
-        *map = (file_map){NULL, 0};
+        *map = (file_map){0};
         return AIGC_OK;
     }
     data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED)
         return fail_errno(err, path, "can't map it");
-    *map = (file_map){data, (size_t)st.st_size};
+    *map = (file_map){data, (size_t)st.st_size, st.st_dev, st.st_ino, st.st_mtim};
     return AIGC_OK;
 }
 
@@ -60,11 +60,20 @@ aigc_status file_map_open(const char *path, file_map *map, aigc_error *err)
     return status;
 }
 
+bool file_map_is_stale(const file_map *map, const char *path)
+{
+    struct stat st;
+
+    return map->data && stat(path, &st) == 0 && st.st_dev == map->device && st.st_ino == map->inode &&
+           ((uintmax_t)st.st_size != map->size || st.st_mtim.tv_sec != map->modified.tv_sec ||
+            st.st_mtim.tv_nsec != map->modified.tv_nsec);
+}
+
 void file_map_close(file_map *map)
 {
     if (map->data)
         munmap((void *)map->data, map->size);
-    *map = (file_map){NULL, 0};
+    *map = (file_map){0};
 }
 
 /* ---- writing ---- */

@@ -3,18 +3,26 @@
 #define AIGC_BASE_FILE_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
 
 #include "base/error.h"
 
 typedef struct file_map {
     const unsigned char *data; /* NULL for an empty file */
     size_t size;
+    dev_t device; /* this and what follows: as the file was when it was mapped */
+    ino_t inode;
+    struct timespec modified;
 } file_map;
 
 /* Maps a regular file read-only and shared. Errors name the path. The file must not be cut short while it is mapped:
- * reading past the new end raises SIGBUS. Replace files by rename, as file_writer does. */
+ * reading past the new end raises SIGBUS (but see guard.h). Replace files by rename, as file_writer does. */
 aigc_status file_map_open(const char *path, file_map *map, aigc_error *err);
+/* Whether the mapped file, if path still leads to it, has been written to since. */
+bool file_map_is_stale(const file_map *map, const char *path);
 void file_map_close(file_map *map);
 
 /* A file that appears under its name only when it is complete: written without a name, or where the file system has no

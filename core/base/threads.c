@@ -229,7 +229,8 @@ static void follow_caller(thread_pool *pool)
 }
 #endif
 
-/* Workers inherit a mask with every signal blocked, so that the host's handlers only ever run on its own threads. */
+/* Workers inherit a mask with every signal blocked, so that the host's handlers only ever run on its own threads; but
+ * for the one that they raise themselves when they read a file that was cut short (guard.h). */
 static void start_workers(thread_pool *pool)
 {
     pool->start_tried = true;
@@ -239,6 +240,7 @@ static void start_workers(thread_pool *pool)
     pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (int i = 0; i < pool->n_threads - 1; i++) {
         worker *w = &pool->workers[i];

@@ -128,6 +128,30 @@ static aigc_status check_adapters(const aigc_model *model, const aigc_engine_opt
     return AIGC_OK;
 }
 
+static void guard_files(aigc_engine *e)
+{
+    e->guards[0] = gguf_guard(e->model->file);
+    for (size_t i = 0; i < e->options.n_adapters; i++)
+        e->guards[1 + i] = gguf_guard(e->adapters[i].adapter->file);
+}
+
+/* Whether the weights that were read are those of the files. */
+static aigc_status check_files(const aigc_engine *e, aigc_error *err)
+{
+    aigc_status status = gguf_check_whole(e->model->file, err);
+    for (size_t i = 0; status == AIGC_OK && i < e->options.n_adapters; i++)
+        status = gguf_check_whole(e->adapters[i].adapter->file, err);
+    return status;
+}
+
+aigc_status engine_look_at_files(aigc_engine *e, aigc_error *err)
+{
+    aigc_status status = gguf_look_again(e->model->file, err);
+    for (size_t i = 0; status == AIGC_OK && i < e->options.n_adapters; i++)
+        status = gguf_look_again(e->adapters[i].adapter->file, err);
+    return status;
+}
+
 aigc_status aigc_engine_open(aigc_model *model, const aigc_engine_options *options, aigc_engine **out, aigc_error *err)
 {
     if (model->recipe == NULL || model->tokens == NULL)
@@ -151,6 +175,7 @@ aigc_status aigc_engine_open(aigc_model *model, const aigc_engine_options *optio
     e->options.adapters = e->adapters;
     for (size_t i = 0; i < resolved.n_adapters; i++)
         e->adapters[i] = (aigc_adapter_use){adapter_retain(resolved.adapters[i].adapter), resolved.adapters[i].scale};
+    guard_files(e);
     status = open_parts(e, n_blocks, err);
     if (status != AIGC_OK) {
         aigc_engine_close(e);
@@ -175,6 +200,8 @@ void aigc_engine_close(aigc_engine *e)
         aigc_pages_free(e->row_copies, e->row_copies_bytes);
     free(e->spans);
     free(e->members);
+    for (size_t i = 0; i <= e->options.n_adapters; i++)
+        gguf_unguard(e->guards[i]);
     for (size_t i = 0; i < e->options.n_adapters; i++)
         aigc_adapter_close(e->adapters[i].adapter);
     aigc_model_close(e->model);
@@ -215,17 +242,18 @@ static bool begin_batch(aigc_engine *e)
     return true;
 }
 
-aigc_status aigc_step(aigc_engine *e, aigc_error *err)
+/* Computes until a batch is done or the time of a step is over. All memory was taken before: what can fail is reading
+ * the weights, and nothing is made of what was read then. */
+static aigc_status run_batch(aigc_engine *e, aigc_error *err)
 {
-    (void)err; /* nothing in a step can fail: all memory was taken before */
-    if (e->options.interrupt != NULL && *e->options.interrupt)
-        return AIGC_INTERRUPTED;
-    if (!e->in_batch && !begin_batch(e))
-        return AIGC_OK;
     int64_t deadline = engine_now() + STEP_NANOSECONDS;
     e->n_steps++;
-    for (;;)
-        switch (forward_run(e->forward, deadline)) {
+    for (;;) {
+        forward_result result = forward_run(e->forward, deadline);
+        aigc_status status = check_files(e, err);
+        if (status != AIGC_OK)
+            return status;
+        switch (result) {
         case FORWARD_LOGITS:
             generate_from_logits(e);
             break;
@@ -239,4 +267,19 @@ aigc_status aigc_step(aigc_engine *e, aigc_error *err)
             schedule_commit(e);
             return AIGC_OK;
         }
+    }
+}
+
+aigc_status aigc_step(aigc_engine *e, aigc_error *err)
+{
+    if (e->options.interrupt != NULL && *e->options.interrupt)
+        return AIGC_INTERRUPTED;
+    if (!e->in_batch && !begin_batch(e))
+        return AIGC_OK;
+    aigc_status status = run_batch(e, err);
+    if (status != AIGC_OK && status != AIGC_INTERRUPTED) {
+        e->in_batch = false;
+        generate_no_more(e);
+    }
+    return status;
 }

@@ -58,6 +58,7 @@ struct aigc_engine {
     const aigc_kernels *kernels;
     aigc_engine_options options; /* as resolved; adapters are below */
     aigc_adapter_use adapters[FORWARD_MAX_ADAPTERS];
+    int guards[1 + FORWARD_MAX_ADAPTERS]; /* of the files: the model's, the adapters' */
     kv_cache kv;
     block_pool *blocks;
     thread_pool *pool;
@@ -79,6 +80,9 @@ struct aigc_engine {
     uint64_t n_prompt, n_prompt_hit, n_computed, n_steps;
 };
 
+/* AIGC_E_IO if the files were written to since they were opened. */
+aigc_status engine_look_at_files(aigc_engine *e, aigc_error *err);
+
 int64_t engine_now(void); /* CLOCK_MONOTONIC, nanoseconds */
 
 /* schedule.c: which tokens go into the next batch, and what happens to sequences around it. */
@@ -89,6 +93,7 @@ void sequence_release(aigc_engine *e, sequence *s);
 
 /* generate.c: from logits to tokens and text. */
 void generate_from_logits(aigc_engine *e);
+void generate_no_more(aigc_engine *e); /* all requests end with AIGC_FINISH_ERROR */
 void fork_alternatives(aigc_engine *e, aigc_request *r);
 
 #endif

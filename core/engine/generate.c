@@ -202,3 +202,15 @@ void generate_from_logits(aigc_engine *e)
         accept_row(e, &phase.rows[i]);
     }
 }
+
+void generate_no_more(aigc_engine *e)
+{
+    for (aigc_request *r = e->requests; r != NULL; r = r->next) {
+        if (aigc_request_done(r))
+            continue;
+        for (int i = 0; i < r->n_alternatives; i++)
+            if (r->alternatives[i].finish == AIGC_RUNNING)
+                finish(&r->alternatives[i], AIGC_FINISH_ERROR);
+        r->ended = engine_now();
+    }
+}

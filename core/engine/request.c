@@ -170,6 +170,8 @@ aigc_status aigc_submit(aigc_engine *e, const aigc_request_options *o, aigc_requ
     int32_t *tokens = NULL;
     size_t n_tokens = 0;
     if (status == AIGC_OK)
+        status = engine_look_at_files(e, err);
+    if (status == AIGC_OK)
         status = prompt_tokens(e, o, &tokens, &n_tokens, err);
     if (status == AIGC_OK)
         status = check_length(e, o, n_tokens, err);

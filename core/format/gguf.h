@@ -50,6 +50,14 @@ aigc_status gguf_open(const char *path, gguf_file **file, aigc_error *err);
 aigc_status gguf_open_memory(const void *data, size_t size, const char *name, gguf_file **file, aigc_error *err);
 void gguf_close(gguf_file *file);
 
+/* Between these two whoever reads what is no longer in the file is not killed (base/guard.h) but reads zeros, and must
+ * ask gguf_check_whole() before the outcome is believed: AIGC_E_IO from then on. Others may guard the file too. */
+int gguf_guard(gguf_file *file);
+void gguf_unguard(int guard);
+aigc_status gguf_check_whole(const gguf_file *file, aigc_error *err);
+/* The same, and also when the file was written to where nobody has read yet: a look at its date. */
+aigc_status gguf_look_again(gguf_file *file, aigc_error *err);
+
 const char *gguf_path(const gguf_file *file);
 uint32_t gguf_version(const gguf_file *file);
 uint64_t gguf_size(const gguf_file *file); /* bytes of the file */

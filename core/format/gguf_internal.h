@@ -2,6 +2,7 @@
 #ifndef AIGC_FORMAT_GGUF_INTERNAL_H
 #define AIGC_FORMAT_GGUF_INTERNAL_H
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -35,7 +36,8 @@ const void *name_index_find(const name_index *index, const void *records, size_t
 
 struct gguf_file {
     char *path;
-    file_map map; /* of gguf_open(); empty if the memory is the caller's */
+    file_map map;     /* of gguf_open(); empty if the memory is the caller's */
+    atomic_bool lost; /* a page was gone when it was read */
     const unsigned char *data;
     size_t size;
     uint32_t version;

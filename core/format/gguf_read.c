@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/guard.h"
 #include "base/memory.h"
 #include "format/gguf_internal.h"
 
@@ -478,7 +479,7 @@ aigc_status gguf_open_memory(const void *data, size_t size, const char *name, gg
     if ((uintptr_t)data % ALIGNMENT_MIN != 0)
         return aigc_fail(err, AIGC_E_ARGUMENT, "%s: the memory of a GGUF file must be aligned to %d bytes", name,
                          ALIGNMENT_MIN);
-    return open_mapped(data, size, name, (file_map){NULL, 0}, file, err);
+    return open_mapped(data, size, name, (file_map){0}, file, err);
 }
 
 void gguf_close(gguf_file *f)
@@ -541,4 +542,29 @@ const gguf_value *gguf_value_at(const gguf_file *f, uint64_t i)
 const gguf_value *gguf_find(const gguf_file *f, const char *key)
 {
     return name_index_find(&f->value_index, f->values, sizeof f->values[0], key);
+}
+
+int gguf_guard(gguf_file *f)
+{
+    return guard_add(f->map.data, f->map.size, &f->lost);
+}
+
+void gguf_unguard(int guard)
+{
+    guard_remove(guard);
+}
+
+aigc_status gguf_check_whole(const gguf_file *f, aigc_error *err)
+{
+    if (!atomic_load(&f->lost))
+        return AIGC_OK;
+    return aigc_fail(err, AIGC_E_IO, "%s: was overwritten, cut short or lost its disk while it was used; load it again",
+                     f->path);
+}
+
+aigc_status gguf_look_again(gguf_file *f, aigc_error *err)
+{
+    if (file_map_is_stale(&f->map, f->path))
+        atomic_store(&f->lost, true);
+    return gguf_check_whole(f, err);
 }

@@ -137,7 +137,11 @@ static aigc_status open_file(gguf_file *file, unsigned parts, aigc_model **out, 
     }
     atomic_init(&model->references, 1);
     model->file = file;
+    int guard = gguf_guard(file);
     aigc_status status = prepare(model, parts, err);
+    if (gguf_check_whole(file, NULL) != AIGC_OK)
+        status = gguf_check_whole(file, err); /* the reason for whatever else was found */
+    gguf_unguard(guard);
     if (status != AIGC_OK) {
         aigc_model_close(model);
         return status;

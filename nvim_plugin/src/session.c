@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -308,6 +309,7 @@ static aigc_status start_worker(session *s, aigc_error *err)
     if (failed)
         return fail(err, AIGC_E_IO, "cannot start the worker thread: %s", strerror(failed));
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* reading a model's file raises it, if that was cut short: the core handles it */
     pthread_attr_setstacksize(&attributes, WORKER_STACK);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     failed = pthread_create(&s->worker, &attributes, worker_main, s);

@@ -7,7 +7,7 @@
 package.path = 'tests/lua/?.lua;' .. package.path
 
 local tap = require('tap')
-local names = { 'arguments', 'text', 'reference', 'generate', 'fit', 'lora', 'infill', 'memory', 'async', 'lifetime' }
+local names = { 'arguments', 'text', 'reference', 'generate', 'fit', 'lora', 'infill', 'memory', 'async', 'lifetime', 'damage' }
 if arg and arg[1] then
   names = arg
 end

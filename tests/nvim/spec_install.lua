@@ -46,7 +46,8 @@ return function(t, child)
   local site = vim.fn.tempname()
   vim.fn.delete('nvim_plugin/doc/tags')
   -- Plugin managers build in a job of Neovim, where $NVIM is a socket.
-  local said = vim.fn.system('env -u MAKEFLAGS -u MAKELEVEL NVIM=/run/x make install-nvim NVIM_SITE=' .. site)
+  local install = 'env -u MAKEFLAGS -u MAKELEVEL NVIM=/run/x make install-nvim NVIM_SITE=' .. site
+  local said = vim.fn.system(install)
   t.ok(vim.v.shell_error == 0, 'make install-nvim', said)
   local files = { 'plugin/aigc.lua', 'lsp/aigc.lua', 'lua/aigc/init.lua', 'lua/aigc/core.so', 'doc/aigc.txt', 'doc/tags' }
   for _, file in ipairs(files) do
@@ -63,6 +64,12 @@ return function(t, child)
   end)
   t.ok(seen, 'and it suggests something', c:screen())
   t.is(table.concat(c:lua('return notes'), '\n'), '', 'without a complaint')
+  for _, mapped in ipairs({ model, site .. '/lua/aigc/core.so' }) do
+    local before = vim.loop.fs_stat(mapped).ino
+    vim.fn.system(install)
+    t.ok(vim.loop.fs_stat(mapped).ino ~= before, 'what a running editor has mapped is not written to: ' .. mapped)
+  end
+  t.is(vim.fn.glob(site .. '/**/*.new'), '', 'and nothing is left over')
   c:stop()
 
   -- luarocks puts Lua files elsewhere than the rest, which is in 'runtimepath'

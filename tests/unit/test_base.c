@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,6 +24,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/guard.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/utf8.h"
@@ -250,6 +252,77 @@ static void what_cannot_be_mapped(void **state)
     assert_non_null(strstr(err.message, "none: can't open it: No such file or directory"));
     assert_int_equal(file_map_open("/tmp", &map, &err), AIGC_E_IO);
     assert_non_null(strstr(err.message, "is a directory"));
+}
+
+/* How a child ends that reads the byte at p: its exit status, or minus the signal that killed it. */
+static int read_in_child(const volatile unsigned char *p, const atomic_bool *struck)
+{
+    int status = 0;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(*p == 0 && atomic_load(struck) ? 42 : 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void guarded_files_may_lose_pages(void **state)
+{
+    const char *path = in_folder(*state, "file");
+    atomic_bool struck = false, other = false;
+    aigc_error err;
+    file_map map;
+
+    signal(SIGBUS, SIG_DFL); /* cmocka handles it, which is not what is looked at here */
+    assert_int_equal(guard_add(NULL, 0, &struck), -1);
+    guard_remove(-1);
+    write_file(path, "hello");
+    assert_int_equal(truncate(path, 3 << 12), 0);
+    assert_int_equal(file_map_open(path, &map, &err), AIGC_OK);
+    const volatile unsigned char *page = map.data;
+    assert_int_equal(page[0], 'h');
+    int guard = guard_add(map.data, map.size, &struck), second = guard_add(map.data, map.size, &other);
+    assert_true(guard >= 0 && second >= 0 && guard != second);
+    assert_int_equal(truncate(path, 1 << 12), 0);
+    assert_int_equal(page[0], 'h');
+    assert_false(struck);
+    assert_int_equal(read_in_child(page + (1 << 12), &struck), 42);
+    guard_remove(guard);
+    assert_int_equal(read_in_child(page + (1 << 12), &other), 42);
+    guard_remove(second);
+    assert_int_equal(read_in_child(page + (1 << 12), &struck), -SIGBUS); /* as without any guard */
+    assert_int_equal(page[0], 'h');
+    assert_false(struck);
+    file_map_close(&map);
+}
+
+static void mapped_files_know_their_date(void **state)
+{
+    char path[128];
+    struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    aigc_error err;
+    file_map map;
+
+    strcpy(path, in_folder(*state, "file"));
+    write_file(path, "hello");
+    assert_int_equal(file_map_open(path, &map, &err), AIGC_OK);
+    assert_false(file_map_is_stale(&map, path));
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_true(file_map_is_stale(&map, path));
+    file_map_close(&map);
+    assert_false(file_map_is_stale(&map, path));
+    assert_int_equal(file_map_open(path, &map, &err), AIGC_OK);
+    assert_int_equal(truncate(path, 4), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_true(file_map_is_stale(&map, path)); /* by its size */
+    assert_int_equal(truncate(path, 5), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    write_file(in_folder(*state, "other"), "hallo");
+    assert_int_equal(rename(in_folder(*state, "other"), path), 0);
+    assert_false(file_map_is_stale(&map, path)); /* another file is none of its business */
+    assert_int_equal(unlink(path), 0);
+    assert_false(file_map_is_stale(&map, path));
+    file_map_close(&map);
 }
 
 static void assert_file_is(const char *path, const char *data, size_t size)
@@ -529,6 +602,8 @@ int main(void)
         cmocka_unit_test(sizes_that_overflow_are_refused),
         cmocka_unit_test(allocations),
         cmocka_unit_test_setup_teardown(files_are_mapped, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(mapped_files_know_their_date, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(guarded_files_may_lose_pages, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_cannot_be_mapped, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(written_files_appear_complete, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(abandoned_files_leave_nothing, make_folder, remove_folder),

@@ -33,6 +33,7 @@ local PAUSE_MS = 60000
 ---@field finish? string
 ---@field alternatives? table[]
 ---@field message? string
+---@field code? string
 
 ---@type { model: table, key: string, path: string, threads: integer, poll: userdata, timer: userdata }?
 local open
@@ -113,6 +114,9 @@ local function deliver(event)
   if event.kind ~= 'token' then
     request = nil
   end
+  if event.code == 'io' then
+    M.close() -- the file is not what it was: the next request opens it anew
+  end
   to.calm = to.on_event(event)
 end
 
@@ -133,7 +137,8 @@ local function on_readable()
       open.poll:start('r', on_readable)
     end
   end)
-  local events = open.model:take()
+  local from = open
+  local events = from.model:take()
   local now = uv.hrtime()
   for _, event in ipairs(events) do
     local time = times[event.id]
@@ -143,7 +148,9 @@ local function on_readable()
   end
   for _, event in ipairs(events) do
     vim.schedule(function()
-      deliver(event)
+      if open == from then -- another model counts its requests anew
+        deliver(event)
+      end
     end)
   end
 end
