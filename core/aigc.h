@@ -394,8 +394,8 @@ aigc_status aigc_personal_learn(aigc_personal *personal, const int32_t *tokens, 
 aigc_status aigc_personal_unlearn(aigc_personal *personal, const int32_t *tokens, size_t n, size_t n_before,
                                   aigc_error *err);
 
-/* Drops every n-gram that contains these tokens or begins or ends inside them with half of them, at least two (of more
- * than AIGC_PERSONAL_ORDER: that is part of them). Returns how many. */
+/* Drops every n-gram that contains these tokens, is part of them, or begins or ends inside them with half of them (of
+ * more than AIGC_PERSONAL_ORDER: half of the n-gram), at least two. Returns how many. */
 size_t aigc_personal_forget(aigc_personal *personal, const int32_t *tokens, size_t n);
 
 void aigc_personal_clear(aigc_personal *personal);

@@ -247,11 +247,11 @@ static bool contains(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
     return false;
 }
 
-/* Whether a begins or ends inside b with at least two of its tokens and half of them: "igold Quillfe" and "illfeather
- * is" still tell of "Quillfeather". */
+/* Whether a begins or ends inside b with at least two tokens and half of b, or of a where that is shorter: "igold
+ * Quillfe" and "illfeather is" still tell of "Quillfeather". */
 static bool has_part_of(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
 {
-    size_t least = (n_b + 1) / 2 > 2 ? (n_b + 1) / 2 : 2;
+    size_t half = ((n_b < n_a ? n_b : n_a) + 1) / 2, least = half > 2 ? half : 2;
     for (size_t k = least; k < n_b && k <= n_a; k++)
         if (memcmp(a + n_a - k, b, k * sizeof *a) == 0 || memcmp(a, b + n_b - k, k * sizeof *a) == 0)
             return true;
@@ -260,9 +260,8 @@ static bool has_part_of(const int32_t *a, size_t n_a, const int32_t *b, size_t n
 
 static bool tells_of(const int32_t *whole, const int32_t *tokens, size_t n)
 {
-    if (n > NGRAM_ORDER)
-        return contains(tokens, n, whole, NGRAM_ORDER);
-    return contains(whole, NGRAM_ORDER, tokens, n) || has_part_of(whole, NGRAM_ORDER, tokens, n);
+    bool within = n > NGRAM_ORDER && contains(tokens, n, whole, NGRAM_ORDER);
+    return within || contains(whole, NGRAM_ORDER, tokens, n) || has_part_of(whole, NGRAM_ORDER, tokens, n);
 }
 
 size_t aigc_personal_forget(aigc_personal *p, const int32_t *tokens, size_t n)

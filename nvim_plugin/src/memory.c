@@ -321,6 +321,7 @@ aigc_status memory_save(memory *m)
         return status;
     }
     look_at_file(m, &m->seen);
+    m->error = (aigc_error){0};
     m->changed = false;
     clear_log(m);
     return AIGC_OK;

@@ -52,7 +52,7 @@ typedef struct memory {
     size_t max_ngrams; /* 0: the default */
     aigc_model *model;
     aigc_personal *layer; /* NULL until memory_open() has succeeded */
-    aigc_error error;     /* why it has not; code AIGC_OK: it was not tried */
+    aigc_error error;     /* why it has not, or could not be written; code AIGC_OK: neither */
     bool changed;
     struct stat seen;      /* the file as it was read or written last; st_ino 0: there was none */
     struct timespec saved; /* when */

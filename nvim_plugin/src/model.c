@@ -403,7 +403,7 @@ static int l_memory(lua_State *L)
     if (session_personal(s, &model, &layer, &err) != AIGC_OK)
         return push_error(L, &err);
     aigc_phrase *phrases = lua_newuserdata(L, ((size_t)n + 1) * sizeof *phrases);
-    push_memory(L, layer);
+    push_memory(L, layer, &err);
     size_t n_got = aigc_personal_phrases(layer, phrases, (size_t)n);
     lua_createtable(L, (int)n_got, 0);
     for (size_t i = 0; i < n_got; i++) {

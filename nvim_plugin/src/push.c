@@ -241,13 +241,15 @@ static void push_marks(lua_State *L, const mark_buffer *marks)
     }
 }
 
-void push_memory(lua_State *L, const aigc_personal *layer)
+void push_memory(lua_State *L, const aigc_personal *layer, const aigc_error *unwritten)
 {
     aigc_personal_info info;
     char vocabulary[17];
     aigc_personal_describe(layer, &info);
     snprintf(vocabulary, sizeof vocabulary, "%016llx", (unsigned long long)info.vocabulary);
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 7);
+    if (unwritten->code != AIGC_OK)
+        set_string(L, "unwritten", unwritten->message);
     set_integer(L, "tokens", info.n_tokens);
     set_integer(L, "ngrams", info.n_ngrams);
     set_integer(L, "most_ngrams", info.n_most);

@@ -367,6 +367,21 @@ static void free_list(job *j)
     }
 }
 
+/* An order that the worker has not come to. What is to be forgotten is, even if nothing else was asked for. */
+static void finish_order(session *s, order *o)
+{
+    bool forgets = o->kind == ORDER_FORGET || o->kind == ORDER_CLEAR;
+    aigc_model *model;
+    aigc_error err;
+    if (o->documents) {
+        order_free(o);
+        return;
+    }
+    if (forgets && load_model(s, &model, &err) == AIGC_OK)
+        memory_open(&s->memory, model);
+    memory_run(&s->memory, o);
+}
+
 void session_close(session *s)
 {
     if (!s)
@@ -379,13 +394,8 @@ void session_close(session *s)
         pthread_mutex_unlock(&s->lock);
         pthread_join(s->worker, NULL);
     }
-    while (s->orders) {
-        order *o = take_order(s);
-        if (o->documents || !s->memory.layer)
-            order_free(o);
-        else
-            memory_run(&s->memory, o);
-    }
+    while (s->orders)
+        finish_order(s, take_order(s));
     memory_close(&s->memory);
     memory_close(&s->documents);
     free_list(s->jobs);
@@ -573,8 +583,10 @@ aigc_status session_personal(session *s, aigc_model **model, const aigc_personal
     if (busy)
         return fail(err, AIGC_E_LIMIT, "the model is busy: ask again when it rests");
     aigc_status status = load_model(s, model, err);
-    if (status == AIGC_OK && (status = memory_open(&s->memory, *model)) != AIGC_OK)
+    if (status == AIGC_OK) {
+        status = memory_open(&s->memory, *model);
         *err = s->memory.error;
+    }
     *layer = s->memory.layer;
     return status;
 }

@@ -68,7 +68,7 @@ aigc_status session_order(session *s, order *o, aigc_error *err);
 void session_use_layer(session *s, job *j);
 
 /* The personal layer and the model, for looking: opens them on this thread if nobody has. AIGC_E_LIMIT while the worker
- * has something to do. */
+ * has something to do. On AIGC_OK *err says why the file could not be written the last time; code AIGC_OK: it was. */
 aigc_status session_personal(session *s, aigc_model **model, const aigc_personal **layer, aigc_error *err);
 
 /* Becomes readable when there is something to take; now and then also when that was taken just before. Belongs to the

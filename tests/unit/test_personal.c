@@ -248,12 +248,17 @@ static void test_forget(void **state)
     for (int i = 0; i < 4; i++)
         for (int k = 0; k + 1 < AIGC_PERSONAL_ORDER; k++)
             assert_false(phrases[i].tokens[k] == 6 && phrases[i].tokens[k + 1] == 7);
-    assert_int_equal(aigc_personal_forget(p, text, 12), 4); /* what is left of it, less the edges */
+    assert_int_equal(aigc_personal_forget(p, text, 12), 6); /* what is left of it, with those that begin it */
     assert_int_equal(aigc_personal_forget(p, text, 0), 0);
     assert_int_equal(aigc_personal_phrases(p, phrases, 20), 0);
     /* Half of a name is as bad as all of it: 1-5 and 2-6 end in it, 3-7 and 4-8 have it, 5-9 and 6-10 begin in it. */
     learn(p, text, 12);
     assert_int_equal(aigc_personal_forget(p, (const int32_t[]){4, 5, 6, 7}, 4), 6);
+    assert_int_equal(aigc_personal_phrases(p, phrases, 20), 2);
+    /* So is half an n-gram of a longer name: 1-5 and 2-6 end in it, 3-7 and 4-8 are of it, 5-9 and 6-10 begin in it. */
+    aigc_personal_clear(p);
+    learn(p, text, 12);
+    assert_int_equal(aigc_personal_forget(p, (const int32_t[]){3, 4, 5, 6, 7, 8}, 6), 6);
     assert_int_equal(aigc_personal_phrases(p, phrases, 20), 2);
     aigc_personal_close(p);
 }

@@ -116,6 +116,10 @@ local function add_preparations()
       require('aigc.personal').path(require('aigc.config').get())
     end,
     function()
+      -- What changes from now on is learned, if it is to be.
+      require('aigc.personal').watch()
+    end,
+    function()
       require('aigc.events').catch_up(began.buf, began.tick)
     end,
   })

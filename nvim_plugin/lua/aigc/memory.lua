@@ -13,13 +13,21 @@ local function say(message, level)
   vim.notify('aigc: ' .. message, level or vim.log.levels.INFO)
 end
 
---- The open model, opening it if need be; nil if the layer is off, which is told.
-local function get_model()
-  local config = require('aigc.config').get()
-  if not config.personal then
+--- Whether there is a layer; if not, that is told.
+local function is_on()
+  local personal = require('aigc.config').get().personal
+  if not personal then
     say("the personal layer is off: the option 'personal' switches it on", vim.log.levels.WARN)
+  end
+  return personal and true or false
+end
+
+--- The open model, opening it if need be; nil if the layer is off.
+local function get_model()
+  if not is_on() then
     return nil
   end
+  local config = require('aigc.config').get()
   local model, message = require('aigc.client').model(config)
   if not model then
     say(message, vim.log.levels.ERROR)
@@ -68,6 +76,10 @@ function M.lines(info)
     '',
     'Most frequent phrases:',
   }
+  if info.unwritten then
+    local why = info.unwritten:gsub('\n', ' ')
+    table.insert(lines, 7, 'It could not be written the last time: ' .. why)
+  end
   for _, phrase in ipairs(info.phrases) do
     lines[#lines + 1] = ('%6d  %s'):format(phrase.count, (vim.inspect(phrase.text):sub(2, -2)))
   end
@@ -98,24 +110,60 @@ function M.show()
   end
 end
 
---- Forgets a phrase, or everything.
----@param phrase? string
-function M.forget(phrase)
+--- What is in memory alone, and answers that were kept.
+local function forget_context()
+  require('aigc.ring').clear()
+  require('aigc.context').reset()
+  require('aigc.generation').forget()
+end
+
+--- What other models have learned with a vocabulary of their own is not looked at: a word is other tokens there.
+---@param info table of model:memory()
+local function others_of(info)
+  local personal = require('aigc.personal')
+  local folder = personal.path(require('aigc.config').get()) or ''
+  return vim.tbl_filter(function(path)
+    return path ~= folder .. info.vocabulary .. '.aigc'
+  end, personal.files())
+end
+
+--- Forgets a phrase. Says so when it is gone from the disk.
+---@param phrase string
+function M.forget_phrase(phrase)
   local model = get_model()
-  if model then
-    local ok, message = model:forget(phrase)
-    if ok then
-      if phrase then
-        model:forget(phrase, 'documents')
-      end
-      require('aigc.outcomes').forget(phrase)
-      require('aigc.ring').clear()
-      require('aigc.context').reset()
-      require('aigc.generation').forget() -- answers that were kept
-      say(phrase and ("forgotten: '%s'"):format(phrase) or 'the personal layer is empty')
-    else
-      say(message, vim.log.levels.ERROR)
+  if not model then
+    return
+  end
+  model:forget(phrase)
+  model:forget(phrase, 'documents')
+  local _, message = require('aigc.outcomes').forget(phrase)
+  forget_context()
+  when_idle(model, 0, function(info, problem)
+    message = not info and problem or info.unwritten or message
+    if message then
+      say(("'%s' is not forgotten: %s"):format(phrase, message), vim.log.levels.ERROR)
+      return
     end
+    local others = others_of(info)
+    local but = #others > 0 and ', but not what another vocabulary has learned: ' or ''
+    say(("forgotten: '%s'%s%s"):format(phrase, but, table.concat(others, ', ')))
+  end)
+end
+
+--- Forgets everything: what is in memory goes with the model, what is on the disk with its files, whatever is in them.
+function M.forget_all()
+  if not is_on() then
+    return
+  end
+  require('aigc').stop()
+  local _, message = require('aigc.outcomes').forget()
+  local _, kept = require('aigc.personal').forget()
+  forget_context()
+  message = message or kept
+  if message then
+    say('not all is forgotten: ' .. message, vim.log.levels.ERROR)
+  else
+    say('the personal layer is empty')
   end
 end
 
@@ -131,8 +179,7 @@ local function export_command(words)
   if #words == 0 then
     say('memory export: which file?', vim.log.levels.ERROR)
     return
-  elseif not require('aigc.config').get().personal then
-    say("the personal layer is off: the option 'personal' switches it on", vim.log.levels.WARN)
+  elseif not is_on() then
     return
   end
   local path = vim.fn.expand(table.concat(words, ' '))
@@ -147,13 +194,15 @@ end
 
 local function forget_command(words)
   if #words > 0 then
-    M.forget(table.concat(words, ' '))
+    M.forget_phrase(table.concat(words, ' '))
+    return
+  elseif not is_on() then
     return
   end
   local answers = { 'keep it', 'forget all of it' }
   vim.ui.select(answers, { prompt = 'aigc: what was learned of your text' }, function(answer)
     if answer == answers[2] then
-      M.forget()
+      M.forget_all()
     end
   end)
 end

@@ -257,10 +257,11 @@ local function write(path, list, flags)
   if not file then
     return false, message
   end
+  local text = table.concat(lines, '\n')
   local n
-  n, message = uv.fs_write(file, table.concat(lines, '\n'), 0)
+  n, message = uv.fs_write(file, text, 0)
   uv.fs_close(file)
-  return n ~= nil, message
+  return n == #text, message or 'the disk is full'
 end
 
 -- ---- for :Aigc memory ---------------------------------------------------------------------------
@@ -295,33 +296,49 @@ function M.export(path, kind)
   return ok and #list or nil, message
 end
 
+--- In one line: a phrase may be broken over two.
+local function in_a_line(text)
+  return (text:gsub('%s+', ' '))
+end
+
+--- Whether a phrase is in what was written there or suggested: in one of them, or half before the cursor.
+local function tells_of(record, phrase)
+  for _, key in ipairs({ 'response', 'chosen', 'rejected' }) do
+    local text = type(record[key]) == 'string' and record.prompt .. record[key]
+    if text and in_a_line(text):find(phrase, 1, true) then
+      return true
+    end
+  end
+  return in_a_line(record.prompt):find(phrase, 1, true) ~= nil
+end
+
 --- Drops the outcomes that have a phrase in them, or all.
 ---@param phrase? string
+---@return boolean ok
+---@return string? message
 function M.forget(phrase)
   pending = {}
   if not phrase then
     records = {}
-    local path = M.path()
-    if path then
-      uv.fs_unlink(path)
-    end
-    return
   end
-  local kept = {}
-  local all = read()
-  for _, record in ipairs(all) do
-    local found = false
-    for _, value in pairs(record) do
-      found = found or (type(value) == 'string' and value:find(phrase, 1, true) ~= nil)
-    end
-    if not found then
-      kept[#kept + 1] = record
-    end
+  local path, all = M.path(), read()
+  local kept = vim.tbl_filter(function(record)
+    return phrase and not tells_of(record, in_a_line(phrase))
+  end, all)
+  if not path or (phrase and #kept == #all) then
+    return true
+  elseif #kept == 0 then
+    local ok, message, name = uv.fs_unlink(path)
+    local is_gone = ok or name == 'ENOENT'
+    return is_gone, not is_gone and message or nil
   end
-  local path = M.path()
-  if path and #kept < #all and write(path .. '.new', kept, 'w') then
-    uv.fs_rename(path .. '.new', path)
+  local ok, message = write(path .. '.new', kept, 'w')
+  if ok then
+    ok, message = uv.fs_rename(path .. '.new', path)
+  else
+    uv.fs_unlink(path .. '.new')
   end
+  return ok and true or false, message
 end
 
 -- ---- what it hears ------------------------------------------------------------------------------

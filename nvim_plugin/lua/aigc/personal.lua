@@ -12,6 +12,8 @@ end
 
 local privacy = require('aigc.privacy')
 
+local uv = vim.uv or vim.loop
+
 ---@type table? the open model
 local model
 --- What is to be told to the model once it is open: { method, text }
@@ -32,6 +34,38 @@ function M.path(config)
     made[path] = pcall(vim.fn.mkdir, path, 'p', 448) -- 0700; what goes wrong is told by the layer
   end
   return path .. '/'
+end
+
+--- Paths in the folder whose names match a pattern.
+local function files_like(pattern)
+  local folder = M.path(require('aigc.config').get())
+  local ok, names = pcall(vim.fn.readdir, folder)
+  local files = {}
+  for _, name in ipairs(ok and names or {}) do
+    if name:find(pattern) then
+      files[#files + 1] = folder .. name
+    end
+  end
+  return files
+end
+
+--- What was learned, a file for each vocabulary.
+---@return string[]
+function M.files()
+  return files_like('^%x+%.aigc$')
+end
+
+--- Removes them, and what is left of one that was being written when the machine stopped. The model is closed.
+---@return boolean ok
+---@return string? message
+function M.forget()
+  waiting = {}
+  local problem
+  for _, path in ipairs(files_like('^%x+%.aigc')) do
+    local ok, message = uv.fs_unlink(path)
+    problem = not ok and message or problem
+  end
+  return problem == nil, problem
 end
 
 local function wanted()
@@ -62,7 +96,7 @@ end
 
 local watching = false
 
---- Begins to learn. Called with the first suggestion; does nothing unless the option is set.
+--- Begins to learn. Called when insert mode has begun, and with each request; does nothing unless the option is set.
 function M.watch()
   if watching or not wanted() then
     return
