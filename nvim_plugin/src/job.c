@@ -221,7 +221,7 @@ static aigc_status keep_outcome(job *j)
 {
     aigc_request_describe(j->request, &j->info);
     aigc_request_rank(j->request, j->rank);
-    for (int i = 0; i < j->n; i++) {
+    for (int i = 0; i < j->spec.options.n; i++) {
         j->alternatives[i].logprob = aigc_request_logprob(j->request, i);
         if ((j->spec.logprobs || j->spec.personal) && !keep_tokens(j, i))
             return job_out_of_memory(j, "the tokens' log-probabilities");
@@ -268,7 +268,7 @@ static aigc_status prepare_infill(job *j, aigc_model *model, aigc_engine *engine
     aigc_status status = j->spec.tokens ? AIGC_OK : infill_with_tokens(j, model, engine, &made);
     if (made) {
         j->infill = INFILL_TOKENS;
-        j->spec.options.n = j->n = j->spec.weigh > 0 ? 1 : j->n;
+        j->spec.options.n = j->spec.weigh > 0 ? 1 : j->n; /* j->n stays: others look at it meanwhile */
     } else if (status == AIGC_OK && j->spec.weigh > 0 && j->spec.prompt) {
         j->infill = INFILL_WEIGHED;
         infill_prepare_weighing(j);

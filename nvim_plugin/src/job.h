@@ -68,7 +68,7 @@ typedef struct job {
     struct job *next; /* the session's list, in the order of submission */
     long long id;
     job_spec spec;
-    int n;                         /* alternatives */
+    int n;                         /* alternatives that there is room for; spec.options.n of them are asked for */
     job_alternative *alternatives; /* [n] */
     int *rank;                     /* [n]: alternatives, most probable first */
     aigc_request *request;         /* while it runs */

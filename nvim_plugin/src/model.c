@@ -168,15 +168,15 @@ static int l_load(lua_State *L)
 
 static int l_tokenize(lua_State *L)
 {
-    session *s = check_model(L);
     size_t len, n;
+    check_model(L);
     const char *text = luaL_checklstring(L, 2, &len);
     unsigned flags = options_read_text_flags(L, 3, AIGC_TEXT_ADD_SPECIAL | AIGC_TEXT_PARSE_SPECIAL);
     void **holder = push_holder(L, MEMORY_TYPE);
     aigc_model *model;
     aigc_error err;
     int32_t *tokens;
-    if (session_model(s, &model, &err) != AIGC_OK ||
+    if (session_model(check_model(L), &model, &err) != AIGC_OK ||
         aigc_tokenize(model, text, len, flags, &tokens, &n, &err) != AIGC_OK)
         return push_error(L, &err);
     *holder = tokens;
@@ -186,8 +186,8 @@ static int l_tokenize(lua_State *L)
 
 static int l_detokenize(lua_State *L)
 {
-    session *s = check_model(L);
     size_t len;
+    check_model(L);
     unsigned flags = options_read_text_flags(L, 3, AIGC_TEXT_PLAIN);
     void **job_holder;
     job *j = push_job(L, &job_holder); /* holds the ids */
@@ -196,7 +196,7 @@ static int l_detokenize(lua_State *L)
     aigc_model *model;
     aigc_error err;
     char *text;
-    if (session_model(s, &model, &err) != AIGC_OK ||
+    if (session_model(check_model(L), &model, &err) != AIGC_OK ||
         aigc_detokenize(model, j->spec.tokens, j->spec.options.n_tokens, flags, &text, &len, &err) != AIGC_OK)
         return push_error(L, &err);
     *holder = text;
@@ -244,13 +244,14 @@ static bool on_piece(void *context, const aigc_piece *piece)
 }
 
 /* Runs j on this thread; the callback, or nil, is on top of the stack. False: the error is in *err. */
-static bool run_blocking(lua_State *L, session *s, job *j, aigc_error *err)
+static bool run_blocking(lua_State *L, job *j, aigc_error *err)
 {
     aigc_model *model;
     aigc_engine *engine;
     blocking_call call = {.L = L, .callback = lua_gettop(L), .trampoline = lua_gettop(L) + 1};
     luaL_checkstack(L, LUA_MINSTACK, "too many values on the stack");
     lua_pushcfunction(L, call_back);
+    session *s = check_model(L); /* last: garbage that was collected may have closed it */
     if (session_enter(s, &model, &engine, err) != AIGC_OK)
         return false;
     session_use_layer(s, j);
@@ -265,12 +266,12 @@ static bool run_blocking(lua_State *L, session *s, job *j, aigc_error *err)
 /* model:generate(prompt, options) or model:generate{prompt = ...} -> text, outcome */
 static int l_generate(lua_State *L)
 {
-    session *s = check_model(L);
     void **holder;
     aigc_error err;
+    check_model(L);
     job *j = push_request(L, &holder);
     options_push_on_piece(L, lua_type(L, 2) == LUA_TTABLE ? 2 : 3);
-    if (!run_blocking(L, s, j, &err))
+    if (!run_blocking(L, j, &err))
         return push_error(L, &err);
     push_best_text(L, j);
     push_outcome(L, j);
@@ -280,8 +281,8 @@ static int l_generate(lua_State *L)
 /* model:score(text, options) -> table */
 static int l_score(lua_State *L)
 {
-    session *s = check_model(L);
     size_t len;
+    check_model(L);
     luaL_checklstring(L, 2, &len);
     unsigned flags = options_read_text_flags(L, 3, AIGC_TEXT_ADD_SPECIAL | AIGC_TEXT_PARSE_SPECIAL);
     void **holder;
@@ -294,7 +295,7 @@ static int l_score(lua_State *L)
     if (!job_prepare(j))
         return luaL_error(L, "out of memory: no room for a request");
     lua_pushnil(L);
-    if (!run_blocking(L, s, j, &err))
+    if (!run_blocking(L, j, &err))
         return push_error(L, &err);
     push_score(L, j, len);
     return 1;
@@ -305,13 +306,14 @@ static int l_score(lua_State *L)
 /* model:submit(options) -> id */
 static int l_submit(lua_State *L)
 {
-    session *s = check_model(L);
     void **holder;
     aigc_error err;
+    check_model(L);
     job *j = push_request(L, &holder);
     options_push_on_piece(L, lua_type(L, 2) == LUA_TTABLE ? 2 : 3);
     if (!lua_isnil(L, -1))
         return luaL_error(L, "option 'on_piece' is for generate(): the events of a submitted request come from take()");
+    session *s = check_model(L); /* last: garbage that was collected may have closed it */
     if (session_submit(s, j, &err) != AIGC_OK)
         return push_error(L, &err);
     *holder = NULL; /* the session's from here */

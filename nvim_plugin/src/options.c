@@ -386,8 +386,10 @@ unsigned options_read_text_flags(lua_State *L, int index, unsigned flags)
 
 void options_push_on_piece(lua_State *L, int index)
 {
-    if (lua_type(L, index) == LUA_TTABLE)
-        lua_getfield(L, index, "on_piece");
-    else
+    if (lua_type(L, index) != LUA_TTABLE) {
         lua_pushnil(L);
+        return;
+    }
+    lua_pushliteral(L, "on_piece");
+    lua_rawget(L, index); /* as the others are read, and no metamethod may close the model here */
 }

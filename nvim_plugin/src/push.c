@@ -181,8 +181,9 @@ void push_outcome(lua_State *L, const job *j)
     set_integer(L, "n_generated", (uint64_t)j->info.n_generated);
     set_number(L, "prompt_seconds", j->info.prompt_seconds);
     set_number(L, "decode_seconds", j->info.decode_seconds);
-    lua_createtable(L, j->n, 0);
-    for (int r = 0; r < j->n; r++) {
+    int n = j->spec.options.n;
+    lua_createtable(L, n, 0);
+    for (int r = 0; r < n; r++) {
         push_alternative(L, j, j->rank[r]);
         lua_rawseti(L, -2, r + 1);
     }

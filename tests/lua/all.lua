@@ -7,7 +7,7 @@
 package.path = 'tests/lua/?.lua;' .. package.path
 
 local tap = require('tap')
-local names = { 'arguments', 'text', 'reference', 'generate', 'fit', 'lora', 'infill', 'memory', 'async', 'lifetime', 'damage' }
+local names = { 'arguments', 'text', 'reference', 'generate', 'fit', 'lora', 'infill', 'memory', 'async', 'lifetime', 'damage', 'fuzz' }
 if arg and arg[1] then
   names = arg
 end

@@ -104,6 +104,14 @@ return function(t)
   filled.prompt, filled.suffix = prompt:rep(40), suffix:rep(40)
   outcome = select(2, fim:generate(filled))
   t.ok(outcome.n_prompt < 512 and outcome.n_dropped > 0, 'what is too long is cut', outcome.n_prompt)
+  filled.prompt, filled.suffix = prompt, suffix
+  local submitted = assert(fim:submit(filled))
+  repeat
+    local all = fim:take() -- looks at the request while the worker decides how to run it
+    local ended = all[#all] and all[#all].kind == 'done' and all[#all]
+  until ended and t.is(ended.text, text, 'submitted, it says the same')
+    and t.is(#ended.alternatives, 1, 'once')
+    and t.is(ended.id, submitted, 'and ends')
   fim:close()
   os.remove(path)
 

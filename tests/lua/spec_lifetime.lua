@@ -157,6 +157,15 @@ return function(t)
   collectgarbage()
   t.ok(pcall(m.take, m), 'usable after them')
 
+  -- a table of options may have methods of its own, and they are not asked
+  local options = setmetatable({ prompt = 'x', max_tokens = 3 }, {
+    __index = function()
+      m:close()
+    end,
+  })
+  t.ok(m:submit(options) and tostring(m):find('stories260K', 1, true), 'options are read as they are', tostring(m))
+  m:wait(10000)
+
   if _VERSION == 'Lua 5.4' then
     -- Lua 5.1 cannot read this syntax.
     local run = assert(load([[
