@@ -7,7 +7,20 @@
 package.path = 'tests/lua/?.lua;' .. package.path
 
 local tap = require('tap')
-local names = { 'arguments', 'text', 'reference', 'generate', 'fit', 'lora', 'infill', 'memory', 'async', 'lifetime', 'damage', 'fuzz' }
+local names = {
+  'arguments',
+  'text',
+  'reference',
+  'generate',
+  'fit',
+  'lora',
+  'infill',
+  'memory',
+  'async',
+  'lifetime',
+  'damage',
+  'fuzz',
+}
 if arg and arg[1] then
   names = arg
 end

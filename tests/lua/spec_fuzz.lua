@@ -65,7 +65,19 @@ return function(t)
   }
 
   local NAMES = {
-    open = { 'threads', 'context', 'sequences', 'batch', 'kv_bytes', 'kv', 'prefix_cache', 'parts', 'lora', 'personal', 'documents' },
+    open = {
+      'threads',
+      'context',
+      'sequences',
+      'batch',
+      'kv_bytes',
+      'kv',
+      'prefix_cache',
+      'parts',
+      'lora',
+      'personal',
+      'documents',
+    },
     request = {
       'prompt',
       'tokens',
