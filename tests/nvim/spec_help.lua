@@ -24,7 +24,8 @@ return function(t, child)
   -- What stands under a tag, up to the next line with one of that beginning.
   local function text_under(tag, beginning)
     local from = help:find('*' .. tag .. '*', 1, true)
-    local to = from and help:find('\n[^\n]*%*' .. vim.pesc(beginning), help:find('\n', from, true))
+    local line_end = from and help:find('\n', from, true)
+    local to = from and help:find('\n[^\n]*%*' .. vim.pesc(beginning), line_end)
     return from and help:sub(from, to or #help) or ''
   end
 

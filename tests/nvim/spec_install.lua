@@ -53,6 +53,11 @@ return function(t, child)
   for _, file in ipairs(files) do
     t.is(vim.fn.filereadable(site .. '/' .. file), 1, file .. ' is there')
   end
+  for _, case in ipairs({ { '-u XDG_DATA_HOME HOME=/x', '/x/.local/share' }, { 'XDG_DATA_HOME=/y', '/y' } }) do
+    local plan = vim.fn.system('env -u MAKEFLAGS -u MAKELEVEL ' .. case[1] .. ' make -n -C nvim_plugin install')
+    local place = case[2] .. '/nvim/site/pack/aigc/start/aigc/plugin'
+    t.ok(plan:find('mkdir -p ' .. place, 1, true), 'with ' .. case[1] .. ' it is installed where Neovim looks', plan)
+  end
   local c = child.start({ fake = false, plugin = site, aigc = { min_logprob = -100 }, env = { AIGC_MODEL = '' } })
   local model = c:lua("return require('aigc.config').get().model")
   t.is(model, site .. '/models/aigc-base.gguf', 'the model is beside it')

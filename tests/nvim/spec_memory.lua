@@ -53,6 +53,26 @@ return function(t, child)
     last_request(c).prompt
   )
   t.ok(#last_request(c).prompt <= 300 + 6, 'within its budget', #last_request(c).prompt)
+  c:keys('<Esc>')
+  local second = last_request(c).prompt
+  c:lua("require('aigc.ring').add('And one more thing that was read just now.', 'yanked')")
+  c:request('nvim_command', 'set hidden | buffer 1')
+  c:keys('A then<C-k><Esc>')
+  c:request('nvim_command', 'buffer other.txt')
+  c:keys('A on<C-k><Esc>')
+  t.ok(vim.startswith(last_request(c).prompt, second), 'back in a buffer its prompts begin as they did there',
+    last_request(c).prompt)
+  c:request('nvim_command', 'enew')
+  c:lua([[
+    local lines = {}
+    for i = 1, 100 do lines[i] = ('row %d of it'):format(i) end
+    vim.api.nvim_buf_set_lines(0, 0, -1, true, lines)
+    vim.api.nvim_win_set_cursor(0, { 50, 0 })
+  ]])
+  c:request('nvim_command', 'enew')
+  local around = chunks(c)[#chunks(c)]
+  t.ok(around:find('^left: row 34 of it\n') and around:find('row 65 of it$'), 'of a long buffer the lines around the cursor',
+    around)
   c:lua([[for i = 1, 40 do
     require('aigc.ring').add(('chunk number %d of a long day, %s'):format(i, ('word%d '):format(i):rep(5)), 'yanked')
   end]])
@@ -127,9 +147,10 @@ return function(t, child)
   end, 5), 'changes are watched when insert mode has begun')
   c:keys('Nobody asked for anything.<CR><CR>Nor here.<CR><CR>But now:<C-k><Esc>')
   c:request('nvim_command', 'write')
-  early = table.concat(c:lua('return told'), '')
-  t.ok(early:find('learn|Nobody asked for anything.\n', 1, true) and early:find('learn|Nor here.\n', 1, true),
-    'all paragraphs from then on', early)
+  t.ok(child.wait(5000, function()
+    early = table.concat(c:lua('return told'), '')
+    return early:find('learn|Nobody asked for anything.\n', 1, true) and early:find('learn|Nor here.\n', 1, true)
+  end, 5), 'and all paragraphs learned from then on', early)
   c:stop()
   c = child.start({ aigc = options({ ring_bytes = 0, documents = false, personal = folder .. 'layer' }) })
   c:lua(TOLD)
@@ -159,9 +180,12 @@ return function(t, child)
     'unlearn|It slept.\n\nlearn|It slept. A lot.\n\nsave',
     'a paragraph that changes counts once, as it stands'
   )
+  c:keys('ggONew here.<CR><CR>And this.<CR><Esc>G')
+  c:request('nvim_command', 'write')
+  t.ok(not told():find('unlearn', 1, true), 'one that moves stays as it is')
   c:keys('dd')
   c:request('nvim_command', 'write')
-  t.ok(told():find('^unlearn|It slept%. A lot%.'), 'one that goes is taken back')
+  t.ok(told():find('^unlearn|It slept%. A lot%.'), 'one that goes is taken back, wherever it has moved to')
   c:keys('ggA<C-k>')
   c:say(' The end of it.')
   c:finish()
@@ -408,6 +432,15 @@ return function(t, child)
   local text = table.concat(slices):gsub('|documents', ''):gsub('learn|', '')
   t.ok(#slices > 10 and #slices < 24, 'slice by slice', #slices)
   t.ok(text:find('^line 1\nline 2\n') and select(2, text:gsub('\n', '')) == 2000, 'all of it, once', text)
+  c:lua("require('aigc').stop()")
+  c:keys('<C-k>')
+  t.ok(
+    child.wait(5000, function()
+      return c:lua("return (told[#told] or ''):find('line 2000\\n|documents$') ~= nil")
+    end, 5),
+    'a model that is opened anew learns it anew'
+  )
+  told()
   c:keys(' so on<Esc>')
   t.ok(told():find('^learn|.*line 900 and so on\n.*|documents$'), 'what has changed when insert mode ends')
   c:keys('A<C-k><Esc>')

@@ -24,6 +24,7 @@ return function(t, child)
   local item = got.items[1]
   t.is(item.label, 'upon a time', 'cmp: an item')
   t.is(item.textEdit.newText, 'upon a time', 'cmp: with the word that is begun')
+  t.is(item.filterText, 'upon a time', 'cmp: found by what is typed of it')
   t.is(
     item.textEdit.range.start.character .. '-' .. item.textEdit.range['end'].character,
     '3-6',

@@ -41,6 +41,23 @@ return function(t, child)
   t.is(c:lua('return #fake.requests'), 1, 'in place of ours')
   c:stop()
 
+  -- all that is known to hold them
+  c = child.start()
+  local open = c:lua([[
+    local open = {}
+    local patterns = require('aigc.options').defaults.secrets
+    for path in ([[.env .env.local prod.env .envrc .netrc _netrc .pgpass .npmrc .pypirc .htpasswd .git-credentials a.pem a.key
+      a.p12 a.pfx a.asc a.gpg a.kdbx a.jks a.keystore a.tfvars a.tfstate id_rsa id_rsa.pub id_ed25519 id_ecdsa credentials
+      credentials.json secrets secrets.yml shadow sudoers .ssh/config .gnupg/x .aws/config .kube/config .docker/config.json
+      .password-store/mail]].."]]"..[[):gmatch('%S+') do
+      if not require('aigc.guard').secret('/home/me/' .. path, patterns) then open[#open + 1] = path end
+    end
+    if not require('aigc.guard').secret('/dev/shm/pass.x/mail.txt', patterns) then open[#open + 1] = '/dev/shm' end
+    return open
+  ]])
+  t.is(table.concat(open, ' '), '', 'every kind of file that holds secrets')
+  c:stop()
+
   -- a link with a harmless name
   write('.env', 'TOKEN=abc')
   assert(vim.loop.fs_symlink(folder .. '/.env', folder .. '/notes.txt'))
@@ -129,6 +146,14 @@ return function(t, child)
     t.is(c:lua('return #fake.requests'), 1, 'and suggestions all the same')
     c:stop()
   end
+  c = child.start()
+  t.is(
+    c:lua("local names = vim.tbl_keys(require('aigc.options').of_projects) table.sort(names) return table.concat(names, ' ')"),
+    'alternatives debounce extent filetypes frequency_penalty lines max_tokens min_logprob min_p presence_penalty '
+      .. 'repetition_penalty seed stop temperature top_k top_p trigger words',
+    'what a project may set is what the help says'
+  )
+  c:stop()
   local keys = {}
   for i = 1, 2000 do
     keys[i] = ('"k\\n%d": 1'):format(i)
@@ -281,6 +306,29 @@ return function(t, child)
     c:lua("if fake.live then fake.say(' late text') end")
     c:settle_frame()
     t.is(c:buffer(), case[2], case[3])
+    c:stop()
+  end
+  for _, case in ipairs({
+    { 'bdelete!', nil, 'deleting the buffer stops it' },
+    { 'bwipeout!', nil, 'wiping it out, too' },
+    { 'undo', 'Once', 'undo stops it, and takes all of it' },
+    { 'set nomodifiable', 'Once upon a', 'a buffer that cannot be changed any more stops it' },
+    { 'enew', 'Once upon a time there', 'it goes on in a buffer that one has left' },
+  }) do
+    c = child.start()
+    c:keys(':set hidden<CR>iOnce<Esc>:Aigc continue<CR>')
+    c:say(' upon a time')
+    local buf = c:request('nvim_get_current_buf')
+    c:request('nvim_command', case[1])
+    c:settle()
+    c:lua("if fake.live then fake.say(' there was') end")
+    c:settle_frame()
+    local is_loaded = c:lua('return vim.api.nvim_buf_is_loaded(...)', buf)
+    t.is(is_loaded and table.concat(c:request('nvim_buf_get_lines', buf, 0, -1, true), '\n') or nil, case[2], case[3])
+    if case[1] ~= 'enew' then
+      t.is(c:lua('return tostring(fake.live)'), 'nil', 'and the model')
+    end
+    t.ok(not notes(c):find('stack', 1, true), 'without an error', notes(c))
     c:stop()
   end
   c = child.start()

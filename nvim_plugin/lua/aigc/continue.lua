@@ -102,6 +102,9 @@ local function on_change(g)
   elseif vim.api.nvim_buf_get_changedtick(c.buf) ~= c.tick then
     M.stop('the buffer was changed')
     return
+  elseif not vim.bo[c.buf].modifiable then
+    M.stop('the buffer cannot be changed')
+    return
   end
   local last = settled(g.text, not g.running)
   if last > c.written then
