@@ -21,7 +21,7 @@ local function insert_rest()
     local col = vim.api.nvim_win_get_cursor(0)[2]
     local before = vim.api.nvim_get_current_line():sub(1, col)
     local is_there = vim.b.changedtick == tick and vim.endswith(before, item.word)
-    if is_there and vim.api.nvim_get_mode().mode == 'i' then
+    if is_there and require('aigc.place').is_typing() then
       vim.api.nvim_paste(rest, true, -1)
     end
   end)

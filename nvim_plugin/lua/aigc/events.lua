@@ -7,6 +7,7 @@ if jit then
 end
 
 local menu = require('aigc.menu')
+local place = require('aigc.place')
 local suggestion = require('aigc.suggestion')
 local trigger = require('aigc.trigger')
 
@@ -57,8 +58,8 @@ on('CompleteChanged', function()
 end)
 
 local function on_closed()
-  suggestion.hide(menu.is_elsewhere() and makes_room())
-  if vim.api.nvim_get_mode().mode == 'i' then
+  suggestion.hide(menu.is_open() and makes_room()) -- 'autocomplete' opens one after the other
+  if place.is_typing() then
     trigger.on_change()
   end
 end
@@ -95,7 +96,7 @@ on({ 'VimResized', 'WinScrolled' }, suggestion.redraw)
 ---@param tick integer its changedtick before
 function M.catch_up(buf, tick)
   local typed = buf == vim.api.nvim_get_current_buf() and vim.b.changedtick ~= tick
-  if typed and vim.api.nvim_get_mode().mode == 'i' then
+  if typed and place.is_typing() then
     trigger.on_change()
   end
 end

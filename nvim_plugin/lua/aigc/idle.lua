@@ -67,7 +67,7 @@ local function find_beginning()
 end
 
 local function nobody_asks()
-  return not require('aigc.client').is_busy() and vim.api.nvim_get_mode().mode == 'i'
+  return not require('aigc.client').is_busy() and require('aigc.place').is_typing()
 end
 
 local function read_ahead()

@@ -25,6 +25,14 @@ function M.kind_of(mode)
   return mode:match('^[nc]') or ''
 end
 
+--- Whether text is being typed: insert mode, and not in the middle of a command of it. With 'autocomplete'
+--- (Neovim 0.12) that is the mode of completion all the time, also where there is no menu.
+---@return boolean
+function M.is_typing()
+  local mode = vim.api.nvim_get_mode().mode
+  return mode == 'i' or mode == 'ic'
+end
+
 --- Where text would go: at the cursor in insert mode, behind the character under it in normal mode
 --- (as with `a`).
 ---@param is_normal boolean

@@ -48,7 +48,7 @@ end
 --- Whether nothing has happened since a key.
 local function is_still(expected)
   local buf = vim.api.nvim_get_current_buf()
-  return vim.api.nvim_get_mode().mode == 'i'
+  return place.is_typing()
     and buf == expected.buf
     and vim.api.nvim_buf_get_changedtick(buf) == expected.tick
 end
@@ -100,7 +100,7 @@ function M.after_accept(automatic)
   if mode_buf ~= buf then
     read_mode(buf)
   end
-  if mode == 'auto' and vim.api.nvim_get_mode().mode == 'i' and not suggestion.exists() then
+  if mode == 'auto' and place.is_typing() and not suggestion.exists() then
     suggestion.ask({ automatic = automatic, only_cached = true })
   end
 end
