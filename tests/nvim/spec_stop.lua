@@ -125,15 +125,33 @@ return function(t)
       .. '- a list item that is rather long\n- b',
     'lines of a paragraph are joined, lists and short lines are not'
   )
+  t.is(
+    prose.join('> a quotation that is rather\n> long and goes on\n>\n> end', 30),
+    '> a quotation that is rather long and goes on\n>\n> end',
+    'quotations are joined without their marks'
+  )
+  t.is(
+    prose.join('10. an item that is rather\n    long and goes on with\n    words\n\n    code', 30),
+    '10. an item that is rather long and goes on with words\n\n    code',
+    'and list items without the indent of their text'
+  )
   local begun = prose.join('A line that is long enough\n', 30)
   t.is(begun, 'A line that is long enough ', 'the line that is begun is joined')
   t.is(prose.join('日本語の文章を続けて\n書きます', 20), '日本語の文章を続けて書きます', 'wide text without a space')
   t.is(prose.join('# A heading that is rather long\ntext', 30), '# A heading that is rather long\ntext', 'headings')
-  t.is(prose.fold(' one two three four five', 10, 20, ''), ' one two\nthree four five', 'broken at the column')
-  t.is(prose.fold(' one two three four five', 10, 20, '  '), ' one two\n  three four five', 'with the indent')
-  t.is(prose.fold('日本語の文章', 14, 20, ''), '日本語\nの文章', 'wide characters anywhere')
-  t.is(prose.fold(' ' .. ('x'):rep(30), 10, 20, ''), '\n' .. ('x'):rep(30), 'a long word stays whole')
-  t.is(prose.fold(' a\nb c', 18, 20, ''), ' a\nb c', 'line ends that are there stay')
+  local function fold(text, before)
+    return (prose.fold(text, before, 20, 0))
+  end
+  local ten = ('x'):rep(10)
+  t.is(fold(' one two three four five', ten), ' one two\nthree four five', 'broken at the column')
+  t.is(fold(' one two three four', '  xxxxxxxx'), ' one two\n  three four', 'with the indent')
+  t.is(fold('日本語の文章', ten .. 'xxxx'), '日本語の文章', 'wide characters are words')
+  vim.bo.formatoptions = 'tcqjm'
+  t.is(fold('日本語の文章', ten .. 'xxxx'), '日本語\nの文章', "with m in 'formatoptions' they are broken anywhere")
+  vim.bo.formatoptions = 'tcqj'
+  t.is(fold(' ' .. ('x'):rep(30), ten), '\n' .. ('x'):rep(30), 'a long word stays whole')
+  t.is(fold(' a\nb c', ('x'):rep(18)), ' a\nb c', 'line ends that are there stay')
+  t.is(select(2, prose.fold('three four', ten .. ' one two ', 20, 0)), '\n', 'a line that is broken right there')
   for _, case in ipairs({
     { ' one two', ' one', 4 },
     { ' one two', ' one\ntw', 7 },
@@ -142,8 +160,9 @@ return function(t)
     { 'one', 'o\nne', nil },
     { '日本語', '日本\n語', 9 },
     { ' one', ' one more', nil },
+    { '  one  two', '  one\n  tw', 9 },
     { '', '', 0 },
   }) do
-    t.is(prose.follow(case[1], case[2]), case[3], ('%q typed into %q'):format(case[2], case[1]))
+    t.is(prose.follow(case[1], case[2], 0), case[3], ('%q typed into %q'):format(case[2], case[1]))
   end
 end

@@ -189,6 +189,27 @@ return function(t, child)
   t.ok(c:screen():find('Only you', 1, true), "menu = 'show': both are there", c:screen())
   c:stop()
 
+  -- a Neovim that completes all the time (0.12): then that is the mode, whether or not there is a menu
+  c = start()
+  if c:lua("return vim.fn.exists('&autocomplete')") == 1 then
+    c:keys(':set autocomplete<CR>iOnly upon Onto<CR>One<Space>')
+    t.ok(wait_for_requests(c, 1), "'autocomplete': a request after a pause")
+    c:say(' upon a time')
+    c:finish()
+    t.ok(c:screen():find('One upon a time', 1, true), "'autocomplete': shown", c:screen())
+    c:keys('u')
+    t.is(c:lua('return vim.fn.pumvisible()') .. tostring(c:visible()), '1false', "'autocomplete': makes room for the menu")
+    pause(c)
+    t.is(c:visible(), false, "'autocomplete': as long as that is open")
+    c:keys('<C-e>')
+    c:keys('<C-g>w')
+    t.is(c:buffer(), 'Only upon Onto\nOne upon', "'autocomplete': accepted behind it")
+    t.is(c:visible(), true, "'autocomplete': and the rest stays")
+    c:keys('<C-j>')
+    t.ok(wait_for_requests(c, 2), "'autocomplete': the next request")
+  end
+  c:stop()
+
   -- parts
   local function shown(text, aigc)
     local one = child.start({ aigc = aigc })
@@ -346,4 +367,54 @@ return function(t, child)
   c:keys('<C-j>')
   t.is(c:buffer(), 'some text that goes\nextraordinarily far', 'a word that gets too long takes a new line')
   c:stop()
+
+  -- what is accepted is what typing would have made of it, and typing it keeps what is left of it
+  local said = ' goes on and on for a while and then ends'
+  for _, case in ipairs({
+    { 'ft=markdown textwidth=30', '- a list item that', 'a list item' },
+    { 'ft=markdown textwidth=30 noautoindent', '  * a list item that', 'a list item without autoindent' },
+    { 'ft=text textwidth=30 formatoptions+=n', '12. a list item that', 'a numbered list item' },
+    { 'ft=text textwidth=30 tabstop=4 noexpandtab', '\t- a list item', 'a list item behind a tab' },
+    { 'ft=text textwidth=30', '• a list item', 'a list item with a wide mark' },
+    { 'ft=text textwidth=30 noautoindent', '    an indented paragraph', 'an indent without autoindent' },
+    { 'ft=mail textwidth=30', '> > a quotation of one', 'a quotation' },
+    { 'ft=c textwidth=30', '    /* a comment that', 'the beginning of a comment' },
+    { 'ft=c textwidth=30', '     * a comment that', 'a line of a comment' },
+    { 'ft=lua textwidth=30', '  -- a comment that', 'a comment of one line' },
+    { 'ft=lua textwidth=30', 'local x = a_longer_name', 'no comment: code is left alone', true },
+    { 'ft=text wrapmargin=28', 'a line that', "'wrapmargin'" },
+    { 'ft=text wrapmargin=20 number signcolumn=yes', 'a line that', "'wrapmargin' with columns at the left" },
+    { 'ft=text textwidth=30 formatoptions+=w', 'a line that', 'flowed text' },
+    { 'ft=text textwidth=20', 'the extra', 'a word that gets too long', false, 'ordinarily long word of it all' },
+    { 'ft=text textwidth=20', 'two  spaces', 'several spaces', false, '  go  on  and  on  for  a  while' },
+  }) do
+    local text = case[5] or said
+    local made = {}
+    for _, way in ipairs({ 'typed', 'accepted', 'typed through' }) do
+      c = child.start({ columns = 60 })
+      c:keys(':filetype plugin on<CR>:set ' .. case[1] .. '<CR>')
+      c:lua('vim.api.nvim_buf_set_lines(0, 0, -1, true, { (...) })', case[2])
+      c:keys('A<C-k>')
+      if way == 'typed' then
+        c:keys('<C-g>d')
+      else
+        c:say(text)
+      end
+      if way == 'accepted' then
+        c:keys('<C-j>')
+      else
+        c:keys((text:gsub(' ', '<Space>'):sub(1, way == 'typed' and -1 or -2)))
+        made.kept = c:visible()
+      end
+      made[way] = c:buffer()
+      c:stop()
+    end
+    if case[4] then
+      t.is(made.accepted, case[2] .. text, case[3])
+    else
+      t.is(made.accepted, made.typed, case[3] .. ': accepted as typed')
+      t.ok(made.typed:find('\n', 1, true), '  which breaks it', made.typed)
+      t.is(made.kept, true, '  and typing it keeps it')
+    end
+  end
 end

@@ -91,34 +91,26 @@ local function up_to(char)
 end
 
 --- 'textwidth' would break the line before a word that gets too long while it is typed; text that
---- is pasted is left alone. So where the text begins inside such a word, the line is broken first, and
---- the text anew behind it.
----@param text string
----@param raw string as the model said it
----@return string text
-local function break_before_word(text, raw)
+--- is pasted is left alone. So where the text begins inside such a word, the line is broken first.
+local function break_before_word(text)
   local prose = require('aigc.prose')
   local width = prose.fold_column(0)
-  local first = text:match('^[^%s]+')
-  if not width or not first then
-    return text
+  if not width then
+    return
   end
   local row, col, current_line = place.insertion_point(false)
-  local before = current_line:sub(1, col)
-  local indent = before:match('^[ \t]*')
-  local from = before:find('[ \t]+[^ \t]*$')
-  if not from or from <= #indent or vim.fn.strdisplaywidth(before .. first) <= width then
-    return text
+  local buf = vim.api.nvim_get_current_buf()
+  local first, last, leader = prose.break_before(text, current_line:sub(1, col), width, buf)
+  if first then
+    -- A space stays where it says that the paragraph goes on.
+    local from = vim.bo.formatoptions:find('w', 1, true) and last or first - 1
+    vim.api.nvim_buf_set_text(0, row, from, row, last, { '', leader })
   end
-  local to = from + #before:match('^[ \t]+', from) - 1
-  vim.api.nvim_buf_set_text(0, row, from - 1, row, to, { '', indent })
-  local column = vim.fn.strdisplaywidth(indent .. before:sub(to + 1))
-  return prose.fold(raw, column, width, indent)
 end
 
 --- Literally, in one undo step, and so that `.` repeats it: as if pasted.
-local function insert(text, raw)
-  text = break_before_word(text, raw)
+local function insert(text)
+  break_before_word(text)
   if pcall(vim.api.nvim_paste, text, true, -1) then
     return
   end
@@ -129,15 +121,15 @@ local function insert(text, raw)
   vim.api.nvim_win_set_cursor(0, { row + #lines, last_col })
 end
 
----@type string[]? text on its way into the buffer, from normal mode, and as the model said it
+---@type string? text on its way into the buffer, from normal mode
 local to_insert
 
 --- Called by the keys that take() sends in normal mode.
 function M.insert_pending()
-  local texts = to_insert
+  local text = to_insert
   to_insert = nil
-  if texts then
-    insert(texts[1], texts[2])
+  if text then
+    insert(text)
   end
 end
 
@@ -164,7 +156,7 @@ local function take(part)
   if place.kind_of(vim.api.nvim_get_mode().mode) == 'i' then
     local about = suggestion.describe()
     local all = suggestion.taken(raw)
-    insert(text, raw)
+    insert(text)
     if all then
       show_next(about ~= nil and about.automatic)
     end
@@ -172,7 +164,7 @@ local function take(part)
   end
   suggestion.taken(raw)
   suggestion.finish('accepted')
-  to_insert = { text, raw }
+  to_insert = text
   local keys = "a<Cmd>lua require('aigc.accept').insert_pending()<CR><Esc>"
   vim.api.nvim_feedkeys(vim.api.nvim_replace_termcodes(keys, true, false, true), 'in', false)
   return true

@@ -65,8 +65,7 @@ local function write(text)
   local row, col = mark[1], mark[2]
   if c.fold then
     local line = vim.api.nvim_buf_get_lines(c.buf, row, row + 1, true)[1]
-    local column = vim.fn.strdisplaywidth(line:sub(1, col))
-    text = prose.fold(text, column, c.fold, line:match('^[ \t]*'))
+    text = prose.fold(text, line:sub(1, col), c.fold, c.buf)
   end
   local follows = cursor_follows(row, col)
   local lines = vim.split(text, '\n', { plain = true })

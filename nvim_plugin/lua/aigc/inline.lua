@@ -28,8 +28,7 @@ local ALTERNATIVES_MS = 400
 ---@class aigc.Inline
 ---@field place aigc.Position where it was asked for
 ---@field generation? aigc.Generation when the model has been asked
----@field wrap? integer column at which the prose here is broken
----@field fold? integer the same for what is inserted
+---@field fold? integer column at which typing breaks the lines here
 ---@field answer fun(items: table[])
 ---@field again boolean whether further answers are looked at
 ---@field shown? boolean
@@ -69,11 +68,11 @@ end
 ---@param typed string
 ---@return integer?
 local function progress(s, text, typed)
-  if not s.wrap then
+  if not s.fold then
     return vim.startswith(text, typed) and #typed or nil
   end
   local before = #s.place.before
-  local n = prose.follow(s.place.before .. text, s.place.before .. typed)
+  local n = prose.follow(s.place.before .. text, s.place.before .. typed, s.place.buf)
   return n and n >= before and n - before or nil
 end
 
@@ -83,7 +82,7 @@ local function as_inserted(s, rest)
     return rest
   end
   local _, col, line = place.insertion_point(false)
-  return prose.fold(rest, vim.fn.strdisplaywidth(line:sub(1, col)), s.fold, line:match('^[ \t]*'))
+  return prose.fold(rest, line:sub(1, col), s.fold, s.place.buf)
 end
 
 --- Items for the cursor's place. Without a range: Neovim shows and inserts at the cursor, and pushes
@@ -250,8 +249,7 @@ local function ask(s, options, automatic)
   generation.prepare(s.place, options, false, function()
     return s == current
   end, function(question)
-    s.wrap = question.wrap
-    s.fold = question.wrap and prose.fold_column(s.place.buf)
+    s.fold = prose.fold_column(s.place.buf)
     local how = { automatic = automatic, question = question }
     local g, message = generation.start(s.place, options, how, function(g)
       on_change(s, g)

@@ -30,6 +30,7 @@ local MODULES = {
   'polite',
   'client',
   'prompt',
+  'leader',
   'prose',
   'stop',
   'generation',

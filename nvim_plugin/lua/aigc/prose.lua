@@ -40,20 +40,42 @@ function M.is_prose(filetype)
   return FILETYPES[filetype:match('^[^.]*')] == true
 end
 
---- The column at which a buffer's prose is broken, or nil where lines are not broken by hand.
----@param buf integer
----@return integer?
-function M.wrap_column(buf)
-  local width = option.of_buffer(buf, 'textwidth')
-  return width > 0 and M.is_prose(option.of_buffer(buf, 'filetype')) and width or nil
+--- The same column by 'wrapmargin', for the current window: as comp_textwidth() of Neovim, for which line numbers
+--- take eight cells and each column of signs one.
+local function column_before_margin(margin)
+  local info = vim.fn.getwininfo(vim.api.nvim_get_current_win())[1]
+  local folds = tonumber(option.of_window(0, 'foldcolumn')) or 0
+  local numbers = option.of_window(0, 'number') or option.of_window(0, 'relativenumber')
+  local signs = option.of_window(0, 'signcolumn'):find('^yes')
+  return math.max(0, info.width - margin - folds - (numbers and 8 or 0) - (signs and 1 or 0))
 end
 
---- The same for text that is inserted: some break their lines only when they are through with a paragraph
---- ('formatoptions' without t), and then a suggestion is one line as well.
+--- The column at which typing breaks a buffer's lines, or nil.
 ---@param buf integer
 ---@return integer?
 function M.fold_column(buf)
-  return option.of_buffer(buf, 'formatoptions'):find('[at]') and M.wrap_column(buf) or nil
+  local width = option.of_buffer(buf, 'textwidth')
+  local margin = width == 0 and option.of_buffer(buf, 'wrapmargin') or 0
+  if margin > 0 then
+    width = column_before_margin(margin)
+  end
+  return width > 0 and width or nil
+end
+
+--- The same where the buffer is prose, or nil where lines are not broken by hand.
+---@param buf integer
+---@return integer?
+function M.wrap_column(buf)
+  return M.is_prose(option.of_buffer(buf, 'filetype')) and M.fold_column(buf) or nil
+end
+
+--- What Vim begins the line behind this one with, as leader.next().
+---@param buf integer
+---@param line string
+---@return string? leader
+---@return integer own
+function M.next_leader(buf, line)
+  return require('aigc.leader').next(buf, line, M.is_prose(option.of_buffer(buf, 'filetype')))
 end
 
 --- Lines that begin something: a list item, a heading, a quotation, a table row, a fence, a command.
@@ -82,6 +104,13 @@ local function ends_wide(line)
   return line:find('[\227-\237][\128-\191][\128-\191]$') ~= nil
 end
 
+--- What the lines begin with that go on with a quotation or a list item.
+local function marks_of_next(line)
+  local quotation = line:match('^[%s>]*>[ \t]?')
+  local item = line:match('^%s*[-*+]%s+') or line:match('^%s*%d+[.)]%s+')
+  return quotation or (item and item:gsub('[^\t]', ' '))
+end
+
 --- Joins the lines of each paragraph, as the model has learned to read them.
 ---@param text string
 ---@param width integer
@@ -89,14 +118,18 @@ end
 function M.join(text, width)
   local lines = vim.split(text, '\n', { plain = true })
   local parts = { lines[1] }
+  local marks
   for i = 2, #lines do
-    local is_last = i == #lines
+    marks = marks_of_next(lines[i - 1]) or marks
+    local is_marked = marks and vim.startswith(lines[i], marks)
+    local bare = is_marked and lines[i]:sub(#marks + 1) or lines[i]
     -- The last line is being written: it belongs to the paragraph even while it is empty.
-    local line = is_last and lines[i] .. 'x' or lines[i]
+    local line = i == #lines and bare .. 'x' or bare
     if lines[i - 1]:find('%S') and is_soft(lines[i - 1], line, width) then
-      parts[#parts + 1] = ends_wide(lines[i - 1]) and '' or ' '
-      parts[#parts + 1] = lines[i]:match('^%s*(.*)$')
+      parts[#parts + 1] = (ends_wide(lines[i - 1]) or lines[i - 1]:find(' $')) and '' or ' '
+      parts[#parts + 1] = bare:match('^%s*(.*)$')
     else
+      marks = nil
       parts[#parts + 1] = '\n'
       parts[#parts + 1] = lines[i]
     end
@@ -104,17 +137,18 @@ function M.join(text, width)
   return table.concat(parts)
 end
 
-local CHAR = '[%z\1-\127\192-\255][\128-\191]*'
-
---- Pieces between which a line may be broken: words with the spaces before them, wide characters
---- one by one.
-local function pieces_of(text)
+--- Pieces between which a line may be broken: words with the spaces before them, and with m in 'formatoptions'
+--- wide characters one by one.
+---@param text string
+---@param wide boolean
+local function pieces_of(text, wide)
+  local word = wide and '^%s*[^%s\227-\237]+' or '^%s*%S+'
   local pieces = {}
   local from = 1
   while from <= #text do
-    local _, to = text:find('^%s*[^%s\227-\237]+', from)
+    local _, to = text:find(word, from)
     if not to then
-      _, to = text:find('^%s*' .. CHAR, from)
+      _, to = text:find('^%s*[%z\1-\127\192-\255][\128-\191]*', from)
     end
     pieces[#pieces + 1] = text:sub(from, to or #text)
     from = (to or #text) + 1
@@ -122,53 +156,107 @@ local function pieces_of(text)
   return pieces
 end
 
---- Breaks text as 'textwidth' would if it were typed.
----@param text string one paragraph's, or several
----@param column integer cells before it on its line
+--- Where a line is broken before its last word, which gets too long when text is typed behind it: the white
+--- space there, from its first byte to its last, and what the rest of the line gets before it.
+---@param text string
+---@param before string
 ---@param width integer
----@param indent string what further lines begin with
----@return string
-function M.fold(text, column, width, indent)
-  local out = {}
-  local indent_width = vim.api.nvim_strwidth(indent)
-  for line, feed in text:gmatch('([^\n]*)(\n?)') do
-    for _, piece in ipairs(pieces_of(line)) do
-      local bare = piece:match('^%s*(.*)$')
-      local cells = vim.api.nvim_strwidth(piece)
-      -- A wide character after a Latin letter, and the reverse, may be torn apart; a word may not.
-      local may_break = bare ~= piece
-        or (piece:byte() or 0) >= 227
-        or (out[#out] or ''):find('[\128-\191]$')
-      if column + cells > width and column > indent_width and may_break and bare ~= '' then
-        out[#out + 1] = '\n' .. indent .. bare
-        column = indent_width + vim.api.nvim_strwidth(bare)
-      else
-        out[#out + 1] = piece
-        column = column + cells
-      end
-    end
-    if feed ~= '' then
-      out[#out + 1] = feed
-      column = 0
+---@param buf integer
+---@return integer? first
+---@return integer? last
+---@return string? leader
+function M.break_before(text, before, width, buf)
+  local wide = option.of_buffer(buf, 'formatoptions'):find('m', 1, true) ~= nil
+  local word = text:find('^%S') and pieces_of(text:match('^%S+'), wide)[1]
+  local first, behind = before:match('()[ \t]+()[^ \t]*$')
+  if word and first and vim.fn.strdisplaywidth(before .. word) > width then
+    local leader, own = M.next_leader(buf, before)
+    if leader and first > own then
+      return first, behind - 1, leader
     end
   end
-  return table.concat(out)
+end
+
+--- What one line becomes. `before`: what stands on it already. `flows`: a space stays at the end of a line that is
+--- broken (w in 'formatoptions').
+local function fold_line(text, before, width, buf, wide, flows, out)
+  local line = before
+  local column = vim.fn.strdisplaywidth(line)
+  for _, piece in ipairs(pieces_of(text, wide)) do
+    local bare = piece:match('^%s*(.*)$')
+    local cells = vim.api.nvim_strwidth(piece)
+    local leader, own
+    -- A wide character after a Latin letter, and the reverse, may be torn apart; a word may not.
+    local may_break = bare ~= piece or wide and (piece:byte() >= 227 or line:find('[\128-\191]$'))
+    if column + cells > width and may_break and bare ~= '' then
+      leader, own = M.next_leader(buf, line)
+    end
+    if leader and #line > own then
+      out[#out + 1] = (flows and bare ~= piece and ' ' or '') .. '\n' .. leader .. bare
+      line = leader .. bare
+      column = vim.fn.strdisplaywidth(line)
+    else
+      out[#out + 1] = piece
+      line = line .. piece
+      column = column + cells
+    end
+  end
+end
+
+--- Breaks text as 'textwidth' would if it was typed.
+---@param text string one paragraph's, or several
+---@param before string what stands before it on its line
+---@param width integer of fold_column()
+---@param buf integer
+---@return string
+---@return string feed the line end and leader that come before it, if the line is broken right there, or ''
+function M.fold(text, before, width, buf)
+  local how = option.of_buffer(buf, 'formatoptions')
+  local wide, flows = how:find('m', 1, true) ~= nil, how:find('w', 1, true) ~= nil
+  local _, last, leader = M.break_before(text, before, width, buf)
+  local first_feed = last == #before and '\n' .. leader or ''
+  if leader then
+    before = leader .. before:sub(last + 1)
+  end
+  local out = {}
+  for line, feed in text:gmatch('([^\n]*)(\n?)') do
+    fold_line(line, before, width, buf, wide, flows, out)
+    out[#out + 1] = feed
+    before = ''
+  end
+  return table.concat(out), first_feed
+end
+
+--- Where the text goes on in `typed` behind a line end at `feed` that nobody has typed, or nil if typing breaks no
+--- line there.
+local function behind_break(typed, feed, buf)
+  local leader = M.next_leader(buf, typed:sub(1, feed - 1):match('[^\n]*$'))
+  local has_leader = leader and typed:sub(feed + 1, feed + #leader) == leader
+  return leader and typed:match('^[ \t]*()', feed + 1 + (has_leader and #leader or 0))
 end
 
 --- How far into `text` somebody has come who typed `typed` and whose lines may have been broken
 --- on the way. Bytes of `text`, or nil if it is something else that was typed.
 ---@param text string
----@param typed string
+---@param typed string both from the beginning of a line
+---@param buf integer
 ---@return integer?
-function M.follow(text, typed)
+function M.follow(text, typed, buf)
+  local flows = option.of_buffer(buf, 'formatoptions'):find('w', 1, true)
   local i, j = 1, 1
   while j <= #typed do
     local wanted, got = text:byte(i), typed:byte(j)
     if got == wanted then
       i, j = i + 1, j + 1
-    elseif got == 10 and (wanted == 32 or (wanted or 0) >= 227) then
-      local _, last = typed:find('^[ \t]*', j + 1)
-      i, j = i + (wanted == 32 and 1 or 0), last + 1
+    elseif
+      got == 10
+      and (wanted == 32 or (wanted or 0) >= 227 or (flows and typed:byte(j - 1) == 32))
+    then
+      local next_j = behind_break(typed, j, buf)
+      if not next_j then
+        return nil
+      end
+      i, j = text:match('^ *()', i), next_j
     else
       return nil
     end

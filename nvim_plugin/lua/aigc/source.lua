@@ -7,12 +7,11 @@ local place = require('aigc.place')
 
 local LABEL_CHARS = 60
 
---- A text as it would stand in the buffer: broken where 'textwidth' breaks prose.
+--- A text as it would stand in the buffer: broken where 'textwidth' breaks what is typed.
 local function as_inserted(text, here)
   local prose = require('aigc.prose')
   local width = prose.fold_column(here.buf)
-  local column = width and vim.fn.strdisplaywidth(here.before)
-  return width and prose.fold(text, column, width, here.before:match('^[ \t]*')) or text
+  return width and prose.fold(text, here.before, width, here.buf) or text
 end
 
 --- Asks for the text at the cursor. The callback is called once, on the main loop.

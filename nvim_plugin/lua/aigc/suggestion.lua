@@ -25,8 +25,7 @@ local KEYS = vim.api.nvim_create_namespace('aigc-keys')
 ---@class aigc.Suggestion
 ---@field place aigc.Position where it was asked for
 ---@field generation aigc.Generation
----@field wrap? integer column at which the prose here is broken
----@field fold? integer the same for what is inserted
+---@field fold? integer column at which typing breaks the lines here
 ---@field text string the alternative that is shown, as the model said it
 ---@field index integer of that alternative
 ---@field typed integer bytes of `text` that are in the buffer
@@ -69,14 +68,15 @@ end
 --- What is left of it, as it would stand in the buffer.
 ---@param s aigc.Suggestion
 ---@param text? string a beginning of what is left
+---@return string
+---@return string? feed a line end before it that accepting makes, and typing would
 local function as_inserted(s, text)
   text = text or remaining(s)
   if not s.fold or text == '' then
     return text
   end
   local _, col, line = place.insertion_point(s.normal)
-  local indent = line:match('^[ \t]*')
-  return prose.fold(text, vim.fn.strdisplaywidth(line:sub(1, col)), s.fold, indent)
+  return prose.fold(text, line:sub(1, col), s.fold, s.place.buf)
 end
 
 --- To be called when the request has ended or is given up.
@@ -129,8 +129,8 @@ local function still_fits(s)
     return false
   end
   local before = s.place.before
-  if s.wrap then
-    local n = prose.follow(before .. s.text, text)
+  if s.fold then
+    local n = prose.follow(before .. s.text, text, s.place.buf)
     -- 'textwidth' takes the space before a break away: what was typed ends before it then.
     if not n or n < #before then
       return false
@@ -187,7 +187,8 @@ end
 
 local function draw(s)
   local row, col = place.insertion_point(s.normal)
-  local text = as_inserted(s)
+  local text, feed = as_inserted(s)
+  text = (feed or '') .. text
   local info = position_of(s)
   local key = table.concat({ row, col, text, info or '' }, '\0')
   if s.drawn ~= key then
@@ -380,8 +381,7 @@ local function start(here, conf, options, question)
   ---@type aigc.Suggestion
   local s = {
     place = here,
-    wrap = question.wrap,
-    fold = question.wrap and prose.fold_column(here.buf),
+    fold = prose.fold_column(here.buf),
     text = '',
     index = 1,
     typed = 0,
