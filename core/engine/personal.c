@@ -309,12 +309,12 @@ static bool precedes(const aigc_phrase *a, const aigc_phrase *b)
 size_t aigc_personal_phrases(const aigc_personal *p, aigc_phrase *phrases, size_t n)
 {
     size_t n_got = 0;
-    for (uint32_t i = 1; i < p->table.n_ngrams; i++) {
+    for (uint32_t i = 1; n > 0 && i < p->table.n_ngrams; i++) {
         aigc_phrase phrase;
         if (!ngram_whole(&p->table, i, phrase.tokens) || phrase.tokens[0] == NGRAM_EDGE)
             continue;
         phrase.count = p->table.ngrams[i].count;
-        if (n_got == n && (n == 0 || !precedes(&phrase, &phrases[n - 1])))
+        if (n_got == n && !precedes(&phrase, &phrases[n - 1]))
             continue;
         size_t at = n_got < n ? n_got++ : n - 1;
         for (; at > 0 && precedes(&phrase, &phrases[at - 1]); at--)

@@ -578,4 +578,31 @@ return function(t, child)
   c:keys(':Aigc memory show<CR>')
   wait_for(c, "return vim.bo.filetype == 'aigcmemory'", 'which begins anew')
   c:stop()
+
+  -- what cannot be kept: the folder is gone, or a file is in its way
+  for name, problem in pairs({
+    gone = function()
+      vim.fn.delete(folder .. 'real', 'rf')
+    end,
+    damaged = function()
+      vim.fn.writefile({ 'damaged' }, file)
+    end,
+  }) do
+    vim.fn.mkdir(folder .. 'real', 'p')
+    c = real()
+    c:request('nvim_command', 'edit! ' .. folder .. name .. '.txt')
+    c:keys('iThe gardener was Marigold<C-k>')
+    wait_for(c, "return require('aigc').visible()", name .. ': a suggestion comes')
+    problem()
+    c:keys('<C-g>d' .. PHRASE .. '<Esc>')
+    c:request('nvim_command', 'silent write')
+    wait_for(
+      c,
+      "return table.concat(require('aigc.log').lines(), '\\n'):find('what was learned is not kept: .') ~= nil",
+      name .. ': the log says that it is not kept'
+    )
+    t.is(#c:lua('return notes'), 1, 'and one message')
+    c:stop()
+    vim.fn.delete(folder .. 'real', 'rf')
+  end
 end

@@ -79,10 +79,15 @@ end
 
 --- For what nobody asked for: says it once, in one line, and is quiet then.
 ---@param message string
-function M.tell_once(message)
+---@param about? string of what has the same cause only the first is said; the log has them all
+function M.tell_once(message, about)
+  local is_new = not told[about or message]
   if not told[message] then
     told[message] = 'line'
     M.add('error: %s', message)
+  end
+  if is_new then
+    told[about or message] = 'line'
     vim.notify(M.in_a_line('aigc: ' .. message), vim.log.levels.ERROR)
   end
 end

@@ -124,7 +124,8 @@ end
 -- ---- the file -----------------------------------------------------------------------------------
 
 local function failed(message)
-  require('aigc.log').tell_once('outcomes of suggestions are not kept: ' .. tostring(message))
+  message = 'outcomes of suggestions are not kept: ' .. tostring(message)
+  require('aigc.log').tell_once(message, 'personal')
 end
 
 -- While the file is replaced nothing is appended to it: that would go with the old one.

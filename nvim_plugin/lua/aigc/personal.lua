@@ -92,6 +92,27 @@ function M.changes(buf)
   return tracker.buffers[buf]
 end
 
+-- ---- what becomes of it ----------------------------------------------------------------------------
+
+--- Milliseconds after an order to save, and from one try to the next while the worker has something to do.
+local LOOK_MS = 1000
+
+--- Says once that the disk is full, or what else keeps the layer from being kept.
+---@type aigc.Timer
+local look
+look = require('aigc.timer').new(function()
+  if not model then
+    return
+  end
+  local ok, info, message, code = pcall(model.memory, model, 0)
+  if ok and code == 'limit' then
+    look:start(LOOK_MS)
+  elseif ok and (message or info.unwritten) then
+    message = message or info.unwritten
+    require('aigc.log').tell_once('what was learned is not kept: ' .. message, 'personal')
+  end
+end)
+
 -- ---- what the model hears -----------------------------------------------------------------------
 
 local watching = false
@@ -119,6 +140,7 @@ function M.watch()
       if wanted() then
         tracker:learn(args.buf, function()
           tell('save')
+          look:start(LOOK_MS)
         end)
       end
     end,
