@@ -140,6 +140,16 @@ return function(t, child)
     'ab  cd ghost text and more words\nthan fit'
   ):stop()
   case('a closed fold opens', 'ia<CR>b<CR>c<Esc>ggzfGA<C-k>', ' ghost', 'a ghost\nb\nc'):stop()
+  -- Where Neovim before 0.10 would draw neither the rows below nor the fold.
+  local probe = child.start()
+  local below = probe:lua("return require('aigc.ghost').has_inline()") and '\n  b\n' or '…\n'
+  probe:stop()
+  case(
+    'above a closed fold',
+    'ia<CR>c<CR>d<Esc>kzfjggA<C-k>',
+    ' ghost\n  b',
+    'a ghost' .. below .. '+--  2 lines: c' .. ('·'):rep(25)
+  ):stop()
   case('a tab before and in it', ':set tabstop=4 shiftwidth=4<CR>i\tx<C-k>', '\ty\tz', '    x   y   z'):stop()
   case('a tab behind the cursor', ':set tabstop=4<CR>ia\tb<Left><Left><C-k>', 'Z', 'aZ  b'):stop()
   case('inside a word', 'ihello<Left><Left><C-k>', 'XX', 'helXXlo'):stop()

@@ -26,6 +26,10 @@ return function(t)
     { '「どうして？」と聞いた。次', '「どうして？」', false },
     { '. Then he went. So', '. Then he went.' },
     { ' e.g. this one. Then', ' e.g. this one.' },
+    { ' he said no. Then he', ' he said no.' },
+    { ' see No. 5 of it. Then', ' see No. 5 of it.' },
+    { ' see No. 5 of it', nil, false },
+    { ' see No. ', nil, false },
   }) do
     local last = stop.sentence(case[1], case[3] ~= false)
     t.is(last and case[1]:sub(1, last) or nil, case[2], ('the sentence of %q'):format(case[1]))

@@ -163,6 +163,19 @@ return function(t, child)
   t.is(c:screen(), 'And he was very pale and very pale and\nvery pale and', "but for 'free'")
   c:stop()
 
+  -- where there is no text
+  c = start()
+  c:keys(':set virtualedit=all<CR>iab<Esc>5li')
+  c:keys('<C-k>')
+  t.is(requests(c), 0, "none behind the end of a line, where 'virtualedit' lets the cursor go")
+  c:keys('<End><C-k>')
+  c:say(' upon')
+  c:finish()
+  t.is(c:screen(), 'ab upon', 'but at the end')
+  c:keys('<Right>')
+  t.is(c:screen() .. tostring(c:visible()), 'abfalse', 'which it does not outlive')
+  c:stop()
+
   -- the completion menu
   c = start()
   c:keys('iOnly Onto<CR>On')
@@ -259,6 +272,23 @@ return function(t, child)
   t.ok(table.concat(c:lua('return notes')):find("no part 'nothing', there are: all, line"), 'an unknown part')
   c:keys('<C-o>:Aigc accept word<CR>')
   t.is(c:buffer(), 'Once upon', 'by the command')
+  c:stop()
+
+  c = shown(' upon\n a time')
+  c:lua([[
+    local paste = vim.paste
+    vim.paste = function(...)
+      paste(...)
+      error('a broken vim.paste')
+    end
+  ]])
+  c:keys('<C-j>')
+  t.is(c:buffer(), 'Once upon\n a time', 'a vim.paste() that fails behind its work: inserted once')
+  c:lua("vim.paste = function() error('a broken vim.paste') end")
+  c:keys('<C-k>')
+  c:say(' there\nwas')
+  c:keys('<C-j>!')
+  t.is(c:buffer(), 'Once upon\n a time there\nwas!', 'one that does nothing else: inserted all the same')
   c:stop()
 
   -- alternatives

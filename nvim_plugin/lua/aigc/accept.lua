@@ -111,8 +111,9 @@ end
 --- Literally, in one undo step, and so that `.` repeats it: as if pasted.
 local function insert(text)
   break_before_word(text)
-  if pcall(vim.api.nvim_paste, text, true, -1) then
-    return
+  local tick = vim.b.changedtick
+  if pcall(vim.api.nvim_paste, text, true, -1) or vim.b.changedtick ~= tick then
+    return -- an error of somebody's vim.paste() may come when the text is there already
   end
   local row, col = place.insertion_point(false)
   local lines = vim.split(text, '\n', { plain = true })

@@ -170,6 +170,18 @@ local function inline_mark(buf, text, place, tabstop)
   return mark, #lines
 end
 
+--- Neovim before 0.10 draws virtual lines above a closed fold empty, and the fold not at all: there is the first
+--- row alone, marked as the beginning.
+---@param row integer from 0
+local function keep_first_row(mark, row)
+  if mark.virt_lines and not M.has_inline() and vim.fn.foldclosed(row + 2) ~= -1 then
+    mark.virt_lines = nil
+    mark.virt_text = mark.virt_text or {}
+    table.insert(mark.virt_text, { '…', INFO_GROUP })
+    mark.virt_text_pos = 'overlay'
+  end
+end
+
 --- Behind the last row of the suggestion.
 local function add_info(mark, info)
   local rows = mark.virt_lines
@@ -271,6 +283,7 @@ function M.draw(row, col, text, info)
   else
     mark, n_lines = overlay_mark(buf, text, after, place, tabstop)
   end
+  keep_first_row(mark, row)
   if info then
     add_info(mark, info)
   end

@@ -109,6 +109,8 @@ function M.reason_against(config)
     return reason
   elseif vim.fn.reg_recording() ~= '' or vim.fn.reg_executing() ~= '' then
     return 'a macro is being recorded or executed'
+  elseif require('aigc.place').is_beyond_text() then
+    return 'the cursor is where there is no text'
   elseif vim.fn.col('$') > MAX_LINE_BYTES then
     return ('the line has more than %d bytes'):format(MAX_LINE_BYTES)
   elseif config.attach then

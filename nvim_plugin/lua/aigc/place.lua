@@ -33,6 +33,13 @@ function M.is_typing()
   return mode == 'i' or mode == 'ic'
 end
 
+--- Whether the cursor stands where there is no text, by 'virtualedit': what is typed there gets spaces
+--- before it.
+---@return boolean
+function M.is_beyond_text()
+  return vim.o.virtualedit ~= '' and vim.fn.getcurpos()[4] > 0
+end
+
 --- Where text would go: at the cursor in insert mode, behind the character under it in normal mode
 --- (as with `a`).
 ---@param is_normal boolean
@@ -69,7 +76,7 @@ end
 ---@return string? text
 ---@return string? after
 function M.text_from(from, is_normal)
-  if vim.api.nvim_get_current_buf() ~= from.buf then
+  if vim.api.nvim_get_current_buf() ~= from.buf or M.is_beyond_text() then
     return nil
   end
   local row, col, line = M.insertion_point(is_normal)

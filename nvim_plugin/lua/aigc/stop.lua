@@ -23,11 +23,14 @@ local CHAR = '[%z\1-\127\192-\255][\128-\191]*'
 --- After these a full stop ends no sentence. Lower case.
 local ABBREVIATIONS = {}
 for word in
-  ([[mr mrs ms dr prof st sr jr vs etc cf eg ie e.g i.e al fig figs no vol pp ed eds dept univ inc ltd co corp
+  ([[mr mrs ms dr prof st sr jr vs etc cf eg ie e.g i.e al ed eds dept univ inc ltd co corp
   approx ca resp gen col sgt capt lt rev hon jan feb mar apr jun jul aug sep sept oct nov dec]]):gmatch('%S+')
 do
   ABBREVIATIONS[word] = true
 end
+
+--- After these only if a number follows: "No. 5", but "He said no."
+local BEFORE_NUMBERS = { no = true, nos = true, fig = true, figs = true, vol = true, pp = true }
 
 --- Full stops of scripts that put no space behind them.
 local WIDE_STOPS = { ['。'] = true, ['！'] = true, ['？'] = true, ['．'] = true, ['…'] = false }
@@ -40,6 +43,7 @@ end
 local function abbreviates(text, at)
   local word = text:sub(1, at - 1):match("([%a%d.'’]*)$")
   return ABBREVIATIONS[word:lower()] ~= nil
+    or (BEFORE_NUMBERS[word:lower()] ~= nil and text:find('^%.%s+%d', at) ~= nil)
     or word:find('^%u$') ~= nil
     or word:find('%.%u$') ~= nil
     or (word:find('^%d+$') ~= nil and text:sub(1, at - 1):find('^%s*%d+$') ~= nil)
