@@ -273,8 +273,55 @@ return function(t, child)
   t.is(threads('polite.on_battery = false'), 7, 'a core is left to the editor')
   t.is(threads('polite.on_battery = true'), 3, 'half of them on battery')
   t.is(threads('polite.on_battery = false loads = 7'), 3, 'and on a loaded machine')
+  c:lua('loads = 0')
+  c:keys('ix<C-k>')
+  t.is(c:lua('return fake.opened[1].options.threads'), 7, 'the model has as many')
+  c:lua('loads = 7')
+  c:keys('<Esc>:silent checkhealth aigc<CR>')
+  local line = 'threads: 3 of 8 cores (the machine is loaded), 7 until nothing is asked for a minute'
+  t.ok(c:buffer():find(line, 1, true), ':checkhealth says how many it has, and will have', c:buffer())
+  c:keys(':bdelete<CR>')
   t.is(threads("require('aigc').setup({ threads = 8 })"), 8, 'as many as were asked for')
   t.is(threads("require('aigc').setup({ polite = false })"), 0, 'or as the engine likes')
+
+  -- what a battery is
+  local SOCKET, EMPTY_SOCKET = { type = 'USB', online = '1' }, { type = 'USB', online = '0' }
+  local MAINS, NO_MAINS = { type = 'Mains', online = '1' }, { type = 'Mains', online = '0' }
+  local function battery(status)
+    return { type = 'Battery', status = status, online = '1' }
+  end
+  local MOUSE = { type = 'Battery', scope = 'Device', status = 'Discharging', online = '0' }
+  for name, case in pairs({
+    ['a machine without any'] = { false, {} },
+    ['a desktop whose mouse has one'] = { false, { MOUSE } },
+    ['a plugged laptop'] = { false, { MAINS, battery('Charging'), EMPTY_SOCKET, MOUSE } },
+    ['the same, in another order'] = { false, { EMPTY_SOCKET, battery('Full'), MAINS } },
+    ['a laptop on the way'] = { true, { NO_MAINS, battery('Discharging'), EMPTY_SOCKET, MOUSE } },
+    ['whose battery says little'] = { true, { NO_MAINS, battery('Unknown') } },
+    ['whose battery is charged up to a bound'] = { false, { battery('Not charging'), MAINS } },
+    ['a laptop with sockets only'] = { true, { battery('Discharging'), EMPTY_SOCKET, EMPTY_SOCKET } },
+    ['and one of them plugged'] = { false, { battery('Discharging'), EMPTY_SOCKET, SOCKET } },
+  }) do
+    local supplies = folder .. '/supplies'
+    for i, supply in ipairs(case[2]) do
+      vim.fn.mkdir(('%s/%d'):format(supplies, i), 'p')
+      for file, text in pairs(supply) do
+        vim.fn.writefile({ text }, ('%s/%d/%s'):format(supplies, i, file))
+      end
+    end
+    t.is(
+      c:lua(
+        [[polite.supplies, polite.on_battery = ..., nil
+        polite.look()
+        vim.wait(5000, function() return polite.on_battery ~= nil end, 1)
+        return polite.on_battery]],
+        supplies
+      ),
+      case[1],
+      'on battery: ' .. name
+    )
+    vim.fn.delete(supplies, 'rf')
+  end
   c:stop()
 
   -- writing into the buffer

@@ -127,6 +127,10 @@ local function check_editor(config)
     cores,
     reason and (' (%s)'):format(reason) or ''
   )
+  local current = require('aigc.client').threads()
+  if current and current ~= threads then
+    text = text .. (', %d until nothing is asked for a minute'):format(current)
+  end
   if threads > cores then
     warn(text, { 'More threads than cores make completion slower.' })
   else

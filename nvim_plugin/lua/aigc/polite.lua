@@ -7,7 +7,9 @@ end
 
 local uv = vim.uv or vim.loop
 
-local POWER = '/sys/class/power_supply'
+--- A folder for each battery and each socket.
+M.supplies = '/sys/class/power_supply'
+
 local MOST = 8 -- the engine's own limit when it chooses
 
 --- A machine is loaded when this part of its cores has had work for a minute.
@@ -15,26 +17,63 @@ local LOADED = 0.7
 
 M.on_battery = false
 
---- Asks the system without waiting: a battery's controller may take its time.
-function M.look()
-  uv.fs_scandir(POWER, function(_, entries)
-    while entries do
-      local name = uv.fs_scandir_next(entries)
-      if not name then
-        return
-      end
-      uv.fs_open(POWER .. '/' .. name .. '/online', 'r', 0, function(_, file)
-        if not file then
-          return -- a battery; what feeds it has this file
-        end
-        uv.fs_read(file, 8, 0, function(_, text)
-          uv.fs_close(file)
-          if text then
-            M.on_battery = vim.trim(text) == '0'
-          end
-        end)
-      end)
+--- The first bytes of a file, '' if there is none. Without waiting: a battery's controller may take its time.
+---@param done fun(text: string)
+local function read(path, done)
+  uv.fs_open(path, 'r', 0, function(_, file)
+    if not file then
+      return done('')
     end
+    uv.fs_read(file, 64, 0, function(_, text)
+      uv.fs_close(file)
+      done(vim.trim(text or ''))
+    end)
+  end)
+end
+
+--- What one supply is to the machine, or nil: a mouse has a battery too, and a laptop has sockets that
+--- nothing is plugged into.
+---@param done fun(kind?: 'feeds'|'unplugged'|'battery'|'drained')
+local function look_at(supply, done)
+  read(supply .. '/scope', function(scope)
+    if scope == 'Device' then
+      return done()
+    end
+    read(supply .. '/type', function(kind)
+      if kind == 'Battery' then
+        return read(supply .. '/status', function(status)
+          done(status == 'Discharging' and 'drained' or 'battery')
+        end)
+      end
+      read(supply .. '/online', function(online)
+        if online:find('^[1-9]') then
+          done('feeds')
+        else
+          done(kind == 'Mains' and online == '0' and 'unplugged' or nil)
+        end
+      end)
+    end)
+  end)
+end
+
+--- Finds out whether the machine runs on battery; the answer comes later.
+function M.look()
+  uv.fs_scandir(M.supplies, function(_, entries)
+    local left, seen = 1, {}
+    local function count(kind)
+      seen[kind or 'nothing'] = true
+      left = left - 1
+      if left == 0 then
+        M.on_battery = not seen.feeds and (seen.drained or seen.battery and seen.unplugged) or false
+      end
+    end
+    local name = entries and uv.fs_scandir_next(entries)
+    while name do
+      left = left + 1
+      look_at(M.supplies .. '/' .. name, count)
+      name = uv.fs_scandir_next(entries)
+    end
+    count()
   end)
 end
 
