@@ -14,7 +14,7 @@ CC ?= gcc
 AR ?= ar
 BUILD ?= build
 PG_CONFIG ?= pg_config
-NVIM_SITE ?= $(HOME)/.local/share/nvim/site/pack/aigc/start/aigc
+NVIM_SITE ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/nvim/site/pack/aigc/start/aigc
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
 # Contraction would make results depend on the compiler's mood: every fused multiply-add is written out.

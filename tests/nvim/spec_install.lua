@@ -54,7 +54,7 @@ return function(t, child)
     t.is(vim.fn.filereadable(site .. '/' .. file), 1, file .. ' is there')
   end
   for _, case in ipairs({ { '-u XDG_DATA_HOME HOME=/x', '/x/.local/share' }, { 'XDG_DATA_HOME=/y', '/y' } }) do
-    local plan = vim.fn.system('env -u MAKEFLAGS -u MAKELEVEL ' .. case[1] .. ' make -n -C nvim_plugin install')
+    local plan = vim.fn.system('env -u MAKEFLAGS -u MAKELEVEL ' .. case[1] .. ' make -n install-nvim')
     local place = case[2] .. '/nvim/site/pack/aigc/start/aigc/plugin'
     t.ok(plan:find('mkdir -p ' .. place, 1, true), 'with ' .. case[1] .. ' it is installed where Neovim looks', plan)
   end

@@ -46,6 +46,12 @@ return function(t, child)
   t.is(completion('Aigc stop x'), '', 'and of nothing else')
   c:keys(':Aigc nonsense<CR>')
   t.ok(notes(c):find("no sub-command 'nonsense', there are: accept, complete", 1, true), 'an unknown one', notes(c))
+  for words, rest in pairs({ ['status now'] = 'now', ['toggle buffer please'] = 'please', ['accept word x y'] = 'x y' }) do
+    c:keys(':Aigc ' .. words .. '<CR>')
+    local said = ("too many words for %s: '%s'"):format(words:match('%a+'), rest)
+    t.ok(notes(c):find(said, 1, true), 'words that nothing is done with: ' .. words, notes(c))
+  end
+  t.is(c:lua('return vim.b.aigc_disable'), nil, 'and then nothing is done')
   c:keys(':Aigc accept<CR>')
   t.ok(notes(c):find('there is no suggestion'), 'accept without one', notes(c))
   c:request('nvim_command', 'Aigc stop')

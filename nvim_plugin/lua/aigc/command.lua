@@ -3,6 +3,7 @@ local M = {}
 
 ---@class aigc.Command
 ---@field run fun(args: string[]) words behind the sub-command's name
+---@field most? integer how many of them there may be; none if it is left out
 ---@field complete? fun(lead: string, args: string[]): string[] words that may stand there
 
 --- Sub-commands by name. Modules add theirs; see `providers`.
@@ -58,6 +59,7 @@ M.commands.accept = {
       warn('there is no suggestion')
     end
   end,
+  most = 1,
   complete = starting({ 'all', 'line', 'sentence', 'word' }),
 }
 
@@ -87,6 +89,7 @@ M.commands.toggle = {
     local where = args[1] and 'in this buffer' or 'everywhere'
     vim.api.nvim_echo({ { ('aigc is %s %s'):format(enabled and 'on' or 'off', where) } }, false, {})
   end,
+  most = 1,
   complete = starting({ 'buffer' }),
 }
 
@@ -102,6 +105,7 @@ M.commands.model = {
       vim.notify('aigc: ' .. message, vim.log.levels.ERROR)
     end
   end,
+  most = math.huge, -- a path may have spaces
   complete = function(lead)
     local names = vim.tbl_map(function(path)
       return vim.fn.fnamemodify(path, ':t')
@@ -149,7 +153,10 @@ function M.run(line)
   local args = vim.split(vim.trim(line), '%s+')
   local name = table.remove(args, 1)
   local command = find(name)
-  if command then
+  if command and #args > (command.most or 0) then
+    local too_many = table.concat(args, ' ', (command.most or 0) + 1)
+    vim.notify(("aigc: too many words for %s: '%s'"):format(name, too_many), vim.log.levels.ERROR)
+  elseif command then
     command.run(args)
   else
     vim.notify(

@@ -228,6 +228,7 @@ M.commands = {
       end
       return args[1] == 'export' and #args == 1 and KINDS or {}
     end,
+    most = math.huge,
   },
 }
 
