@@ -271,7 +271,7 @@ return function(t, child)
   for time = 1, 2 do
     c:keys('GoOn it went.<Esc>')
     c:request('nvim_command', 'silent write! ' .. folder .. 'again.txt')
-    c:lua('local time = ... vim.wait(time == 1 and 5000 or 600, function() return time == 1 and #notes > 0 end)', time)
+    c:lua('local time = ... vim.wait(time == 1 and 5000 or 1300, function() return time == 1 and #notes > 0 end)', time)
   end
   t.is(#c:lua('return notes'), 1, 'and told once when a buffer is written', c:lua('return notes'))
   t.ok(last_note():find('^aigc: w.*is full'), 'in one line', last_note())
