@@ -192,14 +192,29 @@ return function(t, child)
   c:keys('ix<C-k>')
   t.ok(notes(c):find('unknown (after an update run `make nvim`', 1, true), 'a module that knows less', notes(c))
   c:stop()
-  c = child.start({ fake = false })
-  c:lua("package.loaded['aigc.core'] = nil; package.preload['aigc.core'] = function() error('no') end")
-  c:keys('ix<C-k>')
-  child.wait(5000, function()
-    return notes(c) ~= ''
-  end, 10)
-  t.ok(notes(c):find('the C module is not built: run `make nvim`', 1, true), 'without the C module', notes(c))
-  c:stop()
+  local copy = vim.fn.tempname()
+  vim.fn.system({ 'cp', '-r', 'nvim_plugin', copy })
+  for _, case in ipairs({
+    { 'without the C module', 'is not built: run `make nvim`', 'ERROR: The C module lua/aigc/core.so is not there' },
+    { 'one that is damaged', 'does not load: run `make clean nvim`', 'ERROR: The C module ' .. copy .. '/lua/aigc/core.so' },
+  }) do
+    vim.fn.delete(copy .. '/lua/aigc/core.so')
+    if case[1] ~= 'without the C module' then
+      vim.fn.writefile({ 'damaged' }, copy .. '/lua/aigc/core.so')
+    end
+    c = child.start({ fake = false, plugin = copy })
+    c:keys('ix<C-k>')
+    child.wait(5000, function()
+      return notes(c) ~= ''
+    end, 10)
+    t.ok(notes(c):find('the C module ' .. case[2], 1, true), case[1], notes(c))
+    t.is(#c:lua('return notes'), 1, 'in one message')
+    c:keys('<Esc>:silent checkhealth aigc<CR>')
+    local text = c:buffer():gsub('ERROR ', 'ERROR: ')
+    t.ok(text:find(case[3], 1, true), 'checkhealth: ' .. case[1], text)
+    c:stop()
+  end
+  vim.fn.delete(copy, 'rf')
 
   -- before the prompt's beginning moves, the prompt with the next one is read
   c = child.start({ aigc = { trigger = 'manual', extent = 'free', ring_bytes = 0, documents = false } })

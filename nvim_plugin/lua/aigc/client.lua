@@ -55,7 +55,11 @@ M.counts = { prompt = 0, prompt_hit = 0, requests = 0 }
 function M.core()
   local ok, core = pcall(require, 'aigc.core')
   if not ok then
-    return nil, 'the C module is not built: run `make nvim` in the repository (:checkhealth aigc)'
+    local is_there = #vim.api.nvim_get_runtime_file('lua/aigc/core.so', false) > 0
+    return nil,
+      ('the C module %s` in the repository (:checkhealth aigc)'):format(
+        is_there and 'does not load: run `make clean nvim' or 'is not built: run `make nvim'
+      )
   end
   if core.version() ~= M.VERSION then
     return nil,

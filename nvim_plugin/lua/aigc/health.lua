@@ -10,6 +10,7 @@ local warn = health.warn or health.report_warn
 local error_ = health.error or health.report_error
 
 local BUILD = 'Run `make nvim` in the repository, then restart Neovim.'
+local REBUILD = 'Run `make clean nvim` in the repository, then restart Neovim.'
 
 --- What `make nvim` needs, where the module is missing.
 local function check_build()
@@ -36,8 +37,13 @@ local function check_module()
   start('aigc: module')
   local found, core = pcall(require, 'aigc.core')
   if not found then
-    error_('The C module lua/aigc/core.so is not there or does not load.', { BUILD })
-    info((tostring(core):gsub('\n.*', '')))
+    local file = vim.api.nvim_get_runtime_file('lua/aigc/core.so', false)[1]
+    if file then
+      error_('The C module ' .. file .. ' does not load.', { REBUILD })
+      info((tostring(core):gsub('\n.*', '')))
+    else
+      error_('The C module lua/aigc/core.so is not there.', { BUILD })
+    end
     check_build()
     return nil
   end
