@@ -122,6 +122,9 @@ local function insert(text)
   vim.api.nvim_win_set_cursor(0, { row + #lines, last_col })
 end
 
+--- After keys that somebody's error has thrown away.
+local LONGEST_HOLD_MS = 200
+
 ---@type string? text on its way into the buffer, from normal mode
 local to_insert
 
@@ -132,6 +135,10 @@ function M.insert_pending()
   if text then
     insert(text)
   end
+end
+
+local function release()
+  suggestion.hold(false)
 end
 
 --- What the accepted text is followed by may be known already.
@@ -163,10 +170,13 @@ local function take(part)
     end
     return true
   end
-  suggestion.taken(raw)
-  suggestion.finish('accepted')
   to_insert = text
   local keys = "a<Cmd>lua require('aigc.accept').insert_pending()<CR><Esc>"
+  if not suggestion.taken(raw) then
+    suggestion.hold(true)
+    vim.defer_fn(release, LONGEST_HOLD_MS)
+    keys = keys .. "<Cmd>lua require('aigc.suggestion').hold(false)<CR>"
+  end
   vim.api.nvim_feedkeys(vim.api.nvim_replace_termcodes(keys, true, false, true), 'in', false)
   return true
 end

@@ -33,6 +33,7 @@ local KEYS = vim.api.nvim_create_namespace('aigc-keys')
 ---@field normal boolean asked for in normal mode and still there
 ---@field automatic boolean
 ---@field hidden? boolean while a completion menu is open
+---@field held? boolean while keys bring a part of it into the buffer from normal mode
 ---@field shown? boolean it has been on the screen
 ---@field announced? boolean and AigcShow has told it
 ---@field running boolean AigcDone is still to come
@@ -154,7 +155,8 @@ end
 --- Ends the suggestion if it does not fit any more. Autocommands do not tell of each change: not
 --- while keys are waiting. While a menu is open it changes the text back and forth.
 local function check()
-  if current and not current.hidden and not is_on_leave() and not still_fits(current) then
+  local s = current
+  if s and not (s.hidden or s.held) and not is_on_leave() and not still_fits(s) then
     finish('rejected')
   end
 end
@@ -217,7 +219,7 @@ local function update()
   if not s or is_on_leave() then
     return
   end
-  if s.hidden then
+  if s.hidden or s.held then
     return
   elseif remaining(s) ~= '' then
     draw(s)
@@ -521,9 +523,20 @@ function M.is_normal()
   return current ~= nil and current.normal
 end
 
+--- A part of it is on its way into the buffer, by way of insert mode and back: until then nothing fits.
+---@param held boolean
+function M.hold(held)
+  local s = current
+  if s and (s.held or false) ~= held then
+    s.held = held
+    s.drawn = nil
+    update()
+  end
+end
+
 function M.on_mode_changed()
   local s = current
-  if not s then
+  if not s or s.held then
     return
   end
   local kind = place.kind_of(vim.v.event.new_mode)
