@@ -79,6 +79,25 @@ return function(t, child)
     ' a little girl named Lily',
     '  1 Once upon a time there was a little\n    girl named Lily'
   ):stop()
+  -- rows of an indented line, where Neovim indents them
+  local words = ' amet, consectetur adipiscing elit, sed do eiusmod'
+  for _, one in ipairs({
+    { 'breakindent', '    Lorem ipsum dolor sit amet,\n    consectetur adipiscing elit, sed do\n    eiusmod' },
+    {
+      'breakindent breakindentopt=shift:2',
+      '    Lorem ipsum dolor sit amet,\n      consectetur adipiscing elit, sed\n      do eiusmod',
+    },
+    { 'showbreak=>>', '    Lorem ipsum dolor sit amet,\n  consectetur adipiscing elit, sed do\n  eiusmod' },
+    { 'nowrap breakindent', '    Lorem ipsum dolor sit amet,\nconsectetur adipiscing elit, sed do\neiusmod' },
+  }) do
+    case("with '" .. one[1] .. "'", ':set ' .. one[1] .. '<CR>i    Lorem ipsum dolor sit<C-k>', words, one[2]):stop()
+  end
+  case(
+    "with 'breakindent', further lines",
+    ':set breakindent<CR>iif x<C-k>',
+    '\n  a comment that is longer than one row of them',
+    'if x\n  a comment that is longer than one row\n  of them'
+  ):stop()
   case(
     'without wrap',
     ':set nowrap<CR>iLorem ipsum dolor sit amet, <C-k>',

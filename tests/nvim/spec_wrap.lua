@@ -2,8 +2,20 @@
 return function(t)
   vim.opt.runtimepath:prepend('nvim_plugin')
   local wrap = require('aigc.wrap')
+  local hangs = false -- whether further rows of a line are indented as it is, as with 'breakindent'
   local function options(first, width, max_rows)
-    return { first = first, width = width, column = width - first, tabstop = 8, max_rows = max_rows or 1000 }
+    local function hang_of(indent)
+      return math.min(#indent + 1, width - 1)
+    end
+    return {
+      first = first,
+      width = width,
+      column = width - first,
+      tabstop = 8,
+      max_rows = max_rows or 1000,
+      hang = hangs and math.min(3, width - 1) or nil,
+      hang_of = hangs and hang_of or nil,
+    }
   end
   local function rows(text, o, before)
     return wrap.rows(text, o, before)
@@ -20,6 +32,7 @@ return function(t)
   t.is(wrap.width('a\tb', 3, 8), 6, 'width of a tab further right')
 
   local texts = {
+    '  an indented line that goes on\n      and another one\n\tbehind a tab, which is wide',
     'Once upon a time, there was a little girl named Lily. She loved to play outside in the park.',
     '吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。',
     'mixed 日本語 text with\ttabs\tand\n\nline feeds\n and averyverylongwordthatdoesnotfitanywhere 🙂🙂',
@@ -28,44 +41,48 @@ return function(t)
     'ends with spaces    ',
   }
   math.randomseed(1)
-  local too_wide, lost, unlike, cases = 0, 0, 0, 0
-  for _, text in ipairs(texts) do
-    for width = 2, 30 do
-      for _, first in ipairs({ 0, 1, math.floor(width / 2), width }) do
-        cases = cases + 1
-        local o = options(first, width)
-        local list = rows(text, o)
-        for i, row in ipairs(list) do
-          local column = i == 1 and o.column or 0
-          local room = i == 1 and first or width
-          local shown = text:sub(row.first, row.last)
-          local single = vim.fn.strchars(shown) == 1 -- nothing narrower can be done
-          if not single and wrap.width(shown, column, 8) > room then
-            too_wide = too_wide + 1
+  for _, with in ipairs({ '', ', with indents' }) do
+    hangs = with ~= ''
+    local too_wide, lost, unlike, cases = 0, 0, 0, 0
+    for _, text in ipairs(texts) do
+      for width = 2, 30 do
+        for _, first in ipairs({ 0, 1, math.floor(width / 2), width }) do
+          cases = cases + 1
+          local o = options(first, width)
+          local list = rows(text, o)
+          for i, row in ipairs(list) do
+            local column = i == 1 and o.column or row.indent
+            local room = i == 1 and first or width - row.indent
+            local shown = text:sub(row.first, row.last)
+            local single = vim.fn.strchars(shown) == 1 -- nothing narrower can be done
+            if not single and wrap.width(shown, column, 8) > room then
+              too_wide = too_wide + 1
+            end
+            local left_out = text:sub(row.last + 1, (list[i + 1] or { first = #text + 1 }).first - 1)
+            if left_out:find('[^ \n]') or #left_out > 1 then
+              lost = lost + 1
+            end
           end
-          local left_out = text:sub(row.last + 1, (list[i + 1] or { first = #text + 1 }).first - 1)
-          if left_out:find('[^ \n]') or #left_out > 1 then
-            lost = lost + 1
+          -- grown in pieces
+          local grown, at = nil, 0
+          while at < #text do
+            at = math.min(#text, at + math.random(1, 7))
+            while at < #text and text:byte(at + 1) >= 128 and text:byte(at + 1) < 192 do
+              at = at + 1
+            end
+            grown = rows(text:sub(1, at), o, grown)
           end
-        end
-        -- grown in pieces
-        local grown, at = nil, 0
-        while at < #text do
-          at = math.min(#text, at + math.random(1, 7))
-          while at < #text and text:byte(at + 1) >= 128 and text:byte(at + 1) < 192 do
-            at = at + 1
+          if #text > 0 and not vim.deep_equal(strings(text, grown), strings(text, list)) then
+            unlike = unlike + 1
           end
-          grown = rows(text:sub(1, at), o, grown)
-        end
-        if #text > 0 and not vim.deep_equal(strings(text, grown), strings(text, list)) then
-          unlike = unlike + 1
         end
       end
     end
+    t.is(too_wide, 0, 'no row is too wide, in ' .. cases .. ' cases' .. with)
+    t.is(lost, 0, 'nothing is lost but a line feed or a space at a break' .. with)
+    t.is(unlike, 0, 'text that grows has the same rows' .. with)
   end
-  t.is(too_wide, 0, 'no row is too wide, in ' .. cases .. ' cases')
-  t.is(lost, 0, 'nothing is lost but a line feed or a space at a break')
-  t.is(unlike, 0, 'text that grows has the same rows')
+  hangs = false
   t.is(#rows(('a\n'):rep(100), options(10, 10, 7)), 7, 'at most max_rows')
   t.is(
     table.concat(strings('日本語 words', rows('日本語 words', options(3, 6))), '|'),

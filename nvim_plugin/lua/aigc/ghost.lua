@@ -90,8 +90,9 @@ end
 ---@param column integer
 ---@param tabstop integer
 local function chunks_of(text, row, border, column, tabstop)
+  column = column + row.indent
   local ours = expand_tabs(text:sub(row.first, math.min(row.last, border)), column, tabstop)
-  local chunks = { { ours, GROUP } }
+  local chunks = { { (' '):rep(row.indent) .. ours, GROUP } }
   if row.last > border then
     column = column + vim.api.nvim_strwidth(ours)
     local theirs = text:sub(math.max(row.first, border + 1), row.last)
@@ -100,16 +101,44 @@ local function chunks_of(text, row, border, column, tabstop)
   return chunks
 end
 
+--- How far Neovim indents the further rows of a line: a function of the white space that it begins with, or nil if
+--- not at all.
+---@param win integer
+---@param width integer
+---@param tabstop integer
+---@return (fun(indent: string): integer)?
+local function hanging(win, width, tabstop)
+  local indents = option.of_window(win, 'breakindent')
+  local mark = vim.o.showbreak == 'NONE' and 0 or wrap.width(vim.o.showbreak, 0, tabstop)
+  if not option.of_window(win, 'wrap') or (mark == 0 and not indents) then
+    return nil
+  end
+  local how = indents and option.of_window(win, 'breakindentopt') or ''
+  local shift = tonumber(how:match('shift:(-?%d+)')) or 0
+  local most = math.max(0, width - (tonumber(how:match('min:(%d+)')) or 20))
+  return function(indent)
+    local cells = indents and wrap.width(indent, 0, tabstop) + shift or 0
+    cells = math.max(0, math.min(cells, most))
+    cells = how:find('sbr', 1, true) and math.max(cells, mark) or cells + mark
+    return math.min(cells, width - 1)
+  end
+end
+
 --- Rows of `text` for this place; those of the last drawing are used again if the text has only
 --- grown.
-local function rows_of(buf, text, place, first, column, tabstop)
-  local key = table.concat({ first, column, place.width, place.height, tabstop }, ' ')
+---@param line? string the line whose rows they go on with
+local function rows_of(buf, text, place, first, column, tabstop, line)
+  local hang_of = hanging(vim.api.nvim_get_current_win(), place.width, tabstop)
+  local hang = hang_of and line and hang_of((line .. text):match('^[ \t]*')) or 0
+  local key = table.concat({ first, column, place.width, place.height, tabstop, hang }, ' ')
   local options = {
     first = first,
     width = place.width,
     column = column,
     tabstop = tabstop,
     max_rows = place.height,
+    hang = hang,
+    hang_of = hang_of,
   }
   local same = drawn
     and drawn.buf == buf
@@ -121,7 +150,7 @@ local function rows_of(buf, text, place, first, column, tabstop)
 end
 
 --- Behind the end of the line, or over its rest.
-local function overlay_mark(buf, text, after, place, tabstop)
+local function overlay_mark(buf, text, before, after, place, tabstop)
   local border = #text
   local column, first = place.column, place.width - place.column
   local after_width = wrap.width(after, column, tabstop)
@@ -131,7 +160,7 @@ local function overlay_mark(buf, text, after, place, tabstop)
   else
     text = text .. after
   end
-  local rows = rows_of(buf, text, place, first, column, tabstop)
+  local rows = rows_of(buf, text, place, first, column, tabstop, not below_only and before or nil)
   local lines = {}
   for i = below_only and 1 or 2, #rows do
     lines[#lines + 1] = chunks_of(text, rows[i], border, 0, tabstop)
@@ -163,7 +192,7 @@ local function inline_mark(buf, text, place, tabstop)
     return mark, 0
   end
   local lines = {}
-  for _, row in ipairs(rows_of(buf, tail, place, place.width, 0, tabstop)) do
+  for _, row in ipairs(rows_of(buf, tail, place, place.width, 0, tabstop, '')) do
     lines[#lines + 1] = chunks_of(tail, row, #tail, 0, tabstop)
   end
   mark.virt_lines = lines
@@ -281,7 +310,7 @@ function M.draw(row, col, text, info)
   if M.has_inline() and (aside or others > 0 or has_hints(buf)) then
     mark, n_lines = inline_mark(buf, text, place, tabstop)
   else
-    mark, n_lines = overlay_mark(buf, text, after, place, tabstop)
+    mark, n_lines = overlay_mark(buf, text, line:sub(1, col), after, place, tabstop)
   end
   keep_first_row(mark, row)
   if info then
