@@ -441,11 +441,30 @@ static aigc_status parse(gguf_file *f, aigc_error *err)
     return take_tensors(&r, n_tensors);
 }
 
+int gguf_guard(gguf_file *f)
+{
+    return guard_add(f->map.data, f->map.size, &f->lost);
+}
+
+void gguf_unguard(int guard)
+{
+    guard_remove(guard);
+}
+
+aigc_status gguf_check_whole(const gguf_file *f, aigc_error *err)
+{
+    if (!atomic_load(&f->lost))
+        return AIGC_OK;
+    return aigc_fail(err, AIGC_E_IO, "%s: was overwritten, cut short or lost its disk while it was used; load it again",
+                     f->path);
+}
+
 static aigc_status open_mapped(const void *data, size_t size, const char *name, file_map map, gguf_file **file,
                                aigc_error *err)
 {
     gguf_file *f = aigc_calloc(1, sizeof *f);
     aigc_status status;
+    int guard;
 
     if (!f || !(f->path = strdup(name))) {
         free(f);
@@ -455,7 +474,11 @@ static aigc_status open_mapped(const void *data, size_t size, const char *name, 
     f->map = map;
     f->data = data;
     f->size = size;
+    guard = gguf_guard(f);
     status = parse(f, err);
+    if (gguf_check_whole(f, NULL) != AIGC_OK)
+        status = gguf_check_whole(f, err); /* the reason for whatever else was found */
+    gguf_unguard(guard);
     if (status != AIGC_OK) {
         gguf_close(f);
         return status;
@@ -542,24 +565,6 @@ const gguf_value *gguf_value_at(const gguf_file *f, uint64_t i)
 const gguf_value *gguf_find(const gguf_file *f, const char *key)
 {
     return name_index_find(&f->value_index, f->values, sizeof f->values[0], key);
-}
-
-int gguf_guard(gguf_file *f)
-{
-    return guard_add(f->map.data, f->map.size, &f->lost);
-}
-
-void gguf_unguard(int guard)
-{
-    guard_remove(guard);
-}
-
-aigc_status gguf_check_whole(const gguf_file *f, aigc_error *err)
-{
-    if (!atomic_load(&f->lost))
-        return AIGC_OK;
-    return aigc_fail(err, AIGC_E_IO, "%s: was overwritten, cut short or lost its disk while it was used; load it again",
-                     f->path);
 }
 
 aigc_status gguf_look_again(gguf_file *f, aigc_error *err)

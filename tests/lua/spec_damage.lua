@@ -70,6 +70,27 @@ return function(t)
   write(path, whole:sub(1, 5000))
   t.fails('format', '', 'a file that is still incomplete', assert(core.open(path)):generate('Once'))
 
+  -- at any time, also while it is being opened: what comes of that nobody knows, but we are still here
+  if not t.in_nvim then
+    local running = t.temporary('')
+    local shell = io.popen(
+      ('while [ -e %s ]; do cat %s >%s; sleep 0.001; : >%s; done'):format(running, t.model, path, path)
+    )
+    local ended = os.time() + 2
+    local opened = 0
+    while os.time() < ended do
+      local one = core.open(path, { threads = 2 })
+      if one then
+        one:generate('Once', { max_tokens = 3 })
+        one:close()
+        opened = opened + 1
+      end
+    end
+    os.remove(running)
+    shell:close()
+    t.ok(opened > 0, 'written to all the time', opened)
+  end
+
   -- a file renamed over it is another one
   write(path, whole)
   model = assert(core.open(path))
