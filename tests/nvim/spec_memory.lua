@@ -82,6 +82,14 @@ return function(t, child)
   c:lua([[require('aigc.ring').add('chunk number 40 of a long day, word40 word40 word40 word40 word40 x', 'left')]])
   t.is(#chunks(c), #kept, 'what is nearly the same takes the place of the old')
 
+  c:request('nvim_command', 'enew')
+  c:keys('iA new page<C-k>')
+  t.ok(last_request(c).prompt:find('number 40 of', 1, true), 'another buffer has the newest')
+  c:lua("require('aigc.context').reset() require('aigc.ring').clear() require('aigc.generation').forget()")
+  c:keys('<C-k>')
+  t.is(last_request(c).prompt, 'A new page', 'what is forgotten stands before no prompt, also where it stood before')
+  c:keys('<Esc>')
+
   -- what may not be kept
   for _, setup in ipairs({
     'edit! ' .. folder .. '.env',
@@ -254,6 +262,7 @@ return function(t, child)
   t.is(table.concat(missed, ' '), '', 'every row that has changed is noted')
   c:keys(':Aigc memory forget blue moon<CR>')
   t.is(told(), 'forget|blue moon\nforget|blue moon|documents', 'a phrase is forgotten')
+  t.is(#chunks(c), 0, 'and the ring is empty')
   local function last_note()
     return c:lua('return notes[#notes]')
   end

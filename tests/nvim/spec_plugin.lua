@@ -58,6 +58,11 @@ return function(t, child)
   t.is(c:lua("return require('aigc').status().state"), 'stopped', 'stop before anything')
   t.ok(c:request('nvim_exec', 'Aigc status', true):find('aigc 0.1.0 %(generic%), stopped'), 'status')
 
+  c:lua("require('aigc.polite').on_battery = true require('aigc.client').threads = function() return 2 end")
+  local figures = c:request('nvim_exec', 'Aigc status', true)
+  t.ok(figures:find('2 threads (on battery)', 1, true), 'status says why there are few threads', figures)
+  c:lua("require('aigc.polite').on_battery = false")
+
   -- the request
   c:keys('iOnce upon a <C-k>')
   local request = last_request(c)

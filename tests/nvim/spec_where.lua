@@ -144,6 +144,11 @@ return function(t, child)
     local said = notes(c)
     t.ok(case[1] == '[]' or said:find(case[2], 1, true), 'a project with ' .. case[1]:sub(1, 20), said)
     t.is(c:lua('return #fake.requests'), 1, 'and suggestions all the same')
+    c:keys(' and<C-k>')
+    local last = c:lua('return notes[#notes]') or ''
+    t.ok(case[1] == '[]' or last:find(case[2], 1, true), 'who has been told at length is not told in a line', notes(c))
+    c:keys(' so<C-k><Esc>:edit!<CR>iOnce more')
+    t.ok(case[1] == '[]' or #c:lua('return notes') <= 2, 'nor told again', notes(c))
     c:stop()
   end
   c = child.start()

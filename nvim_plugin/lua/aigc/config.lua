@@ -200,9 +200,12 @@ local MOST_TOLD = 5
 
 ---@type table<string, true>
 local logged = {}
+--- How problems were told together: in a line, or at length.
+---@type table<string, 'line'|'length'>
+local told = {}
 
---- Says each problem once in a session. While somebody types, in one line: Neovim takes the next key as
---- the answer to a message that needs more.
+--- Says problems once in a session. While somebody types, in one line: Neovim takes the next key as the
+--- answer to a message that needs more. Who asks later is told at length.
 ---@param problems string[]
 ---@param typing? boolean
 function M.report(problems, typing)
@@ -215,12 +218,17 @@ function M.report(problems, typing)
       require('aigc.log').add('error: %s', problems[i])
     end
   end
+  local all = table.concat(problems, '\n')
+  if told[all] == 'length' or (typing and told[all]) then
+    return
+  end
+  told[all] = typing and 'line' or 'length'
   local shown = vim.list_slice(problems, 1, typing and 1 or MOST_TOLD)
   if #problems > #shown then
     shown[#shown] = ('%s (and %d more)'):format(shown[#shown], #problems - #shown)
   end
   local text = 'aigc: ' .. table.concat(shown, '\naigc: ')
-  vim.notify_once(typing and require('aigc.log').in_a_line(text) or text, vim.log.levels.ERROR)
+  vim.notify(typing and require('aigc.log').in_a_line(text) or text, vim.log.levels.ERROR)
 end
 
 --- How suggestions come in a buffer.
