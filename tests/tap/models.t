@@ -58,6 +58,20 @@ fails_like($main, q{SET aigc.model = '../outside'}, qr/invalid value for paramet
 like(fails_like($main, q{SELECT generate('Once', 'absent')}, qr/there is no model "absent"/, 'an unknown model'),
     qr/HINT:.*"stories"/, 'its error names the models that there are');
 
+# A file that is cut short or overwritten in place ends what reads it with an error, and no session.
+my $backend = ask($main, 'SELECT pg_backend_pid()');
+for my $damage ('', substr($good, 0, 200_000), 'x' x 100_000) {
+    ask($main, q{BEGIN; DECLARE c CURSOR FOR SELECT generate_stream('Once upon a time', temperature => 0,
+        max_tokens => 100); FETCH 1 FROM c});
+    write_file('stories.gguf', $damage);
+    like((ask($main, 'FETCH ALL FROM c'))[1], qr/ERROR: .*stories.*was overwritten/,
+        'a file cut down to ' . length($damage) . ' bytes is an error');
+    ask($main, 'ROLLBACK');
+    write_file('stories.gguf', $good);
+    is(ask($main, $greedy), $expected, 'which is over with the next call');
+}
+is(ask($main, 'SELECT pg_backend_pid()'), $backend, 'in the same session');
+
 # A file that is replaced is opened anew; what a cursor has begun it ends with the old one.
 ask($main, q{BEGIN; DECLARE c CURSOR FOR SELECT generate_stream('Once upon a time', temperature => 0,
     max_tokens => 20)});
