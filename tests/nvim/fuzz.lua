@@ -87,17 +87,33 @@ local commands = {
   'qaAmacro<Esc>q', '@a', ':silent! set list!<CR>', ':silent! set rightleft!<CR>',
 }
 
--- Accepts and notes what the buffer has got by it, which must be what was shown, or its beginning.
+-- Whether something is shown that could be accepted; accepting; and what the buffer has got by it, which must be what was
+-- shown, or its beginning.
 local ACCEPT = [[
-local aigc = require('aigc')
-function _G.accept_noting(part)
-  local shown, from = aigc.text(), vim.api.nvim_win_get_cursor(0)
-  local accepted = aigc.accept(part)
-  local to = vim.api.nvim_win_get_cursor(0)
-  taken = table.concat(vim.api.nvim_buf_get_text(0, from[1] - 1, from[2], to[1] - 1, to[2], {}), '\n')
-  if accepted ~= (taken ~= '') or shown:sub(1, #taken) ~= taken then
-    notes[#notes + 1] = ('accepted %s of %q: %q'):format(part, shown, taken)
+local aigc, inline = require('aigc'), ...
+local at, shown, accepted
+function _G.accept_visible()
+  if inline then
+    local space = vim.api.nvim_create_namespace('nvim.lsp.inline_completion')
+    return #vim.api.nvim_buf_get_extmarks(0, space, 0, -1, {}) > 0
   end
+  return aigc.visible()
+end
+function _G.accept_part(part)
+  at, shown = vim.api.nvim_win_get_cursor(0), aigc.text()
+  if inline then
+    accepted = vim.lsp.inline_completion.get()
+  else
+    accepted = aigc.accept(part)
+  end
+end
+function _G.accept_taken()
+  local to = vim.api.nvim_win_get_cursor(0)
+  local taken = table.concat(vim.api.nvim_buf_get_text(0, at[1] - 1, at[2], to[1] - 1, to[2], {}), '\n')
+  if accepted ~= (taken ~= '') or (not inline and shown:sub(1, #taken) ~= taken) then
+    notes[#notes + 1] = ('accepted %s of %q: %q'):format(accepted, shown, taken)
+  end
+  return taken
 end
 ]]
 
@@ -152,13 +168,10 @@ local STATE = [[
 ]]
 
 -- Another window's cursor may stand where a change here has left no text: Neovim mends that when it next draws that
--- window, which it has to when a small one has lain over it. So both draw theirs.
+-- window, which it has to when the same buffer has a suggestion or a small window has lain over it. So both draw theirs.
 local LOOK = [[
-  for _, win in ipairs(vim.api.nvim_list_wins()) do
-    if vim.wo[win].rightleft then
-      vim.cmd('redraw!')
-      break
-    end
+  if #vim.api.nvim_tabpage_list_wins(0) > 1 or vim.wo.rightleft then
+    vim.cmd('redraw!')
   end
 ]]
 
@@ -184,6 +197,9 @@ local LINGERING = [[
   return table.concat(found, '; ')
 ]]
 
+-- What was done so far and by whom, for who looks for the reason.
+local history, pair
+
 local function start(seed, engine)
   local aigc = { debounce = 3, min_logprob = -1.5, unload_after = 1 }
   local one = child.start({ aigc = aigc, fake = engine ~= 'real' })
@@ -203,10 +219,11 @@ local function start(seed, engine)
     c:lua("vim.opt.shortmess:append('aWcsT') vim.o.cmdheight = 2")
     c:lua("vim.fn.setreg('\"', 'yank')") -- there is something to put: 0.12 wants <CR> after saying that there is not
   end
-  one:lua(ACCEPT)
+  one:lua(ACCEPT, engine == 'inline')
   if engine == 'inline' then
     one:lua(INLINE)
   end
+  pair = { one, other }
   return one, other
 end
 
@@ -242,17 +259,20 @@ end
 
 -- Accepts a part of what is shown in the one, if something is, and brings it into the other. Whether it did. Where
 -- 'textwidth' breaks lines what is accepted is broken too, which a paste is not.
-local function accept(one, other)
-  if not one:lua("return vim.fn.mode() == 'i' and vim.bo.textwidth == 0 and require('aigc').visible()") then
+local function accept(one, other, engine)
+  if not one:lua("return vim.fn.mode() == 'i' and vim.bo.textwidth == 0 and accept_visible()") then
     return false
   end
   local part = pick({ 'all', 'line', 'sentence', 'word' })
-  one:request('nvim_input', ("<C-g>u<Cmd>lua accept_noting('%s')<CR><C-g>u"):format(part))
-  one:settle()
-  local taken = one:lua('return taken')
+  one:keys(("<C-g>u<Cmd>lua accept_part('%s')<CR><C-g>u"):format(part))
+  local taken = one:lua('return accept_taken()')
   other:lua('taken = ...', taken)
-  other:request('nvim_input', "<C-g>u<Cmd>lua if taken ~= '' then vim.api.nvim_paste(taken, true, -1) end<CR><C-g>u")
-  other:settle()
+  if engine == 'inline' then -- Neovim pastes it later, when the keys are done with
+    other:keys('<C-g>u<C-g>u')
+    other:lua('vim.api.nvim_paste(taken, false, 0)')
+  else
+    other:keys("<C-g>u<Cmd>lua if taken ~= '' then vim.api.nvim_paste(taken, true, -1) end<CR><C-g>u")
+  end
   return taken ~= ''
 end
 
@@ -300,13 +320,21 @@ local function look_inline(one)
   return open > 1 and open .. ' requests are open' or nil
 end
 
+
+local function last_keys()
+  local keys = table.concat(vim.list_slice(history, math.max(1, #history - 30)), ' ')
+  local codes = ('%s with the plugin, %s without'):format(pair[1].code or 'lives', pair[2].code or 'lives')
+  return ('\nlast keys: %s\neditors: %s'):format(keys, codes)
+end
+
 -- Runs until the time is over or something differs: in its first half with editors that are left and started again, in
 -- its second with one pair, so that what leaks adds up.
 -- Returns { actions, lives, accepted, wrong, left: see memory() }.
 local function run(seed, seconds, engine)
   math.randomseed(seed)
   local one, other = start(seed, engine)
-  local history, lives, accepted, is_insert, wrong = {}, 1, 0, false, nil
+  local lives, accepted, is_insert, wrong = 1, 0, false, nil
+  history = {}
   local began = uv.hrtime()
   while not wrong and uv.hrtime() < began + seconds * 1e9 do
     if math.random() < 1 / 150 and uv.hrtime() < began + seconds * 0.5e9 then
@@ -315,7 +343,7 @@ local function run(seed, seconds, engine)
       one, other = start(seed + lives, engine)
       lives, is_insert = lives + 1, false
     else
-      if is_insert and math.random() < 0.2 and accept(one, other) then
+      if is_insert and math.random() < 0.2 and accept(one, other, engine) then
         history[#history + 1] = '[accept]'
         accepted = accepted + 1
       end
@@ -332,8 +360,7 @@ local function run(seed, seconds, engine)
   end
   local left = memory(one, other)
   wrong = wrong or quit(one, other)
-  local last = table.concat(vim.list_slice(history, math.max(1, #history - 30)), ' ')
-  wrong = wrong and (wrong .. '\nlast keys: ' .. last)
+  wrong = wrong and wrong .. last_keys()
   return { actions = #history, lives = lives, accepted = accepted, wrong = wrong, left = left }
 end
 
@@ -349,7 +376,7 @@ end
 for i, engine in ipairs(engines) do
   local ok, result = xpcall(run, debug.traceback, SEED + i, SECONDS / #engines, engine)
   if not ok then
-    tap.ok(false, ('seed %d with the %s engine runs to its end'):format(SEED, engine), result)
+    tap.ok(false, ('seed %d with the %s engine runs to its end'):format(SEED, engine), result .. last_keys())
   else
     tap.ok(not result.wrong, ('seed %d, %s engine: buffers as the keys alone make them'):format(SEED, engine), result.wrong)
     local counts = ('%d actions, %d lives, %d acceptances'):format(result.actions, result.lives, result.accepted)

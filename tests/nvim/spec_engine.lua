@@ -149,4 +149,23 @@ return function(t, child)
     vim.loop.kill(pid, 'sigterm')
   end, 'SIGTERM while text streams')
   t.ok(c.code ~= 134 and c.code ~= 139, 'and without a crash', c.code)
+
+  -- what was scheduled and runs when the buffers are gone would fail, and Neovim wait for a key then
+  c = start(LONG)
+  local path = vim.fn.tempname()
+  c:lua([[
+    local path = ...
+    vim.api.nvim_create_autocmd('VimLeave', { callback = function()
+      local timer = require('aigc.timer')
+      local function note() vim.fn.writefile({ 'ran' }, path) end
+      timer.soon(note)
+      timer.later(note, 1)
+      timer.in_turns({ note })
+      vim.wait(50)
+    end })
+  ]], path)
+  leaves(function()
+    c:request('nvim_input', ':qa!<CR>')
+  end, ':qa! with something to do')
+  t.is(vim.fn.filereadable(path), 0, 'what was to be done is not')
 end

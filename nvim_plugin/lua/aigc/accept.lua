@@ -8,6 +8,7 @@ end
 local place = require('aigc.place')
 local stop = require('aigc.stop')
 local suggestion = require('aigc.suggestion')
+local timer = require('aigc.timer')
 
 ---@alias aigc.Part 'all'|'line'|'sentence'|'word'
 
@@ -143,7 +144,7 @@ end
 
 --- What the accepted text is followed by may be known already.
 local function show_next(automatic)
-  vim.schedule(function()
+  timer.soon(function()
     require('aigc.trigger').after_accept(automatic)
   end)
 end
@@ -156,7 +157,7 @@ local function take(part)
     return false
   end
   if vim.api.nvim_get_mode().mode == 'niI' then
-    vim.schedule(function()
+    timer.soon(function()
       take(part)
     end)
     return true
@@ -174,7 +175,7 @@ local function take(part)
   local keys = "a<Cmd>lua require('aigc.accept').insert_pending()<CR><Esc>"
   if not suggestion.taken(raw) then
     suggestion.hold(true)
-    vim.defer_fn(release, LONGEST_HOLD_MS)
+    timer.later(release, LONGEST_HOLD_MS)
     keys = keys .. "<Cmd>lua require('aigc.suggestion').hold(false)<CR>"
   end
   vim.api.nvim_feedkeys(vim.api.nvim_replace_termcodes(keys, true, false, true), 'in', false)

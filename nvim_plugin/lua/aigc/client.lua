@@ -14,6 +14,8 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local timer = require('aigc.timer')
+
 local uv = vim.uv or vim.loop
 
 --- Version of the Lua side; core.so must have the same.
@@ -103,7 +105,7 @@ end
 local function deliver(event)
   if event.kind == 'done' then
     local time = times[event.id]
-    vim.schedule(function()
+    timer.soon(function()
       account(event, time)
       require('aigc.idle').later()
     end)
@@ -151,7 +153,7 @@ local function on_readable()
     end
   end
   for _, event in ipairs(events) do
-    vim.schedule(function()
+    timer.soon(function()
       if open == from then -- another model counts its requests anew
         deliver(event)
       end

@@ -1,6 +1,8 @@
 --- For 'completefunc' and 'omnifunc': the menu opens when the model has answered.
 local M = {}
 
+local timer = require('aigc.timer')
+
 --- Leave completion without a message; what follows comes through complete().
 local CANCEL_SILENTLY = -3
 
@@ -17,7 +19,7 @@ local function insert_rest()
     return
   end
   local tick = vim.b.changedtick
-  vim.schedule(function()
+  timer.soon(function()
     local col = vim.api.nvim_win_get_cursor(0)[2]
     local before = vim.api.nvim_get_current_line():sub(1, col)
     local is_there = vim.b.changedtick == tick and vim.endswith(before, item.word)
@@ -69,7 +71,7 @@ function M.complete(findstart)
   local tick = vim.b.changedtick
   source.request(function(texts, here)
     -- Not now: completion is not over before this function has returned.
-    vim.schedule(function()
+    timer.soon(function()
       local mode = vim.api.nvim_get_mode().mode:sub(1, 1)
       if not here or #texts == 0 or mode ~= 'i' or vim.b.changedtick ~= tick then
         return

@@ -11,6 +11,7 @@ if jit then
 end
 
 local privacy = require('aigc.privacy')
+local timer = require('aigc.timer')
 
 --- Of a longer buffer so much before the cursor is learned, and a quarter of it behind.
 local MAX_BYTES = 192 * 1024
@@ -69,7 +70,7 @@ end
 
 function learn_later(buf, row, last)
   local to = model
-  vim.defer_fn(function()
+  timer.later(function()
     if to and model == to then
       learn_slices(buf, row, last)
     end
@@ -88,7 +89,7 @@ end
 --- In a turn of the main loop of its own: a request waits for nothing of this.
 ---@param at { buf: integer, row: integer }
 local function attach_soon(at)
-  vim.schedule(function()
+  timer.soon(function()
     if vim.api.nvim_buf_is_loaded(at.buf) then
       M.attach(at.buf, math.min(at.row, vim.api.nvim_buf_line_count(at.buf) - 1))
     end

@@ -9,6 +9,7 @@ end
 local menu = require('aigc.menu')
 local place = require('aigc.place')
 local suggestion = require('aigc.suggestion')
+local timer = require('aigc.timer')
 local trigger = require('aigc.trigger')
 
 -- Not cleared: there is nothing to clear, and Neovim looks through all autocommands for it.
@@ -65,12 +66,12 @@ local function on_closed()
 end
 
 on('CompleteDone', function()
-  vim.schedule(on_closed)
+  timer.soon(on_closed)
 end)
 
 menu.watch(function(open)
   if not open then
-    vim.schedule(on_closed)
+    timer.soon(on_closed)
   elseif makes_room() then
     suggestion.hide(true)
   end

@@ -7,6 +7,7 @@ if jit then
 end
 
 local option = require('aigc.option')
+local timer = require('aigc.timer')
 
 ---@type { win: integer }?
 local shown
@@ -99,7 +100,7 @@ function M.clear()
     end
   end
   if not pcall(close) then
-    vim.schedule(close)
+    timer.soon(close)
   end
 end
 

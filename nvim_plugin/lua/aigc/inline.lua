@@ -16,6 +16,7 @@ local menu = require('aigc.menu')
 local place = require('aigc.place')
 local prose = require('aigc.prose')
 local suggestion = require('aigc.suggestion')
+local timer = require('aigc.timer')
 
 --- What Neovim executes when it has inserted an item.
 M.ACCEPTED = 'aigc.accepted'
@@ -138,7 +139,7 @@ local function ask_for_alternatives(s)
   if not s.again or not options.speculate or require('aigc.polite').on_battery then
     return
   end
-  vim.defer_fn(function()
+  timer.later(function()
     if s ~= current or s.typed ~= '' then
       return
     end
@@ -235,7 +236,7 @@ end
 local function watch_interrupts(buf)
   vim.on_key(function(key)
     if key == '\3' then
-      vim.schedule(function()
+      timer.soon(function()
         sweep(buf)
       end)
     end
@@ -337,7 +338,7 @@ vim.api.nvim_create_autocmd('CompleteDone', {
   group = group,
   desc = 'aigc: after the menu',
   callback = function()
-    vim.schedule(follow)
+    timer.soon(follow)
   end,
 })
 

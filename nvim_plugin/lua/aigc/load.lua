@@ -134,6 +134,9 @@ local take_step
 --- Without collecting garbage: at each of so many allocations LuaJIT would do a bit of a collection, which took up to a
 --- millisecond together. It is done a bit at a time in between.
 local function run_step()
+  if vim.v.exiting ~= vim.NIL then
+    return -- as in timer.lua
+  end
   pending = false
   taken = taken + 1
   local collects = collectgarbage('isrunning')
@@ -162,7 +165,7 @@ function take_step()
   elseif is_read then
     done = true
     for _, f in ipairs(waiting) do
-      vim.schedule(f)
+      require('aigc.timer').soon(f)
     end
     waiting = {}
   end

@@ -2,6 +2,8 @@
 --- Neovim's own ghost text (vim.lsp.inline_completion, 0.12). No process: requests are function calls.
 local M = {}
 
+local timer = require('aigc.timer')
+
 local NAME = 'aigc'
 local METHOD_NOT_FOUND = -32601
 local INVOKED = 1 -- of InlineCompletionTriggerKind: somebody pressed a key for it
@@ -130,7 +132,7 @@ local function answer(request, result)
   if request.answered then
     send(request)
   elseif is_first then
-    vim.schedule(function()
+    timer.soon(function()
       request.answered = true
       send(request)
       request.is_over()

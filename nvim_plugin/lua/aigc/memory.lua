@@ -5,6 +5,8 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local timer = require('aigc.timer')
+
 local SHOWN = 200
 --- The worker may have something to do: asked again so often, so many milliseconds apart.
 local TRIES, PAUSE_MS = 100, 50
@@ -39,7 +41,7 @@ end
 local function when_idle(model, n, callback, tries)
   local ok, info, message, code = pcall(model.memory, model, n)
   if ok and not info and code == 'limit' and (tries or TRIES) > 0 then
-    vim.defer_fn(function()
+    timer.later(function()
       when_idle(model, n, callback, (tries or TRIES) - 1)
     end, PAUSE_MS)
     return

@@ -16,6 +16,7 @@ if jit then
 end
 
 local privacy = require('aigc.privacy')
+local timer = require('aigc.timer')
 
 local uv = vim.uv or vim.loop
 
@@ -134,7 +135,7 @@ local shortening = false
 local function shortened(message)
   shortening = false
   if message then
-    vim.schedule(function()
+    timer.soon(function()
       failed(message)
     end)
   end
@@ -188,7 +189,7 @@ function M.save()
   end
   uv.fs_open(path, 'a', MODE, function(message, file)
     if not file then
-      vim.schedule(function()
+      timer.soon(function()
         failed(message)
       end)
       return
@@ -197,7 +198,7 @@ function M.save()
       local stat = uv.fs_fstat(file)
       uv.fs_close(file)
       if problem then
-        vim.schedule(function()
+        timer.soon(function()
           failed(problem)
         end)
       elseif stat and stat.size > MAX_FILE_BYTES then

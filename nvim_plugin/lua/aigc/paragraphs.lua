@@ -8,6 +8,7 @@ if jit then
 end
 
 local privacy = require('aigc.privacy')
+local timer = require('aigc.timer')
 
 --- A change of more lines at once was not typed: at most so many of them are looked at.
 local MAX_LINES = 200
@@ -202,7 +203,7 @@ local function go_on(self, buf, changes)
     changes.done = nil
     done()
   else
-    vim.schedule(function()
+    timer.soon(function()
       go_on(self, buf, changes)
     end)
   end

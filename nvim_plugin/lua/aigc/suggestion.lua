@@ -17,8 +17,8 @@ local ghost = require('aigc.ghost')
 local guard = require('aigc.guard')
 local place = require('aigc.place')
 local prose = require('aigc.prose')
+local timer = require('aigc.timer')
 
-local in_turns = require('aigc.timer').in_turns
 
 local KEYS = vim.api.nvim_create_namespace('aigc-keys')
 
@@ -199,7 +199,7 @@ local function draw(s)
     if not s.shown then
       s.shown = true
       generation.counts.shown = generation.counts.shown + 1
-      vim.schedule(function()
+      timer.soon(function()
         if s == current then
           s.announced = true
           announce('AigcShow')
@@ -239,7 +239,7 @@ local is_due = false
 local function update_soon()
   if not is_due then
     is_due = true
-    vim.schedule(function()
+    timer.soon(function()
       is_due = false
       update()
     end)
@@ -279,8 +279,8 @@ local function speculate(s)
       and not (s.generation.running or s.speculated or s.normal)
       and s.text ~= ''
   end
-  vim.defer_fn(function()
-    in_turns({
+  timer.later(function()
+    timer.in_turns({
       function()
         behind = place.behind(s.place, s.text)
         question = generation.build(behind, options, s.text)
@@ -321,7 +321,7 @@ local function on_change(s, g)
     if s.wanted_step then
       local step = s.wanted_step
       s.wanted_step = nil
-      vim.schedule(function()
+      timer.soon(function()
         M.cycle(step)
       end)
     elseif g.complete and s.text ~= '' then
@@ -347,7 +347,7 @@ end
 local function watch_interrupts()
   vim.on_key(function(key)
     if key == '\3' then
-      vim.schedule(sweep)
+      timer.soon(sweep)
     end
   end, KEYS)
 end
@@ -426,7 +426,7 @@ end
 function M.ask(options)
   options = options or {}
   if is_on_leave() then
-    vim.schedule(function()
+    timer.soon(function()
       M.ask(options)
     end)
     return true
@@ -546,7 +546,7 @@ function M.on_mode_changed()
   elseif kind ~= 'c' and kind ~= (s.normal and 'n' or 'i') then
     finish('rejected')
   elseif vim.v.event.old_mode == 'niI' then
-    vim.schedule(update)
+    timer.soon(update)
   end
 end
 

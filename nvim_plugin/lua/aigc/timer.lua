@@ -8,6 +8,29 @@ end
 
 local uv = vim.uv or vim.loop
 
+--- Neovim runs what is scheduled also when it is being left by a signal and its buffers are gone already.
+--- An error there waits for a key that nobody presses.
+local function unless_leaving(f)
+  return function()
+    if vim.v.exiting == vim.NIL then
+      f()
+    end
+  end
+end
+
+--- Calls back on the main loop, when what was typed meanwhile has been handled.
+---@param f fun()
+function M.soon(f)
+  vim.schedule(unless_leaving(f))
+end
+
+--- The same after so many milliseconds.
+---@param f fun()
+---@param milliseconds integer
+function M.later(f, milliseconds)
+  vim.defer_fn(unless_leaving(f), milliseconds)
+end
+
 ---@class aigc.Timer
 ---@field private handle? userdata until it is closed
 ---@field private callback fun()
@@ -20,7 +43,7 @@ local open = {}
 ---@param callback fun()
 ---@return aigc.Timer
 function M.new(callback)
-  local timer = setmetatable({ callback = vim.schedule_wrap(callback) }, Timer)
+  local timer = setmetatable({ callback = vim.schedule_wrap(unless_leaving(callback)) }, Timer)
   open[timer] = true
   return timer
 end
@@ -47,7 +70,7 @@ end
 function M.in_turns(steps, wanted)
   local function take(i)
     local step = steps[i]
-    vim.schedule(function()
+    M.soon(function()
       if (not wanted or wanted()) and step() ~= false and steps[i + 1] then
         take(i + 1)
       end
