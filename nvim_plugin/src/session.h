@@ -2,10 +2,11 @@
  * session.h: a model with its engine, used from the thread that owns it (Lua's) and from one worker thread.
  *
  * Requests that must not be waited for are submitted and run on the worker, which is created at the first of them, with
- * all signals blocked. Loading the model happens there too. The newest request wins: submitting one cancels the one
- * that runs and the one that waits. What comes out is fetched by session_take(); a byte in a pipe says that there is
- * something to fetch. Requests that the caller waits for run on the caller's own thread between session_enter() and
- * session_leave(), and only while the worker has nothing to do: an engine belongs to one thread at a time.
+ * all signals blocked but the one of a file that was cut short. Loading the model happens there too. The newest request
+ * wins: submitting one cancels the one that runs and the one that waits. What comes out is fetched by session_take(); a
+ * byte in a pipe says that there is something to fetch. Requests that the caller waits for run on the caller's own
+ * thread between session_enter() and session_leave(), and only while the worker has nothing to do: an engine belongs to
+ * one thread at a time.
  *
  * All functions are for the owning thread. Only session_close() waits for the worker (as long as a step needs to see
  * the interrupt flag); session_model() and session_enter() may open the file.
