@@ -235,6 +235,21 @@ return function(t, child)
   t.is(#marks(c)[1][4].virt_lines, 9, 'no more')
   c:stop()
 
+  -- rows to the window's end, which Neovim before 0.10 leaves on the screen
+  for _, keys in ipairs({ '<C-g>d', 'x', '<Esc>', '<C-c>', '<Left>', '<Down>', '<C-w>', '<CR>' }) do
+    for _, where in ipairs({ 'gg', '10Gzt4j', ':split<CR>gg' }) do
+      c = child.start()
+      c:keys('i' .. ('line<CR>'):rep(20) .. 'last<Esc>' .. where .. 'A<C-k>')
+      c:say((' a\n'):rep(15))
+      c:screen()
+      c:keys(keys)
+      local rest = c:screen()
+      c:request('nvim_command', 'redraw!')
+      t.is(rest, c:screen(), 'rows to the end are gone after ' .. keys .. ' from ' .. where)
+      c:stop()
+    end
+  end
+
   -- what a Neovim with inline text would be asked to draw
   c = child.start()
   c:lua([[

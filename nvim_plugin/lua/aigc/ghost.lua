@@ -229,6 +229,33 @@ local function make_room(place, line_rows, n_lines)
   end
 end
 
+--- Rows of the last drawing below the cursor's line.
+---@type { buf: integer, n: integer, fill: boolean }?
+local below
+
+local function draw_window_again()
+  local view = vim.fn.winsaveview()
+  if not option.of_window(0, 'diff') then
+    view.topfill = 0 -- the rows that are gone, if the line below them has become the first one
+  end
+  vim.fn.winrestview(view)
+end
+
+--- Neovim before 0.10 leaves rows on the screen that reach the window's end, when there are fewer of them: it draws
+--- the line below them again, but only if that was to be seen.
+local function take_rows_back(n_lines)
+  if not below or below.n <= n_lines or M.has_inline() then
+    return
+  end
+  for _, win in ipairs(vim.fn.win_findbuf(below.buf)) do
+    if win ~= vim.api.nvim_get_current_win() then
+      vim.api.nvim_win_call(win, draw_window_again)
+    elseif below.fill then
+      draw_window_again()
+    end
+  end
+end
+
 --- Whether a language server may have put text at the end of the line, which an overlay would hide.
 local function has_hints(buf)
   -- Asking vim.lsp would load it: some 5 ms. Where it has put hints this part of it is there.
@@ -323,10 +350,15 @@ function M.draw(row, col, text, info)
   mark.hl_mode = 'combine'
   mark.strict = false
   vim.api.nvim_buf_set_extmark(buf, NAMESPACE, row, col, mark)
+  take_rows_back(n_lines)
+  below = nil
   if n_lines > 0 then
     local end_column = place.column + wrap.width(after, place.column, tabstop)
     local after_rows = math.floor(end_column / place.width)
-    make_room(place, 1 + (option.of_window(win, 'wrap') and after_rows or 0), n_lines)
+    local line_rows = 1 + (option.of_window(win, 'wrap') and after_rows or 0)
+    local fill = place.line + line_rows - 1 + n_lines >= place.height
+    below = { buf = buf, n = n_lines, fill = fill }
+    make_room(place, line_rows, n_lines)
   end
 end
 
@@ -335,8 +367,9 @@ function M.clear()
     require('aigc.float').clear()
   elseif drawn and vim.api.nvim_buf_is_valid(drawn.buf) then
     vim.api.nvim_buf_del_extmark(drawn.buf, NAMESPACE, MARK)
+    take_rows_back(0)
   end
-  drawn, others_there = nil, nil
+  drawn, others_there, below = nil, nil, nil
 end
 
 return M
