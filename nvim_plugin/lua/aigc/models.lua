@@ -69,7 +69,7 @@ end
 local function resolve(name)
   local path = vim.fn.expand(name)
   if vim.fn.filereadable(path) == 1 then
-    return path
+    return vim.fn.fnamemodify(path, ':p') -- the same after :cd
   end
   for _, listed in ipairs(M.list()) do
     local file = vim.fn.fnamemodify(listed, ':t')
