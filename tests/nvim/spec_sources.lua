@@ -154,6 +154,18 @@ return function(t, child)
   t.is(table.concat(c:lua('return got')), ' a time\nthere was a girl', "sources: broken where 'textwidth' would")
   c:stop()
 
+  -- what goes wrong is told to those who see no suggestion of ours, too
+  c = child.start()
+  c:request('nvim_command', "set completefunc=v:lua.require'aigc'.completefunc")
+  for _ = 1, 2 do
+    c:keys('iOnce<C-x><C-u>')
+    c:lua("fake.fail('the model is broken')")
+    c:settle_frame()
+    c:keys('<Esc>')
+  end
+  t.is(table.concat(c:lua('return notes'), '|'), 'aigc: the model is broken', 'an error of the engine is told, once')
+  c:stop()
+
   -- the language server
   c = typed('Once')
   c:lua([[

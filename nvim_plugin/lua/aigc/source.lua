@@ -28,6 +28,9 @@ function M.request(callback)
   local function finish(g)
     if not done and not g.running then
       done = true
+      if g.message then
+        require('aigc.log').tell_once(g.message)
+      end
       local texts = {}
       for _, text in ipairs(g.list) do
         if text ~= '' then
