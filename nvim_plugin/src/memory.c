@@ -1,10 +1,16 @@
 /* memory.c: orders to a personal layer, and its file. */
 #include "memory.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
+
+/* Another editor writes for milliseconds: who holds the lock longer is not waited for. */
+enum { LOCK_TRIES = 200, LOCK_PAUSE_NS = 5000000 };
 
 enum { SECONDS_BETWEEN_SAVES = 10, HISTORY = AIGC_PERSONAL_ORDER - 1 };
 
@@ -303,14 +309,29 @@ static aigc_status merge(memory *m, aigc_error *err)
     return AIGC_OK;
 }
 
-aigc_status memory_save(memory *m)
+/* Locks the folder of the file, so that between reading and writing it no other editor does. -1 where that cannot be
+ * had: it is written all the same. */
+static int lock_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    free(folder);
+    for (int i = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (i == LOCK_TRIES || (errno != EWOULDBLOCK && errno != EINTR)) {
+            close(fd);
+            return -1;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NS}, NULL);
+    }
+    return fd;
+}
+
+static aigc_status save_locked(memory *m)
 {
     struct stat now;
     aigc_error err;
     aigc_status status = AIGC_OK;
-    if (!m->layer || !m->changed || !m->path)
-        return AIGC_OK;
-    clock_gettime(CLOCK_MONOTONIC, &m->saved);
     look_at_file(m, &now);
     if (!same_file(&now, &m->seen))
         status = merge(m, &err);
@@ -325,4 +346,16 @@ aigc_status memory_save(memory *m)
     m->changed = false;
     clear_log(m);
     return AIGC_OK;
+}
+
+aigc_status memory_save(memory *m)
+{
+    if (!m->layer || !m->changed || !m->path)
+        return AIGC_OK;
+    clock_gettime(CLOCK_MONOTONIC, &m->saved);
+    int lock = lock_folder(m->path);
+    aigc_status status = save_locked(m);
+    if (lock >= 0)
+        close(lock);
+    return status;
 }

@@ -111,6 +111,26 @@ return function(t)
   t.is(assert(rest(again)).ngrams, 0, 'on the disk as well')
   again:close()
 
+  -- two that write at the same time
+  local pair = { t.open({ personal = folder }), t.open({ personal = folder }) }
+  for i, one in ipairs(pair) do
+    one:learn(('Harbour master number %d has a wooden leg.\n'):format(i))
+  end
+  for _, one in ipairs(pair) do
+    one:save()
+  end
+  for _, one in ipairs(pair) do
+    assert(rest(one))
+  end
+  for _, one in ipairs(pair) do
+    one:close()
+  end
+  again = t.open({ personal = folder })
+  t.is(assert(rest(again)).phrases[1].count, 2, 'of two that write at the same time nothing is lost')
+  again:forget()
+  assert(rest(again))
+  again:close()
+
   -- files that are none
   local pipe = assert(io.popen("ls '" .. folder .. "'"))
   local name = pipe:read('*l')
