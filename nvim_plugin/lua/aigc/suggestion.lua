@@ -19,7 +19,6 @@ local place = require('aigc.place')
 local prose = require('aigc.prose')
 local timer = require('aigc.timer')
 
-
 local KEYS = vim.api.nvim_create_namespace('aigc-keys')
 
 ---@class aigc.Suggestion
