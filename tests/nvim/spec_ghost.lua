@@ -235,7 +235,7 @@ return function(t, child)
   t.is(#marks(c)[1][4].virt_lines, 9, 'no more')
   c:stop()
 
-  -- rows to the window's end, which Neovim before 0.10 leaves on the screen
+  -- rows to the window's end, which Neovim leaves on the screen
   for _, keys in ipairs({ '<C-g>d', 'x', '<Esc>', '<C-c>', '<Left>', '<Down>', '<C-w>', '<CR>' }) do
     for _, where in ipairs({ 'gg', '10Gzt4j', ':split<CR>gg' }) do
       c = child.start()
@@ -248,6 +248,18 @@ return function(t, child)
       t.is(rest, c:screen(), 'rows to the end are gone after ' .. keys .. ' from ' .. where)
       c:stop()
     end
+  end
+
+  for _, keys in ipairs({ '<C-g>d', '<Up>', '<CR>' }) do
+    c = child.start()
+    c:keys('i' .. ('line<CR>'):rep(20) .. 'last<Esc>:vsplit<CR>10Gzt4ji<C-k>')
+    c:say(' a\n b\n c\n d\n e')
+    c:screen()
+    c:keys(keys)
+    local rest = c:screen()
+    c:request('nvim_command', 'redraw!')
+    t.is(rest, c:screen(), 'of windows side by side, too, after ' .. keys)
+    c:stop()
   end
 
   -- what a Neovim with inline text would be asked to draw

@@ -229,29 +229,31 @@ local function make_room(place, line_rows, n_lines)
   end
 end
 
---- Rows of the last drawing below the cursor's line.
----@type { buf: integer, n: integer, fill: boolean }?
+--- The last drawing: its rows below the cursor's line, and whether it pushes text aside.
+---@type { buf: integer, n: integer, aside: boolean }?
 local below
 
 local function draw_window_again()
   local view = vim.fn.winsaveview()
-  if not option.of_window(0, 'diff') then
+  if not M.has_inline() and not option.of_window(0, 'diff') then
     view.topfill = 0 -- the rows that are gone, if the line below them has become the first one
   end
   vim.fn.winrestview(view)
 end
 
---- Neovim before 0.10 leaves rows on the screen that reach the window's end, when there are fewer of them: it draws
---- the line below them again, but only if that was to be seen.
-local function take_rows_back(n_lines)
-  if not below or below.n <= n_lines or M.has_inline() then
+--- Neovim leaves rows on the screen that reach a window's end, when there are fewer of them: it draws the line below
+--- them again, but only if that was to be seen. (A line end that was typed has moved them, too.)
+---@param n_lines integer how many there are now
+---@param is_over boolean
+local function take_rows_back(n_lines, is_over)
+  if not below or (below.n <= n_lines and not (is_over and below.aside)) then
     return
   end
   for _, win in ipairs(vim.fn.win_findbuf(below.buf)) do
-    if win ~= vim.api.nvim_get_current_win() then
-      vim.api.nvim_win_call(win, draw_window_again)
-    elseif below.fill then
+    if win == vim.api.nvim_get_current_win() then
       draw_window_again()
+    else
+      vim.api.nvim_win_call(win, draw_window_again)
     end
   end
 end
@@ -350,15 +352,12 @@ function M.draw(row, col, text, info)
   mark.hl_mode = 'combine'
   mark.strict = false
   vim.api.nvim_buf_set_extmark(buf, NAMESPACE, row, col, mark)
-  take_rows_back(n_lines)
-  below = nil
+  take_rows_back(n_lines, false)
+  below = { buf = buf, n = n_lines, aside = mark.virt_text_pos == 'inline' }
   if n_lines > 0 then
     local end_column = place.column + wrap.width(after, place.column, tabstop)
     local after_rows = math.floor(end_column / place.width)
-    local line_rows = 1 + (option.of_window(win, 'wrap') and after_rows or 0)
-    local fill = place.line + line_rows - 1 + n_lines >= place.height
-    below = { buf = buf, n = n_lines, fill = fill }
-    make_room(place, line_rows, n_lines)
+    make_room(place, 1 + (option.of_window(win, 'wrap') and after_rows or 0), n_lines)
   end
 end
 
@@ -367,7 +366,7 @@ function M.clear()
     require('aigc.float').clear()
   elseif drawn and vim.api.nvim_buf_is_valid(drawn.buf) then
     vim.api.nvim_buf_del_extmark(drawn.buf, NAMESPACE, MARK)
-    take_rows_back(0)
+    take_rows_back(0, true)
   end
   drawn, others_there, below = nil, nil, nil
 end
