@@ -61,6 +61,7 @@ return function(t, child)
   c:lua("require('aigc.polite').on_battery = true require('aigc.client').threads = function() return 2 end")
   local figures = c:request('nvim_exec', 'Aigc status', true)
   t.ok(figures:find('2 threads (on battery)', 1, true), 'status says why there are few threads', figures)
+  t.ok(figures:find('suggestions here: manual\n', 1, true), 'and how suggestions come here', figures)
   c:lua("require('aigc.polite').on_battery = false")
 
   -- the request
