@@ -35,19 +35,19 @@ local function note(name, processor, clock, ok, ...)
   return ...
 end
 
--- A turn of several (timer.lua) is called what its step is.
-local function step_of(f)
+-- What timer.lua wraps is called what is inside: `f`, and of a turn of several its `step`.
+local function inside(f)
   for i = 1, debug.getinfo(f, 'u').nups do
     local name, value = debug.getupvalue(f, i)
-    if name == 'step' and type(value) == 'function' then
-      return value
+    if (name == 'step' or name == 'f') and type(value) == 'function' then
+      return inside(value)
     end
   end
   return f
 end
 
 local function timed(f, what)
-  local info = debug.getinfo(step_of(f), 'S')
+  local info = debug.getinfo(inside(f), 'S')
   if not info.source:find('nvim_plugin', 1, true) then
     return f
   end
