@@ -7,7 +7,7 @@
 -- text counts as shown when a flush of the screen has it. Prints a table in milliseconds. Without
 -- AIGC_MODEL it runs the test model of ../shared/data. AIGC_RUNS: how often each is repeated
 -- (default 20). AIGC_TYPING: seconds of steady typing (default 20). AIGC_PARTS: only some of the
--- measurements, such as `keys large` (start, first, keys, large, typing, leave). AIGC_APART=1: this driver
+-- measurements, such as `keys large` (start, first, keys, wrapped, large, typing, leave). AIGC_APART=1: this driver
 -- has a processor of its own (nvim_apart.lua), for what the clock says of the main loop.
 package.path = 'tests/nvim/?.lua;bench/?.lua;' .. package.path
 
@@ -102,12 +102,12 @@ local function add_holds(c, processor, clock)
   end
 end
 
--- in a text of CONTEXT_BYTES (some 1,500 tokens), after ten more
-local keys, begun, per_event, per_event_clock = {}, {}, {}, {}
-local status = ''
-if wanted('keys') then
-  local c = start({ context = 0, prompt_bytes = CONTEXT_BYTES })
+-- In a text of CONTEXT_BYTES (some 1,500 tokens), after ten more.
+local function write_on(options, commands)
+  local keys, begun, processor, clock = {}, {}, {}, {}
+  local c = start(vim.tbl_extend('force', { context = 0, prompt_bytes = CONTEXT_BYTES }, options))
   fill(c, CONTEXT_BYTES)
+  c:request('nvim_command', commands)
   insert_mode(c, 'A')
   to_screen(c, 'Once ')
   vim.wait(PAUSE_MS)
@@ -125,14 +125,34 @@ if wanted('keys') then
     c:settle()
     vim.wait(PAUSE_MS)
   end
-  add_holds(c, per_event, per_event_clock)
-  status = c:request('nvim_exec', 'Aigc status', true)
+  add_holds(c, processor, clock)
+  local status = c:request('nvim_exec', 'Aigc status', true)
   c:stop()
+  return keys, begun, processor, clock, status
 end
-row(('key to text: %d bytes before it, some 10 new tokens'):format(CONTEXT_BYTES), keys)
-row('  of those: prompts of which more than 100 tokens were new', begun)
-row('main loop held by one of our callbacks, processor time', per_event)
-row('  the same by the clock (neighbours included)', per_event_clock)
+
+local status = ''
+if wanted('keys') then
+  local keys, begun, processor, clock
+  keys, begun, processor, clock, status = write_on({}, '')
+  row(('key to text: %d bytes before it, some 10 new tokens'):format(CONTEXT_BYTES), keys)
+  row('  of those: prompts of which more than 100 tokens were new', begun)
+  row('main loop held by one of our callbacks, processor time', processor)
+  row('  the same by the clock (neighbours included)', clock)
+end
+
+-- the same with what costs most: a personal layer, and lines that are broken as one types
+if wanted('wrapped') then
+  local folder = vim.fn.tempname()
+  vim.fn.mkdir(folder, 'p')
+  local keys, begun, processor, clock =
+    write_on({ personal = folder }, 'set textwidth=72 filetype=text | normal! gggqG')
+  row("with 'textwidth' and a personal layer: key to text", keys)
+  row('  of those: prompts of which more than 100 tokens were new', begun)
+  row('  main loop held by one of our callbacks, processor time', processor)
+  row('  the same by the clock (neighbours included)', clock)
+  vim.fn.delete(folder, 'rf')
+end
 
 -- in a buffer of 100,000 lines
 local large, large_clock = {}, {}
