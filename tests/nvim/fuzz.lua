@@ -187,12 +187,14 @@ local LOOK = [[
   end
 ]]
 
--- Moves the cursors of `other`, where they are further on in other windows, to where `one` has them.
-local function follow(other, got, wanted)
+-- Moves the cursors of other windows to where `one` has them, if `other` has them further on: in both, so that both want
+-- the same column from there.
+local function follow(one, other, got, wanted)
   for i = 1, #wanted do
     local win, row, column = unpack(wanted[i])
-    local _, to_row, to_column = unpack(got[i])
+    local same_win, to_row, to_column = unpack(got[i])
     if to_row < row or (to_row == row and to_column < column) then
+      one:request('nvim_win_set_cursor', same_win, { to_row, to_column })
       other:request('nvim_win_set_cursor', win, { to_row, to_column })
     elseif to_row ~= row or to_column ~= column then
       return ('another cursor: got %d,%d, wanted %d,%d\n'):format(to_row, to_column, row, column)
@@ -276,7 +278,7 @@ local function act(one, other, keys)
       wrong = (wrong or '') .. ('%d: got %s, wanted %s\n'):format(k, vim.inspect(got[k]), vim.inspect(wanted[k]))
     end
   end
-  wrong = wrong or follow(other, got_others, wanted_others)
+  wrong = wrong or follow(one, other, got_others, wanted_others)
   if not wrong then
     local lingering = one:lua(LINGERING)
     wrong = lingering ~= '' and lingering or nil

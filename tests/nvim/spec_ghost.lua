@@ -152,6 +152,11 @@ return function(t, child)
   t.is(#c:request('nvim_list_wins'), 1, rightleft .. ': the window makes room for it')
   t.is(c:lua('return vim.v.errmsg'), '', rightleft .. ': without an error')
   c:stop()
+  rows = (' '):rep(39) .. 'a\n' .. (' '):rep(31) .. ' dna gnol'
+  c = case(rightleft .. ', words', ':set rightleft<CR>ia <C-k>', 'long and ', rows)
+  c:keys('<C-n>')
+  t.is(c:buffer(), 'a ', rightleft .. ': its words are not completed with')
+  c:stop()
   case(
     'concealed text before the cursor',
     ':set conceallevel=2 concealcursor=i<CR>:syntax match X /SECRET/ conceal<CR>iab SECRET cd<C-k>',

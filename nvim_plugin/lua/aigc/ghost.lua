@@ -371,4 +371,14 @@ function M.clear()
   drawn, others_there, below = nil, nil, nil
 end
 
+--- Takes away what is drawn in a window of its own. Whether there was any.
+---@return boolean
+function M.leave_windows()
+  local floats = drawn ~= nil and drawn.floats == true
+  if floats then
+    M.clear()
+  end
+  return floats
+end
+
 return M

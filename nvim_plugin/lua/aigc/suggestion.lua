@@ -342,11 +342,17 @@ local function sweep()
   end
 end
 
---- Watches keys for <C-c> while there is a suggestion.
-local function watch_interrupts()
+--- Keys that look for words in all windows.
+local COMPLETES = { ['\14'] = true, ['\16'] = true, ['\24'] = true } -- <C-n>, <C-p>, <C-x>
+
+--- Watches keys for <C-c> while there is a suggestion, and for what would find it in a window of its own.
+local function watch_keys()
   vim.on_key(function(key)
     if key == '\3' then
       timer.soon(sweep)
+    elseif COMPLETES[key] and current and ghost.leave_windows() then
+      current.drawn = nil
+      timer.soon(update)
     end
   end, KEYS)
 end
@@ -407,7 +413,7 @@ local function start(here, conf, options, question)
   end
   s.generation = g
   current = s
-  watch_interrupts()
+  watch_keys()
   announce('AigcStart')
   if not g.running then
     s.text = g.list[1] or ''
