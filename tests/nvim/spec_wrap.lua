@@ -89,4 +89,32 @@ return function(t)
     '日|本語|words',
     'wide characters break anywhere, words do not'
   )
+
+  -- paragraphs joined for the model: a text that has grown or was mended as if it was seen for the first time
+  local prose = require('aigc.prose')
+  local function anew(text, width)
+    package.loaded['aigc.prose'] = nil
+    local joined = require('aigc.prose').join(text, width)
+    package.loaded['aigc.prose'] = prose
+    return joined
+  end
+  math.randomseed(5)
+  local long = 'some words of a line that is long enough\n'
+  local pieces = { long, long, '> ' .. long, '> ' .. long, '- ' .. long, '  ' .. long, '12. ' .. long }
+  vim.list_extend(pieces, { '\n', 'a', ' ', '日本語', '\t', '# ' })
+  local text, differences, joins = '', 0, 0
+  for i = 1, 3000 do
+    text = text .. pieces[math.random(#pieces)]
+    if math.random(40) == 1 then
+      text = text:sub(1, math.random(#text)) -- deleted to here
+    elseif #text > 6000 then
+      text = text:sub(1500) -- the prompt's beginning has moved
+    end
+    local width = i % 500 == 0 and 30 or 72
+    local joined = prose.join(text, width)
+    joins = joins + (joined ~= text and 1 or 0)
+    differences = differences + (joined == anew(text, width) and 0 or 1)
+  end
+  t.is(differences, 0, 'paragraphs are joined as if each text was the first')
+  t.ok(joins > 1000, 'most of them are', joins)
 end

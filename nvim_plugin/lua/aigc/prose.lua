@@ -111,30 +111,62 @@ local function marks_of_next(line)
   return quotation or (item and item:gsub('[^\t]', ' '))
 end
 
+--- Appends a line to what was joined.
+---@param out string[]
+---@param state { last?: string, marks?: string } the line before, and what further lines of its quotation begin with
+---@param line string
+---@param is_written boolean the last one, which belongs to the paragraph even while it is empty
+---@param width integer
+local function join_line(out, state, line, is_written, width)
+  local last = state.last
+  state.last = line
+  if not last then
+    out[#out + 1] = line
+    return
+  end
+  state.marks = marks_of_next(last) or state.marks
+  local is_marked = state.marks and vim.startswith(line, state.marks)
+  local bare = is_marked and line:sub(#state.marks + 1) or line
+  if last:find('%S') and is_soft(last, is_written and bare .. 'x' or bare, width) then
+    out[#out + 1] = (ends_wide(last) or last:find(' $')) and '' or ' '
+    out[#out + 1] = bare:match('^%s*(.*)$')
+  else
+    state.marks = nil
+    out[#out + 1] = '\n'
+    out[#out + 1] = line
+  end
+end
+
+--- So much before the end is looked at again: one mends what one has written.
+local KEPT_BEHIND_BYTES = 1000
+
+--- The beginning of the text that was joined last, whole lines, and what became of it: the next text mostly goes on
+--- with it.
+local known = { width = 0, head = '', joined = '', state = {} }
+
 --- Joins the lines of each paragraph, as the model has learned to read them.
 ---@param text string
 ---@param width integer
 ---@return string
 function M.join(text, width)
-  local lines = vim.split(text, '\n', { plain = true })
-  local parts = { lines[1] }
-  local marks
-  for i = 2, #lines do
-    marks = marks_of_next(lines[i - 1]) or marks
-    local is_marked = marks and vim.startswith(lines[i], marks)
-    local bare = is_marked and lines[i]:sub(#marks + 1) or lines[i]
-    -- The last line is being written: it belongs to the paragraph even while it is empty.
-    local line = i == #lines and bare .. 'x' or bare
-    if lines[i - 1]:find('%S') and is_soft(lines[i - 1], line, width) then
-      parts[#parts + 1] = (ends_wide(lines[i - 1]) or lines[i - 1]:find(' $')) and '' or ' '
-      parts[#parts + 1] = bare:match('^%s*(.*)$')
-    else
-      marks = nil
-      parts[#parts + 1] = '\n'
-      parts[#parts + 1] = lines[i]
+  local goes_on = known.width == width and vim.startswith(text, known.head)
+  local state = goes_on and { last = known.state.last, marks = known.state.marks } or {}
+  local out = { goes_on and known.joined or '' }
+  local at = goes_on and #known.head or 0
+  local lines = vim.split(text:sub(at + 1), '\n', { plain = true })
+  local head
+  for i, line in ipairs(lines) do
+    join_line(out, state, line, i == #lines, width)
+    at = at + #line + 1
+    if at + KEPT_BEHIND_BYTES <= #text then
+      head = { bytes = at, n = #out, state = { last = state.last, marks = state.marks } }
     end
   end
-  return table.concat(parts)
+  if head then
+    local joined = table.concat(out, '', 1, head.n)
+    known = { width = width, head = text:sub(1, head.bytes), joined = joined, state = head.state }
+  end
+  return table.concat(out)
 end
 
 --- Pieces between which a line may be broken: words with the spaces before them, and with m in 'formatoptions'
