@@ -143,6 +143,15 @@ return function(t, child)
     return widths
   ]])
   t.is(table.concat(widths, ' '), '0 0', rightleft .. ': rows as wide as the window')
+  c:say(' more')
+  local changes = c:lua([[
+    for _, win in ipairs(vim.api.nvim_list_wins()) do
+      if vim.api.nvim_win_get_config(win).relative ~= '' then
+        return vim.api.nvim_buf_call(vim.api.nvim_win_get_buf(win), function() return #vim.fn.undotree().entries end)
+      end
+    end
+  ]])
+  t.is(changes, 0, rightleft .. ': nothing to undo adds up')
   c:stop()
   -- While a menu opens no window may be closed.
   rows = (' '):rep(28) .. 'a sala enola\n' .. (' '):rep(31) .. ' dna gnol'

@@ -72,6 +72,7 @@ function M.draw(text, place, tabstop)
   else
     if not buffer or not vim.api.nvim_buf_is_valid(buffer) then
       buffer = vim.api.nvim_create_buf(false, true)
+      vim.bo[buffer].undolevels = -1 -- nobody undoes there, and what could be would add up
     end
     options.noautocmd = true
     options.win = vim.api.nvim_get_current_win()
