@@ -276,6 +276,18 @@ return function(t, child)
     c:stop()
   end
 
+  -- the column that `k` wants is settled by moving, not by drawing
+  for _, key in ipairs({ '<Esc>', '<C-c>', '<C-g>d<Esc>', '<CR><Esc>' }) do
+    c = child.start()
+    c:keys('iabcdefgh<CR>rest<Esc>I<C-k>')
+    c:say('xyz ')
+    c:keys(key)
+    c:keys('k')
+    local cursor = c:request('nvim_win_get_cursor', 0)
+    t.is(cursor[2], 0, '`k` goes where it would without a suggestion, after ' .. key)
+    c:stop()
+  end
+
   -- what a Neovim with inline text would be asked to draw
   c = child.start()
   c:lua([[

@@ -235,4 +235,26 @@ return function(t, child)
     end
     c:stop()
   end
+
+  -- <C-c> while the modules are brought in, which Neovim gives to whatever Lua runs
+  c = child.start({ aigc = { debounce = 20, extent = 'free', speculate = false, min_logprob = -5 } })
+  c:lua([[
+    interrupted = 0
+    local get = vim.api.nvim_get_current_buf
+    vim.api.nvim_get_current_buf = function()
+      if package.loaded.aigc and interrupted == 0 then
+        interrupted = 1
+        error('Keyboard interrupt')
+      end
+      return get()
+    end
+  ]])
+  c:keys('iOnce')
+  child.wait(5000, function()
+    return c:lua('return fake.live ~= nil')
+  end)
+  t.is(c:lua('return interrupted'), 1, 'loading is interrupted by <C-c>')
+  t.ok(c:lua('return fake.live ~= nil'), 'and goes on: a suggestion is asked for')
+  t.is(c:lua('return #notes'), 0, 'nothing is told')
+  c:stop()
 end

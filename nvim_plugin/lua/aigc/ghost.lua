@@ -223,9 +223,7 @@ end
 local function make_room(place, line_rows, n_lines)
   local missing = math.min(place.line + line_rows - 1 + n_lines - place.height, place.line - 1)
   if missing > 0 then
-    local view = vim.fn.winsaveview()
-    view.topline = view.topline + missing
-    vim.fn.winrestview(view)
+    vim.fn.winrestview({ topline = vim.fn.line('w0') + missing })
   end
 end
 
@@ -233,8 +231,10 @@ end
 ---@type { buf: integer, n: integer, aside: boolean }?
 local below
 
+--- Restoring nothing of a view draws all of it. (Saving one would settle the column that `j` and `k` want, here and in
+--- make_room().)
 local function draw_window_again()
-  local view = vim.fn.winsaveview()
+  local view = vim.empty_dict()
   if not M.has_inline() and not option.of_window(0, 'diff') then
     view.topfill = 0 -- the rows that are gone, if the line below them has become the first one
   end

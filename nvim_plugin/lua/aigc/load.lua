@@ -145,7 +145,9 @@ local function run_step()
   if collects then
     collectgarbage('restart')
   end
-  if not ok then
+  if not ok and tostring(message):find('Keyboard interrupt', 1, true) then
+    taken = taken - 1 -- <C-c> while it ran, which was meant for the editor
+  elseif not ok then
     vim.notify('aigc: ' .. tostring(message), vim.log.levels.ERROR)
   end
   take_step()

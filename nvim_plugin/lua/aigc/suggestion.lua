@@ -331,7 +331,7 @@ local function on_change(s, g)
   update_soon()
 end
 
---- Looks whether all is as it should be: after <C-c> Neovim runs no autocommands.
+--- Looks whether all is as it should be: after <C-c> Neovim runs not all autocommands.
 local function sweep()
   local s = current
   local kind = place.kind_of(vim.api.nvim_get_mode().mode)
@@ -339,6 +339,12 @@ local function sweep()
     ghost.clear()
   elseif kind ~= 'c' and kind ~= (s.normal and 'n' or 'i') then
     finish('rejected')
+  else
+    return
+  end
+  if kind == 'n' then
+    -- Neovim has settled which column `k` wants with the suggestion still before the cursor: anew.
+    vim.api.nvim_win_set_cursor(0, vim.api.nvim_win_get_cursor(0))
   end
 end
 
