@@ -361,11 +361,19 @@ function M.draw(row, col, text, info)
   end
 end
 
+--- Takes the text out of the buffer's lines and does no more than that, which nothing can interrupt. clear() does the
+--- rest.
+function M.take_out()
+  if drawn and not drawn.floats and vim.api.nvim_buf_is_valid(drawn.buf) then
+    vim.api.nvim_buf_del_extmark(drawn.buf, NAMESPACE, MARK)
+  end
+end
+
 function M.clear()
   if drawn and drawn.floats then
     require('aigc.float').clear()
-  elseif drawn and vim.api.nvim_buf_is_valid(drawn.buf) then
-    vim.api.nvim_buf_del_extmark(drawn.buf, NAMESPACE, MARK)
+  elseif drawn then
+    M.take_out()
     take_rows_back(0, true)
   end
   drawn, others_there, below = nil, nil, nil

@@ -340,11 +340,7 @@ local function sweep()
   elseif kind ~= 'c' and kind ~= (s.normal and 'n' or 'i') then
     finish('rejected')
   else
-    return
-  end
-  if kind == 'n' then
-    -- Neovim has settled which column `k` wants with the suggestion still before the cursor: anew.
-    vim.api.nvim_win_set_cursor(0, vim.api.nvim_win_get_cursor(0))
+    update()
   end
 end
 
@@ -354,7 +350,10 @@ local COMPLETES = { ['\14'] = true, ['\16'] = true, ['\24'] = true } -- <C-n>, <
 --- Watches keys for <C-c> while there is a suggestion, and for what would find it in a window of its own.
 local function watch_keys()
   vim.on_key(function(key)
-    if key == '\3' then
+    if key == '\3' and current then
+      -- At once: leaving insert mode by it Neovim notes the column that `k` wants, with inline text before the cursor.
+      ghost.take_out()
+      current.drawn = nil
       timer.soon(sweep)
     elseif COMPLETES[key] and current and ghost.leave_windows() then
       current.drawn = nil
