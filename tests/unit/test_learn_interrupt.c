@@ -134,6 +134,7 @@ static void test_interrupts(void **state)
     int n = run(t, disturbed, &disturbed_score);
     over = true;
     pthread_join(thread, NULL);
+    flag = 0; /* it may have been set once more since the last interruption */
     aigc_trainer_destroy(t);
     unlink(vocabulary);
     free(text);
