@@ -219,6 +219,39 @@ return function(t, child)
     vim.inspect(many))
   c:keys('i<C-k><Esc>')
   told()
+  -- so do those of a long one, which is taken back as it was told, and goes on when its buffer is left at once
+  local LONG = [[
+    local lines = { '' }
+    for i = 1, 100 do
+      lines[#lines + 1] = ('Line %03d of a paragraph that goes on, and on, and on.'):format(i)
+    end
+    vim.api.nvim_buf_set_lines(0, -1, -1, true, lines)
+    vim.cmd('write')
+  ]]
+  local at_once = c:lua(LONG .. 'return #told')
+  local long = told()
+  t.ok(at_once <= 1 and select(2, long:gsub('%f[%w]learn|', '')) >= 5, 'a long paragraph is learned in slices', at_once .. long:sub(1, 200))
+  local first, last = long:find('Line 001.*Line 100[^\n]*\n')
+  t.is(
+    first and long:sub(first, last):gsub('\nlearn|', ''):gsub('\n+', ' ') or long,
+    c:lua("return table.concat(vim.api.nvim_buf_get_lines(0, -101, -1, true), ' ') .. ' '"),
+    'all of it, once'
+  )
+  c:keys('GA It ends.<Esc>')
+  c:request('nvim_command', 'write')
+  local again = told()
+  t.is(
+    again:match('^(unlearn.-)\nlearn|'),
+    (long:gsub('\nsave$', ''):gsub('%f[%w]learn|', 'unlearn|')),
+    'and taken back as it was told'
+  )
+  t.ok(again:find(' It ends.\n\nsave', 1, true), 'to be learned as it stands', again)
+  c:request('nvim_command', 'enew! | set bufhidden=wipe')
+  c:request('nvim_command', 'edit! ' .. folder .. 'left.txt')
+  c:keys('i<C-k><Esc>')
+  told()
+  c:lua(LONG .. 'vim.cmd("bwipeout")')
+  t.ok(told():find('Line 100[^\n]*\n\nsave$'), 'also when its buffer is left at once')
   c:request('nvim_command', 'edit! ' .. folder .. 'secrets.txt')
   c:keys('iOpen sesame, said the thief.<C-k><Esc>')
   c:request('nvim_command', 'write')

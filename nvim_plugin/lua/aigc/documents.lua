@@ -15,9 +15,8 @@ local timer = require('aigc.timer')
 
 --- Of a longer buffer so much before the cursor is learned, and a quarter of it behind.
 local MAX_BYTES = 192 * 1024
---- It is learned so many bytes at a time, in turns of the main loop: 0.1 ms of that, and a request
---- waits for a slice at most (some 1.5 ms of the worker's).
-local SLICE_BYTES, PAUSE_MS = 1024, 3
+--- Milliseconds between two slices.
+local PAUSE_MS = 3
 
 ---@type table? the open model
 local model
@@ -28,7 +27,8 @@ local function tell(method, text)
   end
 end
 
-local tracker = require('aigc.paragraphs').new(tell)
+local paragraphs = require('aigc.paragraphs')
+local tracker = paragraphs.new(tell)
 
 --- Rows [first, last) that are learned around a row.
 local function extent(buf, row)
@@ -41,7 +41,7 @@ end
 
 --- The row behind a slice that begins in `row`: whole lines, at least one.
 local function slice_end(buf, row, last)
-  local limit = vim.api.nvim_buf_get_offset(buf, row) + SLICE_BYTES
+  local limit = vim.api.nvim_buf_get_offset(buf, row) + paragraphs.SLICE_BYTES
   if vim.api.nvim_buf_get_offset(buf, last) <= limit then
     return last
   end
@@ -50,7 +50,7 @@ end
 
 local learn_later
 
-local function learn_slices(buf, row, last)
+local function learn_slices(buf, row, last, read)
   if not model or not vim.api.nvim_buf_is_loaded(buf) then
     return
   end
@@ -59,20 +59,18 @@ local function learn_slices(buf, row, last)
     return
   end
   local after = slice_end(buf, row, last)
-  local text = table.concat(vim.api.nvim_buf_get_lines(buf, row, after, true), '\n') .. '\n'
+  local text = read(vim.api.nvim_buf_get_lines(buf, row, after, true)) .. (after == last and '\n' or '')
   if #text < MAX_BYTES and not text:find('%z') then
-    local prose = require('aigc.prose')
-    local wrap = prose.wrap_column(buf)
-    tell('learn', wrap and prose.join(text, wrap) or text)
+    tell('learn', text)
   end
-  learn_later(buf, after, last)
+  learn_later(buf, after, last, read)
 end
 
-function learn_later(buf, row, last)
+function learn_later(buf, row, last, read)
   local to = model
   timer.later(function()
     if to and model == to then
-      learn_slices(buf, row, last)
+      learn_slices(buf, row, last, read)
     end
   end, PAUSE_MS)
 end
@@ -82,7 +80,8 @@ end
 ---@param row integer where one writes
 function M.attach(buf, row)
   if model and tracker:attach(buf) then
-    learn_later(buf, extent(buf, row))
+    local first, last = extent(buf, row)
+    learn_later(buf, first, last, require('aigc.prose').reader(buf))
   end
 end
 

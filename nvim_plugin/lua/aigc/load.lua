@@ -19,7 +19,8 @@ local FOLDER = debug.getinfo(1, 'S').source:match('^@(.*)load%.lua$') or ''
 --- Between two turns, for whatever else the editor has to do.
 local PAUSE_MS = 1
 
---- Those that a suggestion needs, each behind those that it needs itself.
+--- Those that a suggestion needs, each behind those that it needs itself. The last one hears what is typed: it comes
+--- when all else is there, so that nothing is brought in where somebody waits.
 local MODULES = {
   'option',
   'timer',
@@ -45,7 +46,6 @@ local MODULES = {
   'suggestion',
   'accept',
   'trigger',
-  'events',
   'privacy',
   'ring',
   'context',
@@ -54,6 +54,7 @@ local MODULES = {
   'personal',
   'outcomes',
   'init',
+  'events',
 }
 
 ---@type (fun())[]? what is to be done, a turn each; nil before it has begun
@@ -119,9 +120,6 @@ local function add_preparations()
     function()
       -- What changes from now on is learned, if it is to be.
       require('aigc.personal').watch()
-    end,
-    function()
-      require('aigc.events').catch_up(began.buf, began.tick)
     end,
   })
 end
@@ -201,21 +199,30 @@ local function read(core, folder, modules)
   return table.concat(parts)
 end
 
---- What is to be done when the thread has done its part.
-local function add_steps(core, codes)
-  local at = 1
-  for _, module in ipairs(MODULES) do
-    local length = tonumber(codes:sub(at, at + 7)) or 0
-    add_module(module, codes, at + 8, at + 7 + length)
-    at = at + 8 + length
-  end
+local function add_core(core)
   steps[#steps + 1] = function()
     if core ~= '' then
       package.preload[CORE] = package.loadlib(core, 'luaopen_aigc_core')
     end
     bring_in(CORE)
   end
-  add_preparations()
+end
+
+--- What is to be done when the thread has done its part.
+local function add_steps(core, codes)
+  local at = 1
+  for i, module in ipairs(MODULES) do
+    if i == #MODULES then
+      add_core(core)
+      add_preparations()
+    end
+    local length = tonumber(codes:sub(at, at + 7)) or 0
+    add_module(module, codes, at + 8, at + 7 + length)
+    at = at + 8 + length
+  end
+  steps[#steps + 1] = function()
+    require('aigc.events').catch_up(began.buf, began.tick)
+  end
   is_read = true
   take_step()
 end

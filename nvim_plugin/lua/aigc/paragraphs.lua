@@ -18,12 +18,17 @@ local MAX_RANGES = 64
 local CHUNK_LINES = 16
 --- Longer paragraphs are data.
 local MAX_BYTES = 64 * 1024
+--- Text is told so many bytes at a time, whole lines, in turns of the main loop: 0.1 ms of that, and a request
+--- waits for a slice at most (some 1.5 ms of the worker's).
+M.SLICE_BYTES = 1024
 
 --- Of a buffer: rows that have changed, as ranges from 0 whose last row is not included, apart and
---- in order; and what was learned in which row. (Not extmarks: those move after on_lines.)
+--- in order; and of each paragraph that was learned where it begins and what was told of it. (Not extmarks: those
+--- move after on_lines.)
 ---@class aigc.Changes
 ---@field ranges integer[][]
----@field learned { row: integer, text: string }[]
+---@field learned { row: integer, texts: string[] }[]
+---@field rest? { lines: string[], at: integer, read: fun(lines: string[]): string, learned: table } of a paragraph
 ---@field done? fun() while they are being learned
 
 ---@class aigc.Tracker
@@ -90,6 +95,7 @@ function Tracker:attach(buf)
     end,
     on_reload = function()
       changes.ranges, changes.learned = {}, {} -- the text of a file, not of the user's hands
+      changes.rest = nil
     end,
     on_detach = function()
       self.buffers[buf] = nil
@@ -136,12 +142,22 @@ local function paragraph_around(buf, row)
   return end_of_text(buf, row, -1) + 1, last
 end
 
+--- Takes back what was learned of a paragraph, and learns no more of it.
+function Tracker:unlearn(changes, learned)
+  for _, text in ipairs(learned.texts) do
+    self.tell('unlearn', text)
+  end
+  if changes.rest and changes.rest.learned == learned then
+    changes.rest = nil
+  end
+end
+
 --- Takes back what was learned of rows [first, last).
 function Tracker:unlearn_rows(changes, first, last)
   local kept = {}
   for _, l in ipairs(changes.learned) do
     if l.row >= first and l.row < last then
-      self.tell('unlearn', l.text)
+      self:unlearn(changes, l)
     else
       kept[#kept + 1] = l
     end
@@ -149,21 +165,62 @@ function Tracker:unlearn_rows(changes, first, last)
   changes.learned = kept
 end
 
-function Tracker:learn_paragraph(buf, changes, first, last)
-  local text = table.concat(vim.api.nvim_buf_get_lines(buf, first, last, true), '\n')
-  if #text > MAX_BYTES or text:find('%z') then
+--- Learns the next lines of the paragraph that was begun. Of one with NUL bytes nothing is learned.
+---@param changes aigc.Changes
+function Tracker:learn_slice(changes)
+  local rest = changes.rest
+  local lines, bytes = {}, 0
+  repeat
+    local line = rest.lines[rest.at]
+    lines[#lines + 1] = line
+    bytes = bytes + #line + 1
+    rest.at = rest.at + 1
+  until bytes >= M.SLICE_BYTES or rest.at > #rest.lines
+  local is_last = rest.at > #rest.lines
+  local text = rest.read(lines) .. (is_last and '\n' or '')
+  if text:find('%z') then
+    self:unlearn(changes, rest.learned)
+    rest.learned.texts = {}
     return
   end
-  local prose = require('aigc.prose')
-  local wrap = prose.wrap_column(buf)
-  text = (wrap and prose.join(text, wrap) or text) .. '\n'
   self.tell('learn', text)
-  table.insert(changes.learned, { row = first, text = text })
+  table.insert(rest.learned.texts, text)
+  if is_last then
+    changes.rest = nil
+  end
 end
 
---- Learns the first of the paragraphs that have changed.
+function Tracker:learn_paragraph(buf, changes, first, last)
+  local bytes = vim.api.nvim_buf_get_offset(buf, last) - vim.api.nvim_buf_get_offset(buf, first)
+  if bytes > MAX_BYTES then
+    return
+  end
+  local learned = { row = first, texts = {} }
+  table.insert(changes.learned, learned)
+  changes.rest = {
+    lines = vim.api.nvim_buf_get_lines(buf, first, last, true),
+    at = 1,
+    read = require('aigc.prose').reader(buf),
+    learned = learned,
+  }
+  self:learn_slice(changes)
+end
+
+--- Learns a slice: of the paragraph that was begun, or of the first one that has changed. Whether there may be more.
 ---@param changes aigc.Changes
+---@return boolean more
 function Tracker:learn_next(buf, changes)
+  if changes.rest then
+    self:learn_slice(changes)
+  else
+    self:learn_first(buf, changes)
+  end
+  return changes.rest ~= nil or #changes.ranges > 0
+end
+
+--- Begins with the first of the paragraphs that have changed.
+---@param changes aigc.Changes
+function Tracker:learn_first(buf, changes)
   local r = table.remove(changes.ranges, 1)
   local n = vim.api.nvim_buf_line_count(buf)
   if not r or r[1] >= n then
@@ -192,25 +249,24 @@ local function cut_ranges(self, changes, n_lines)
   end
 end
 
---- A paragraph in each turn of the main loop.
+--- A slice in each turn of the main loop.
 local function go_on(self, buf, changes)
   if self.buffers[buf] ~= changes or not changes.done then
     return
   end
-  self:learn_next(buf, changes)
-  if #changes.ranges == 0 then
-    local done = changes.done
-    changes.done = nil
-    done()
-  else
+  if self:learn_next(buf, changes) then
     timer.soon(function()
       go_on(self, buf, changes)
     end)
+  else
+    local done = changes.done
+    changes.done = nil
+    done()
   end
 end
 
---- Learns the paragraphs that have changed since the last time, the first of them at once. Whether there
---- were any.
+--- Learns the paragraphs that have changed since the last time, the first slice of them at once. Whether
+--- there were any.
 ---@param buf integer
 ---@param done? fun() called when all of them are learned
 ---@return boolean learned
@@ -229,12 +285,13 @@ function Tracker:learn(buf, done)
 end
 
 --- Learns at once what is being learned: it cannot be done later.
-function Tracker:finish()
+---@param only? integer a buffer
+function Tracker:finish(only)
   for buf, changes in pairs(self.buffers) do
-    while changes.done and #changes.ranges > 0 do
-      self:learn_next(buf, changes)
-    end
-    if changes.done then
+    if changes.done and (not only or buf == only) then
+      repeat
+        local more = self:learn_next(buf, changes)
+      until not more
       changes.done()
       changes.done = nil
     end

@@ -145,6 +145,13 @@ function M.watch()
       end
     end,
   })
+  vim.api.nvim_create_autocmd('BufUnload', {
+    group = group,
+    desc = 'aigc: learn the rest of what was written',
+    callback = function(args)
+      tracker:finish(args.buf)
+    end,
+  })
   local buf = vim.api.nvim_get_current_buf()
   if tracker:attach(buf) and vim.bo[buf].modified then
     tracker:touch(buf, vim.api.nvim_win_get_cursor(0)[1] - 1)

@@ -169,6 +169,25 @@ function M.join(text, width)
   return table.concat(out)
 end
 
+--- Reads a text on, some of its lines at a time, as the model does.
+---@param buf integer
+---@return fun(lines: string[]): string what they add to the text, without the line end behind them
+function M.reader(buf)
+  local width, state, sep = M.wrap_column(buf), {}, ''
+  return function(lines)
+    local out = {}
+    for _, line in ipairs(lines) do
+      if width then
+        join_line(out, state, line, false, width)
+      else
+        out[#out + 1] = sep .. line
+        sep = '\n'
+      end
+    end
+    return table.concat(out)
+  end
+end
+
 --- Pieces between which a line may be broken: words with the spaces before them, and with m in 'formatoptions'
 --- wide characters one by one.
 ---@param text string
