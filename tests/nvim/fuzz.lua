@@ -90,6 +90,7 @@ local commands = {
   ':silent! set wrap!<CR>', ':silent! set ft=lua<CR>', ':silent! set ft=text<CR>',
   ':silent! %s/a/b/e<CR>', ':normal! Afoo<CR>', ':silent! tabnew<CR>', ':silent! tabclose<CR>',
   'qaAmacro<Esc>q', '@a', ':silent! set list!<CR>', ':silent! set rightleft!<CR>',
+  ':silent! doautocmd <nomodeline> BufWritePost<CR>', -- the personal layer learns
 }
 
 -- Whether something is shown that could be accepted; accepting; and what the buffer has got by it, which must be what was
