@@ -59,7 +59,8 @@ local function learn_slices(buf, row, last, read)
     return
   end
   local after = slice_end(buf, row, last)
-  local text = read(vim.api.nvim_buf_get_lines(buf, row, after, true)) .. (after == last and '\n' or '')
+  local feed = after == last and '\n' or ''
+  local text = read(vim.api.nvim_buf_get_lines(buf, row, after, true)) .. feed
   if #text < MAX_BYTES and not text:find('%z') then
     tell('learn', text)
   end
