@@ -100,6 +100,8 @@ my @took;
 for (1 .. 20) {
     $main->{stdin} .= "$many;\n\\warn over\n";
     $main->{run}->pump_nb;
+    $node->poll_query_until('postgres', "SELECT state = 'active' FROM pg_stat_activity WHERE pid = $pid")
+        or last;    # a session that does nothing yet takes no notice
     usleep(100_000);
     my $start = time;
     ask($other, "SELECT pg_cancel_backend($pid)");
