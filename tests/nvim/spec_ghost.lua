@@ -287,6 +287,42 @@ return function(t, child)
     t.is(cursor[2], 0, '`k` goes where it would without a suggestion, after ' .. key)
     c:stop()
   end
+  for key, column in pairs({ ['<Right>'] = 3, ['<S-Right>'] = 7, ['<C-Right>'] = 7 }) do
+    c = child.start()
+    c:keys('iabcdef ghi<CR>abcdef ghi<Esc>gg02li<C-k>')
+    c:say('xyz ')
+    c:keys(key)
+    c:keys('<Down>')
+    local cursor = c:request('nvim_win_get_cursor', 0)
+    t.is(cursor[2], column, '<Down>, too, after ' .. key)
+    c:stop()
+  end
+  -- text that comes after <C-c> and before Neovim tells of it
+  c = child.start()
+  c:lua([[
+    local on_key = vim.on_key
+    vim.on_key = function(f, namespace)
+      return on_key(f and function(key)
+        if key == '\3' then
+          vim.schedule(require('aigc.suggestion').redraw)
+        end
+        f(key)
+      end, namespace)
+    end
+  ]])
+  c:keys('iabcdefgh<CR>rest<Esc>I<C-k>')
+  c:say('xyz ')
+  c:lua([[
+    modes = ''
+    local draw = require('aigc.ghost').draw
+    require('aigc.ghost').draw = function(...)
+      modes = modes .. vim.api.nvim_get_mode().mode
+      draw(...)
+    end
+  ]])
+  c:keys('<C-c>')
+  t.is(c:lua('return modes'), '', 'text that comes after <C-c> is not drawn')
+  c:stop()
 
   -- what a Neovim with inline text would be asked to draw
   c = child.start()

@@ -361,6 +361,12 @@ function M.draw(row, col, text, info)
   end
 end
 
+--- Whether text of the buffer is pushed aside.
+---@return boolean
+function M.is_aside()
+  return below ~= nil and below.aside
+end
+
 --- Takes the text out of the buffer's lines and does no more than that, which nothing can interrupt. clear() does the
 --- rest.
 function M.take_out()

@@ -208,6 +208,12 @@ local function draw(s)
   end
 end
 
+--- Whether insert mode was left by <C-c>, which is not told until later: text that is drawn meanwhile would be part of
+--- the column that `k` wants.
+local function is_left(s)
+  return not s.normal and place.kind_of(vim.api.nvim_get_mode().mode) == 'n'
+end
+
 --- Shows what there is to show, after a movement, a change or more text.
 local function update()
   if not current then
@@ -215,7 +221,7 @@ local function update()
   end
   check()
   local s = current
-  if not s or is_on_leave() then
+  if not s or is_on_leave() or is_left(s) then
     return
   end
   if s.hidden or s.held then
@@ -347,6 +353,12 @@ end
 --- Keys that look for words in all windows.
 local COMPLETES = { ['\14'] = true, ['\16'] = true, ['\24'] = true } -- <C-n>, <C-p>, <C-x>
 
+--- Keys that go past inline text. Neovim notes the column that <Down> wants before it tells of a movement.
+local PASSES = {}
+for _, name in ipairs({ '<Right>', '<S-Right>', '<C-Right>' }) do
+  PASSES[vim.api.nvim_replace_termcodes(name, true, true, true)] = true
+end
+
 --- Watches keys for <C-c> while there is a suggestion, and for what would find it in a window of its own.
 local function watch_keys()
   vim.on_key(function(key)
@@ -355,6 +367,10 @@ local function watch_keys()
       ghost.take_out()
       current.drawn = nil
       timer.soon(sweep)
+    elseif PASSES[key] and current and ghost.is_aside() then
+      ghost.take_out()
+      current.drawn = nil
+      timer.soon(update)
     elseif COMPLETES[key] and current and ghost.leave_windows() then
       current.drawn = nil
       timer.soon(update)
