@@ -98,6 +98,9 @@ function Tracker:attach(buf)
       changes.rest = nil
     end,
     on_detach = function()
+      if vim.api.nvim_buf_is_loaded(buf) then
+        self:finish(buf) -- newer Neovims detach before BufUnload
+      end
       self.buffers[buf] = nil
     end,
   })
