@@ -191,6 +191,20 @@ return function(t, child)
   t.is(requests(c) .. #c:lua('return fake.cancelled'), '42', 'what was computed stops, and nothing is asked in normal mode')
   c:stop()
 
+  -- what was shown is no part of the column that moving up wants
+  for keys, column in pairs({ ['<C-c>k'] = 0, ['<Right><Up>'] = 1 }) do
+    c = start()
+    c:keys('iabcdefgh<CR>rest<Esc>I')
+    asked(c)
+    says(c, 'xyz ')
+    t.is(c:screen(), 'abcdefgh\nxyzrest', 'text behind the cursor is pushed aside')
+    local first, second = keys:match('^(<[^>]*>)(.*)$')
+    c:keys(first)
+    c:keys(second)
+    t.is(c:request('nvim_win_get_cursor', 0)[2], column, 'what was shown counts for no column, ' .. keys)
+    c:stop()
+  end
+
   -- alternatives
   c = start({ speculate = true })
   c:keys('iOnce')

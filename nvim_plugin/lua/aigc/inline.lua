@@ -208,37 +208,46 @@ end
 ---@field again boolean whether the answer function may be called more than once
 ---@field answer fun(items: table[]) on the main loop
 
---- Whether Neovim shows something in a buffer.
-local function is_shown_by_neovim(buf)
+--- Takes what Neovim shows in a buffer out of its lines. Whether there was something.
+local function take_out(buf)
   local space = vim.api.nvim_get_namespaces()['nvim.lsp.inline_completion']
-  return space ~= nil
-    and vim.api.nvim_buf_is_loaded(buf)
-    and #vim.api.nvim_buf_get_extmarks(buf, space, 0, -1, { limit = 1 }) > 0
+  if not space or not vim.api.nvim_buf_is_loaded(buf) then
+    return false
+  end
+  local is_shown = #vim.api.nvim_buf_get_extmarks(buf, space, 0, -1, { limit = 1 }) > 0
+  vim.api.nvim_buf_clear_namespace(buf, space, 0, -1)
+  return is_shown
 end
 
---- After <C-c> Neovim runs no autocommands: its own text would stay, and later count as columns of the
---- line. Nor does it take an answer outside insert mode, so it is switched off and on. Whatever we have
---- here: what was interrupted may have forgotten it halfway.
-local function sweep(buf)
+--- After <C-c> Neovim runs no autocommands: what it showed it would show again. Nor does it take an answer
+--- outside insert mode, so it is switched off and on. Whatever we have here: what was interrupted may have
+--- forgotten it halfway.
+local function sweep(buf, was_shown)
   if place.kind_of(vim.api.nvim_get_mode().mode) == 'i' then
     return
   end
   vim.on_key(nil, KEYS)
   finish('rejected')
-  if is_shown_by_neovim(buf) then
+  if take_out(buf) or was_shown then
     for _, on in ipairs({ false, true }) do
       vim.lsp.inline_completion.enable(on, { bufnr = buf })
     end
   end
 end
 
---- Until insert mode is left.
-local function watch_interrupts(buf)
+local RIGHT = vim.api.nvim_replace_termcodes('<Right>', true, true, true)
+
+--- Until insert mode is left. The text goes at once: it would count for the column that `k` or <Down> want, also where
+--- the cursor goes past it, which Neovim is told of too late.
+local function watch_keys(buf)
   vim.on_key(function(key)
     if key == '\3' then
+      local was_shown = take_out(buf)
       timer.soon(function()
-        sweep(buf)
+        sweep(buf, was_shown)
       end)
+    elseif key == RIGHT and vim.fn.col('.') < vim.fn.col('$') then
+      take_out(buf)
     end
   end, KEYS)
 end
@@ -295,7 +304,7 @@ function M.request(request)
   local new = { place = here, answer = request.answer, again = request.again }
   current = new
   if request.again then
-    watch_interrupts(here.buf)
+    watch_keys(here.buf)
   end
   ask(new, options, request.automatic)
   return function()
