@@ -361,7 +361,6 @@ local function look_inline(one)
   return open > 1 and open .. ' requests are open' or nil
 end
 
-
 local function last_keys()
   local keys = table.concat(vim.list_slice(history, math.max(1, #history - 30)), ' ')
   local codes = ('%s with the plugin, %s without'):format(pair[1].code or 'lives', pair[2].code or 'lives')
