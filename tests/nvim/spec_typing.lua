@@ -109,6 +109,34 @@ return function(t, child)
   t.is(c:screen(), 'Once zebra crossing', 'who asks is told whatever it is')
   c:stop()
 
+  -- many pieces at once: in several turns, with the same result
+  local pieces = {}
+  for i = 1, 40 do
+    pieces[i] = { i % 2 == 0 and ('b%d'):format(i) or ' a', i == 31 and -99 or -0.1 }
+  end
+  for _, case in ipairs({ { '<C-k>', 40 }, { '', 30 } }) do
+    c = start()
+    c:keys('iOnce' .. case[1])
+    wait_for_requests(c, 1)
+    c:lua([[
+      local stop = require('aigc.stop')
+      local cut = stop.cut
+      _G.n_looks = 0
+      function stop.cut(...)
+        n_looks = n_looks + 1
+        return cut(...)
+      end
+    ]])
+    c:say(pieces)
+    local said = {}
+    for i = 1, case[2] do
+      said[i] = pieces[i][1]
+    end
+    t.is(c:lua("return require('aigc').text()"), table.concat(said), 'of forty pieces at once ' .. case[2])
+    t.ok(c:lua('return n_looks') > 1, 'looked at in turns')
+    c:stop()
+  end
+
   c = start()
   c:keys('i吾輩は')
   wait_for_requests(c, 1)

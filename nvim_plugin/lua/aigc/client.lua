@@ -32,6 +32,8 @@ local PAUSE_MS = 60000
 ---@field kind 'token'|'done'|'error'
 ---@field text? string
 ---@field marks? number[][] for each piece: last byte, tokens, sum of their log-probabilities
+---@field first? integer the first of those pieces that it is about, if it is not about all
+---@field last? integer
 ---@field finish? string
 ---@field alternatives? table[]
 ---@field message? string
@@ -132,6 +134,26 @@ function M.is_busy()
   return request ~= nil
 end
 
+--- Pieces that are worked on in one turn of the main loop: a small model says more of them in a frame.
+local MOST_PIECES = 16
+
+--- Leaves an event to the main loop, in several turns if it has much to say.
+---@param event aigc.Event
+---@param f fun(event: aigc.Event)
+local function leave(event, f)
+  local n = event.kind == 'token' and math.max(1, #event.marks) or 1
+  for first = 1, n, MOST_PIECES do
+    local part = event
+    if n > MOST_PIECES then
+      local to = math.min(n, first + MOST_PIECES - 1)
+      part = setmetatable({ first = first, last = to }, { __index = event })
+    end
+    timer.soon(function()
+      f(part)
+    end)
+  end
+end
+
 --- Runs where most of Neovim's API may not be called: takes, and leaves the rest to the main loop.
 local function on_readable()
   if not open then
@@ -153,9 +175,9 @@ local function on_readable()
     end
   end
   for _, event in ipairs(events) do
-    timer.soon(function()
+    leave(event, function(part)
       if open == from then -- another model counts its requests anew
-        deliver(event)
+        deliver(part)
       end
     end)
   end

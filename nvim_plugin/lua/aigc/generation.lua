@@ -340,10 +340,12 @@ function Generation:on_event(event)
     return nil
   end
   if event.kind == 'token' then
-    local from = 1
-    for _, mark in ipairs(event.marks) do
-      self:append(event.text:sub(from, mark[1]), mark[2], mark[3])
-      from = mark[1] + 1
+    local marks, first = event.marks, event.first or 1
+    local from = first > 1 and marks[first - 1][1] + 1 or 1
+    for i = first, event.last or #marks do
+      local to, n_tokens, logprob = unpack(marks[i])
+      self:append(event.text:sub(from, to), n_tokens, logprob)
+      from = to + 1
     end
     if self:digest(false) then
       self.complete = true
