@@ -7,8 +7,8 @@
 -- text counts as shown when a flush of the screen has it. Prints a table in milliseconds. Without
 -- AIGC_MODEL it runs the test model of ../shared/data. AIGC_RUNS: how often each is repeated
 -- (default 20). AIGC_TYPING: seconds of steady typing (default 20). AIGC_PARTS: only some of the
--- measurements, such as `keys large` (start, first, keys, wrapped, large, typing, leave). AIGC_APART=1: this driver
--- has a processor of its own (nvim_apart.lua), for what the clock says of the main loop.
+-- measurements, such as `keys large` (start, first, keys, wrapped, large, typing, commands, leave). AIGC_APART=1: this
+-- driver has a processor of its own (nvim_apart.lua), for what the clock says of the main loop.
 package.path = 'tests/nvim/?.lua;bench/?.lua;' .. package.path
 
 local child, typing = require('child'), require('nvim_typing')
@@ -212,6 +212,36 @@ if wanted('typing') then
 end
 row('  meanwhile: main loop held by a callback, processor time', typed_holds)
 row('  the same by the clock (neighbours included)', typed_clock)
+
+-- what one asks for: the first time in an editor, Neovim's own work (a window, a message) included
+local COMMANDS = { 'status', 'toggle', 'log', 'memory show', 'complete', 'continue', 'stop' }
+local function time_command(c, name)
+  return c:lua(
+    [[
+      local started = vim.loop.hrtime()
+      vim.cmd('silent Aigc ' .. ...)
+      return (vim.loop.hrtime() - started) / 1e6
+    ]],
+    name
+  )
+end
+local at_once, later = {}, {}
+for _ = 1, wanted('commands') and math.max(3, math.floor(RUNS / 4)) or 0 do
+  for _, name in ipairs(COMMANDS) do
+    later[name], at_once[name] = later[name] or {}, at_once[name] or {}
+    local c = start({ trigger = 'manual' })
+    table.insert(at_once[name], time_command(c, name))
+    c:stop()
+    c = start({ trigger = 'manual' })
+    insert_mode(c, 'iOnce upon a time')
+    table.insert(later[name], time_command(c, name))
+    c:stop()
+  end
+end
+for _, name in ipairs(COMMANDS) do
+  row((':Aigc %s, the modules are there'):format(name), later[name] or {})
+  row('  as the first thing that is done', at_once[name] or {})
+end
 
 -- leaving
 local idle, streaming = {}, {}

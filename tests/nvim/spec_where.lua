@@ -385,6 +385,21 @@ return function(t, child)
     t.ok(not notes(c):find('stack', 1, true), 'without an error', notes(c))
     c:stop()
   end
+  -- while the request is put together, which takes some turns of the main loop
+  for _, case in ipairs({
+    { "require('aigc').dismiss()", 'Once', 'dismissing stops it before the model is asked' },
+    { "vim.api.nvim_buf_set_lines(0, 0, 1, true, { 'Twice' })", 'Twice', 'a change of the buffer stops it as early' },
+    { "vim.cmd('bwipeout!')", '', 'so does wiping the buffer out' },
+  }) do
+    c = child.start()
+    c:keys('iOnce<Esc>')
+    c:lua("require('aigc').continue() " .. case[1])
+    c:settle()
+    t.is(c:buffer() .. c:lua('return #fake.requests'), case[2] .. '0', case[3])
+    t.is(c:lua("return tostring(require('aigc.continue').running())"), 'false', 'and that is all')
+    t.is(notes(c), '', 'without an error')
+    c:stop()
+  end
   c = child.start()
   c:keys(':set ft=text textwidth=20<CR>iOnce<Esc>:Aigc continue<CR>')
   c:say(' upon a time there was a little girl')

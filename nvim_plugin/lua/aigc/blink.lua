@@ -12,7 +12,7 @@ function M.new()
 end
 
 function M.enabled()
-  return require('aigc.suggestion').reason_against() == nil
+  return require('aigc.source').is_available()
 end
 
 function M.get_trigger_characters()

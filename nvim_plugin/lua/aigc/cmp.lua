@@ -14,7 +14,7 @@ function M.get_debug_name()
 end
 
 function M.is_available()
-  return require('aigc.suggestion').reason_against() == nil
+  return require('aigc.source').is_available()
 end
 
 --- A space as well: the next word can be suggested behind it.

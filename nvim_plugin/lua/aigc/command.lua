@@ -20,8 +20,8 @@ local function warn(message)
 end
 
 --- What was asked for by hand and does not come has a reason.
-local function explain(started, reason, told)
-  if not started and not told then
+local function explain(started, reason)
+  if not started then
     warn(reason)
   end
 end

@@ -26,16 +26,24 @@ local TEMPERATURE, TOP_P = 0.7, 0.9
 ---@type aigc.Continuation?
 local current
 
+--- What is being put together to be asked, and whether that is still wanted.
+---@type (fun(): boolean)?
+local preparing
+
 ---@return boolean
 function M.running()
-  return current ~= nil
+  return current ~= nil or preparing ~= nil
 end
 
 ---@param reason? string
 ---@return boolean
 function M.stop(reason)
   local c = current
-  if not c then
+  if preparing then
+    preparing = nil
+    require('aigc.log').add('continue: %s', reason or 'stopped')
+    return true
+  elseif not c then
     return false
   end
   current = nil
@@ -123,31 +131,29 @@ local function on_change(g)
   end
 end
 
---- Writes the next paragraph, or block of code, at the cursor.
----@return boolean started
----@return string? reason
----@return boolean? told
-function M.start()
-  M.stop('begun anew')
-  local reason, options = require('aigc.suggestion').reason_against()
-  if reason then
-    return false, reason
-  end
-  require('aigc.suggestion').finish('rejected')
-  local here = place.here(place.kind_of(vim.api.nvim_get_mode().mode) == 'n')
-  local is_prose = prose.is_prose(vim.bo[here.buf].filetype)
+--- As the options say, and longer: a paragraph, or a block of code.
+---@param options aigc.Config
+---@param is_prose boolean
+---@return aigc.Config
+local function lengthened(options, is_prose)
   local extent = options.extent == 'free' and 'free' or is_prose and 'paragraph' or 'statement'
   local sampled = is_prose and options.temperature == 0
-  local config = setmetatable({
+  return setmetatable({
     extent = stop.extent(extent, is_prose),
     max_tokens = math.max(options.max_tokens, MAX_TOKENS),
     temperature = sampled and TEMPERATURE or nil,
     top_p = sampled and (options.top_p or TOP_P) or nil,
   }, { __index = options })
-  local g, message = generation.start(here, config, {}, on_change)
+end
+
+---@param here aigc.Position
+---@param config aigc.Config
+---@param question aigc.Question
+local function begin(here, config, question)
+  local g, message = generation.start(here, config, { question = question }, on_change)
   if not g then
     require('aigc.log').tell(message)
-    return false, message, true
+    return
   end
   current = {
     buf = here.buf,
@@ -161,6 +167,36 @@ function M.start()
   if not g.running then
     on_change(g)
   end
+end
+
+--- Writes the next paragraph, or block of code, at the cursor. Putting the request together takes some turns of
+--- the main loop; a change of the buffer meanwhile ends it, as it does later.
+---@return boolean started
+---@return string? reason
+function M.start()
+  M.stop('begun anew')
+  local reason, options = require('aigc.suggestion').reason_against()
+  if reason then
+    return false, reason
+  end
+  require('aigc.suggestion').finish('rejected')
+  local here = place.here(place.kind_of(vim.api.nvim_get_mode().mode) == 'n')
+  local config = lengthened(options, prose.is_prose(vim.bo[here.buf].filetype))
+  local tick = vim.api.nvim_buf_get_changedtick(here.buf)
+  local function still_wanted()
+    local buf = here.buf
+    return vim.api.nvim_buf_is_valid(buf) and vim.api.nvim_buf_get_changedtick(buf) == tick
+  end
+  preparing = still_wanted
+  generation.prepare(here, config, false, function()
+    if preparing == still_wanted and not still_wanted() then
+      M.stop('the buffer was changed')
+    end
+    return preparing == still_wanted
+  end, function(question)
+    preparing = nil
+    begin(here, config, question)
+  end)
   return true
 end
 

@@ -20,7 +20,6 @@ end
 --- Shows how the text goes on at the cursor, as it is generated.
 ---@return boolean started
 ---@return string? reason why not
----@return boolean? told the user has been told
 function M.complete()
   return suggestion().ask()
 end
@@ -74,7 +73,6 @@ end
 --- Writes the next paragraph or block into the buffer, as it is generated, in one undo step.
 ---@return boolean started
 ---@return string? reason why not
----@return boolean? told the user has been told
 function M.continue()
   require('aigc.events')
   return require('aigc.continue').start()
@@ -112,7 +110,6 @@ end
 ---@param findstart integer
 ---@return integer|table
 function M.completefunc(findstart)
-  require('aigc.events')
   return require('aigc.completefunc').complete(findstart)
 end
 

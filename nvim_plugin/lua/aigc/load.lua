@@ -19,8 +19,8 @@ local FOLDER = debug.getinfo(1, 'S').source:match('^@(.*)load%.lua$') or ''
 --- Between two turns, for whatever else the editor has to do.
 local PAUSE_MS = 1
 
---- Those that a suggestion needs, each behind those that it needs itself. The last one hears what is typed: it comes
---- when all else is there, so that nothing is brought in where somebody waits.
+--- Those that a suggestion or a command needs, each behind those that it needs itself. The last one hears what is
+--- typed: it comes when all else is there, so that nothing is brought in where somebody waits.
 local MODULES = {
   'option',
   'timer',
@@ -53,6 +53,9 @@ local MODULES = {
   'documents',
   'personal',
   'outcomes',
+  'continue',
+  'status',
+  'command',
   'init',
   'events',
 }

@@ -2,9 +2,6 @@
 --- sources for nvim-cmp and blink.cmp, by completefunc() and by the language server.
 local M = {}
 
-local generation = require('aigc.generation')
-local place = require('aigc.place')
-
 local LABEL_CHARS = 60
 
 --- A text as it would stand in the buffer: broken where 'textwidth' breaks what is typed.
@@ -14,43 +11,90 @@ local function as_inserted(text, here)
   return width and prose.fold(text, here.before, width, here.buf) or text
 end
 
---- Asks for the text at the cursor. The callback is called once, on the main loop.
+---@param g aigc.Generation
+---@param here aigc.Position
+---@return string[]
+local function texts_of(g, here)
+  local texts = {}
+  for _, text in ipairs(g.list) do
+    if text ~= '' then
+      texts[#texts + 1] = as_inserted(text, here)
+    end
+  end
+  return texts
+end
+
+--- Whether there can be a suggestion at the cursor. Before the modules are there, which takes some turns of the main
+--- loop, that is not known and counts as true.
+---@return boolean
+function M.is_available()
+  local suggestion = package.loaded['aigc.suggestion']
+  return not suggestion or suggestion.reason_against() == nil
+end
+
 ---@param callback fun(texts: string[], place?: aigc.Position)
----@return fun() cancel
-function M.request(callback)
+---@return (fun())? cancel
+local function ask(callback)
+  local generation, place = require('aigc.generation'), require('aigc.place')
+  local log = require('aigc.log')
   local reason, options = require('aigc.suggestion').reason_against()
   if reason then
     callback({})
-    return function() end
+    return nil
   end
   local here = place.here(place.kind_of(vim.api.nvim_get_mode().mode) == 'n')
-  local done = false
-  local function finish(g)
-    if not done and not g.running then
-      done = true
-      if g.message then
-        require('aigc.log').tell_once(g.message)
-      end
-      local texts = {}
-      for _, text in ipairs(g.list) do
-        if text ~= '' then
-          texts[#texts + 1] = as_inserted(text, here)
-        end
-      end
-      callback(texts, here)
+  local tick = vim.api.nvim_buf_get_changedtick(here.buf)
+  local done, asked = false, nil
+  local function answer(texts)
+    done = true
+    callback(texts, #texts > 0 and here or nil)
+  end
+  local function on_change(g)
+    if done or g.running then
+      return
+    elseif g.message then
+      log.tell_once(g.message)
     end
+    answer(texts_of(g, here))
   end
-  local g, message = generation.start(here, options, { automatic = true }, finish)
-  if not g then
-    require('aigc.log').tell_once(message)
-    callback({})
-    return function() end
-  end
-  finish(g)
+  generation.prepare(here, options, false, function()
+    if not done and not place.is_at(here, tick) then
+      answer({})
+    end
+    return not done
+  end, function(question)
+    local how, message = { automatic = true, question = question }
+    asked, message = generation.start(here, options, how, on_change)
+    if asked then
+      on_change(asked)
+    else
+      log.tell_once(message)
+      answer({})
+    end
+  end)
   return function()
-    if not done then
-      done = true
-      g:cancel()
+    if not done and asked then
+      asked:cancel()
+    end
+    done = true
+  end
+end
+
+--- Asks for the text at the cursor, in turns of the main loop. The callback is called once, on the main loop, unless
+--- it is cancelled before; without texts when the cursor has left meanwhile.
+---@param callback fun(texts: string[], place?: aigc.Position)
+---@return fun() cancel
+function M.request(callback)
+  local cancelled, cancel = false, nil
+  require('aigc.load').ready(function()
+    if not cancelled then
+      cancel = ask(callback)
+    end
+  end)
+  return function()
+    cancelled = true
+    if cancel then
+      cancel()
     end
   end
 end
