@@ -213,35 +213,41 @@ end
 row('  meanwhile: main loop held by a callback, processor time', typed_holds)
 row('  the same by the clock (neighbours included)', typed_clock)
 
--- what one asks for: the first time in an editor, Neovim's own work (a window, a message) included
-local COMMANDS = { 'status', 'toggle', 'log', 'memory show', 'complete', 'continue', 'stop' }
-local function time_command(c, name)
-  return c:lua(
-    [[
-      local started = vim.loop.hrtime()
-      vim.cmd('silent Aigc ' .. ...)
-      return (vim.loop.hrtime() - started) / 1e6
-    ]],
-    name
-  )
+-- what one asks for, the first time in an editor, with what Neovim itself does for it (a window, a message); request()
+-- is what the sources for menus call
+local CALLS = {}
+for i, name in ipairs({ 'status', 'toggle', 'log', 'memory show', 'complete', 'continue', 'stop' }) do
+  CALLS[i] = { name = ':Aigc ' .. name, code = ("vim.cmd('silent Aigc %s')"):format(name), later = {}, at_once = {} }
 end
-local at_once, later = {}, {}
+table.insert(CALLS, { name = 'request()', code = "require('aigc').request(print)", later = {}, at_once = {} })
+
+local call_holds, call_clock = {}, {}
+local function time_call(code, keys)
+  local c = start({ trigger = 'manual' })
+  fill(c, CONTEXT_BYTES)
+  if keys then
+    insert_mode(c, keys)
+  end
+  local took = c:lua(('local t = vim.loop.hrtime() %s return (vim.loop.hrtime() - t) / 1e6'):format(code))
+  vim.wait(PAUSE_MS)
+  if keys then
+    add_holds(c, call_holds, call_clock)
+  end
+  c:stop()
+  return took
+end
 for _ = 1, wanted('commands') and math.max(3, math.floor(RUNS / 4)) or 0 do
-  for _, name in ipairs(COMMANDS) do
-    later[name], at_once[name] = later[name] or {}, at_once[name] or {}
-    local c = start({ trigger = 'manual' })
-    table.insert(at_once[name], time_command(c, name))
-    c:stop()
-    c = start({ trigger = 'manual' })
-    insert_mode(c, 'iOnce upon a time')
-    table.insert(later[name], time_command(c, name))
-    c:stop()
+  for _, call in ipairs(CALLS) do
+    table.insert(call.at_once, time_call(call.code))
+    table.insert(call.later, time_call(call.code, 'AOnce upon a time'))
   end
 end
-for _, name in ipairs(COMMANDS) do
-  row((':Aigc %s, the modules are there'):format(name), later[name] or {})
-  row('  as the first thing that is done', at_once[name] or {})
+for _, call in ipairs(CALLS) do
+  row(call.name .. ' when the modules are there', call.later)
+  row('  as the first thing that is done', call.at_once)
 end
+row('  main loop held by a callback, loading and answers included, processor time', call_holds)
+row('  the same by the clock (neighbours included)', call_clock)
 
 -- leaving
 local idle, streaming = {}, {}
