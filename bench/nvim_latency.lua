@@ -219,7 +219,7 @@ local CALLS = {}
 for i, name in ipairs({ 'status', 'toggle', 'log', 'memory show', 'complete', 'continue', 'stop' }) do
   CALLS[i] = { name = ':Aigc ' .. name, code = ("vim.cmd('silent Aigc %s')"):format(name), later = {}, at_once = {} }
 end
-table.insert(CALLS, { name = 'request()', code = "require('aigc').request(print)", later = {}, at_once = {} })
+table.insert(CALLS, { name = 'request()', code = "require('aigc').request(function() end)", later = {}, at_once = {} })
 
 local call_holds, call_clock = {}, {}
 local function time_call(code, keys)

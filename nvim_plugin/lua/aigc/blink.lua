@@ -7,6 +7,10 @@
 local M = {}
 M.__index = M
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 function M.new()
   return setmetatable({}, M)
 end

@@ -1,6 +1,10 @@
 --- For 'completefunc' and 'omnifunc': the menu opens when the model has answered.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local timer = require('aigc.timer')
 
 --- Leave completion without a message; what follows comes through complete().

@@ -2,6 +2,10 @@
 --- command or any other change.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local generation = require('aigc.generation')
 local place = require('aigc.place')
 local prose = require('aigc.prose')

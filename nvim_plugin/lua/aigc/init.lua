@@ -1,6 +1,10 @@
 --- What users and other plugins call. No function here waits for the model.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 --- Optional: options may as well be in vim.g.aigc (a table, or a function that returns one).
 ---@param opts? aigc.Options
 function M.setup(opts)

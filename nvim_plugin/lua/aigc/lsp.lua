@@ -2,6 +2,10 @@
 --- Neovim's own ghost text (vim.lsp.inline_completion, 0.12). No process: requests are function calls.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local timer = require('aigc.timer')
 
 local NAME = 'aigc'

@@ -2,6 +2,10 @@
 --- sources for nvim-cmp and blink.cmp, by completefunc() and by the language server.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 local LABEL_CHARS = 60
 
 --- A text as it would stand in the buffer: broken where 'textwidth' breaks what is typed.

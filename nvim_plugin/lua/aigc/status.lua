@@ -1,6 +1,10 @@
 --- What is going on: for :Aigc status, :checkhealth and statuslines.
 local M = {}
 
+if jit then
+  jit.off(true, true) -- compiling would hold the main loop (idle.lua)
+end
+
 ---@class aigc.Status
 ---@field state 'stopped'|'unloaded'|'loading'|'idle'|'running'
 ---@field visible boolean
