@@ -169,4 +169,36 @@ return function(t)
   }) do
     t.is(prose.follow(case[1], case[2], 0), case[3], ('%q typed into %q'):format(case[2], case[1]))
   end
+
+  -- places in a line. A buffer has a zero byte as \n in Lua.
+  local place, source = require('aigc.place'), require('aigc.source')
+  local here = { buf = 0, row = 4, col = 7, before = 'a\nb: 日本', after = '!' }
+  for _, case in ipairs({
+    { ' one', 4, 'a\nb: 日本 one' },
+    { '', 4, 'a\nb: 日本' },
+    { ' one\n  two', 5, '  two' },
+    { '\n\n', 6, '' },
+  }) do
+    local behind = place.behind(here, case[1])
+    t.is(behind.row, case[2], ('the row behind %q'):format(case[1]))
+    t.is(behind.before, case[3], 'what stands before it there')
+    t.is(behind.col, #case[3], 'and its column')
+  end
+  for before, keyword in pairs({
+    ['two words'] = 'words',
+    ['one'] = 'one',
+    ['it ends. '] = '',
+    [''] = '',
+    ['x1 日本語'] = '日本語',
+    ['(a_b'] = 'a_b',
+  }) do
+    t.is(source.keyword({ before = before }), keyword, ('the word at the end of %q'):format(before))
+    local ends = before ~= '' and keyword ~= ''
+    t.is(place.inside_word({ before = before, after = 's more' }), ends, 'is cut in two before another letter')
+    t.is(place.inside_word({ before = before, after = ' more' }), false, 'and not before a space')
+  end
+  -- Patterns that look for a line's end from each of its characters take seconds for this one.
+  local long = ('word '):rep(200000) .. '\n'
+  t.is(place.behind({ row = 0, before = '', after = '' }, long .. 'x').before, 'x', 'behind a text of a megabyte')
+  t.is(source.keyword({ before = ('日本語'):rep(100000) .. '. x' }), 'x', 'and the word behind another')
 end

@@ -131,7 +131,7 @@ local function after_marks(buf, line, comment, length)
     indent = indent_string(buf, math.max(0, vim.fn.strdisplaywidth(indent) + offset))
     marks = indent .. rest
   end
-  return blank and not marks:find('[ \t]$') and marks .. ' ' or marks
+  return blank and not marks:find('[ \t]$', -1) and marks .. ' ' or marks
 end
 
 --- The indent of text behind the number of a list item, or nil.

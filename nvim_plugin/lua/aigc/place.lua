@@ -118,7 +118,8 @@ end
 ---@param place aigc.Position
 ---@return boolean
 function M.inside_word(place)
-  return place.before:find('[%w_\128-\255]$') ~= nil and place.after:find('^[%w_\128-\255]') ~= nil
+  return place.before:find('[%w_\128-\255]$', -1) ~= nil
+    and place.after:find('^[%w_\128-\255]') ~= nil
 end
 
 --- The place behind text that is inserted at a place.
@@ -126,9 +127,8 @@ end
 ---@param text string
 ---@return aigc.Position
 function M.behind(place, text)
-  local whole = place.before .. text
   local _, feeds = text:gsub('\n', '')
-  local last = whole:match('[^\n]*$')
+  local last = text:match('^.*\n(.*)$') or place.before .. text
   return {
     buf = place.buf,
     row = place.row + feeds,

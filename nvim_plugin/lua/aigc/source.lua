@@ -107,7 +107,8 @@ end
 ---@param here aigc.Position
 ---@return string
 function M.keyword(here)
-  return here.before:match('[%w_\128-\255]*$')
+  -- From the end: without the first part each word of the line would be looked at from each of its characters.
+  return here.before:match('^.*[^%w_\128-\255](.*)$') or here.before
 end
 
 local function label_of(text)
