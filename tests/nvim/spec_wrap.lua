@@ -117,4 +117,27 @@ return function(t)
   end
   t.is(differences, 0, 'paragraphs are joined as if each text was the first')
   t.ok(joins > 1000, 'most of them are', joins)
+
+  -- a long text takes several turns; what is known of two does not have to be joined again
+  local function calls(text)
+    local join, n, joined = prose.joiner(text, 72), 0, nil
+    repeat
+      n, joined = n + 1, join()
+    until joined
+    return n, joined
+  end
+  local one, other = 'One\n' .. long:rep(90), 'Other\n' .. long:rep(90)
+  local n, joined = calls(one)
+  t.ok(n >= 4, '91 lines are joined in several turns', n)
+  t.is(joined, anew(one, 72), 'to the same text')
+  t.ok(calls(other) >= 4, 'another text as well')
+  for _, text in ipairs({ one .. 'word', other .. 'word', one .. 'word and', other .. 'word and' }) do
+    n, joined = calls(text)
+    t.ok(n <= 2, 'the lines that are known are not joined again, only the last ones', n)
+    t.is(joined, anew(text, 72), 'and the text is the same')
+  end
+  local given_up = prose.joiner(one .. long:rep(60), 72)
+  given_up()
+  n = calls(one .. 'more')
+  t.ok(n <= 2, 'a text that is given up half-way takes nothing from the others', n)
 end

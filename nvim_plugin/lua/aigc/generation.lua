@@ -78,32 +78,25 @@ end
 --- The prompt's end and what follows decide, whatever was left out at the beginning.
 local KEY_BYTES = 1500
 
+--- The text of a prompt, as the buffer has it, and all else that is known of it.
 ---@param place aigc.Position
 ---@param config aigc.Config
 ---@param extra string text that is taken to stand before the place, behind what the buffer has
 ---@param from? integer where it begins, of prompt.next_beginning()
 ---@return aigc.Prompt
----@return integer? wrap
-local function build_prompt(place, config, extra, from)
+local function read_prompt(place, config, extra, from)
   local origin = extra ~= '' and place.origin or place
-  local text = prompt.before(origin.buf, origin.row, origin.col, config.prompt_bytes, from) .. extra
-  local wrap = prose.wrap_column(place.buf)
-  if wrap then
-    text = prose.join(text, wrap)
-  end
-  local trimmed, left_out = prompt.split_space(text)
   return {
     buf = place.buf,
     row = origin.row,
     col = origin.col,
-    text = trimmed,
-    left_out = left_out,
+    text = prompt.before(origin.buf, origin.row, origin.col, config.prompt_bytes, from) .. extra,
+    left_out = '',
     suffix = prompt.after(origin.buf, origin.row, origin.col, config.suffix_bytes),
     context = '',
     budget = config.prompt_bytes,
     config = config,
-  },
-    wrap
+  }
 end
 
 ---@param config aigc.Config
@@ -126,13 +119,14 @@ local function request_options(config, p)
   }
 end
 
---- What start() is to ask the model: put together by build(), add_context() and complete(), in turns of the
+--- What start() is to ask the model: put together by build(), join(), add_context() and complete(), in turns of the
 --- main loop before the one that calls start().
 ---@class aigc.Question
 ---@field prompt aigc.Prompt
 ---@field wrap? integer
 ---@field request? table of model:submit(), when it is complete
 ---@field joiner? string
+---@field private join_more? fun(): string? while its lines are being joined
 
 ---@param place aigc.Position
 ---@param config aigc.Config
@@ -140,8 +134,25 @@ end
 ---@param from? integer where the prompt is to begin, of prompt.next_beginning()
 ---@return aigc.Question
 function M.build(place, config, extra, from)
-  local p, wrap = build_prompt(place, config, extra or '', from)
-  return { prompt = p, wrap = wrap }
+  local p = read_prompt(place, config, extra or '', from)
+  local wrap = prose.wrap_column(place.buf)
+  return { prompt = p, wrap = wrap, join_more = wrap and prose.joiner(p.text, wrap) }
+end
+
+--- Joins some more lines of its paragraphs.
+---@param question aigc.Question
+---@return 'again'? while there are more
+function M.join(question)
+  local p = question.prompt
+  local joined = p.text
+  if question.join_more then
+    joined = question.join_more()
+    if not joined then
+      return 'again'
+    end
+    question.join_more = nil
+  end
+  p.text, p.left_out = prompt.split_space(joined)
 end
 
 --- Adds what other modules put before the text.
@@ -181,6 +192,9 @@ function M.prepare(place, config, only_cached, wanted, begin)
   local steps = {
     function()
       question = M.build(place, config)
+    end,
+    function()
+      return M.join(question)
     end,
   }
   if not only_cached then
@@ -395,7 +409,7 @@ end
 ---@class aigc.GenerationOptions
 ---@field automatic? boolean nobody asked: an unsure model says nothing
 ---@field only_cached? boolean
----@field question? aigc.Question
+---@field question aigc.Question
 
 ---@param place aigc.Position
 ---@param config aigc.Config
@@ -454,7 +468,7 @@ local live
 ---@return aigc.Generation?
 ---@return string? message why there is none
 function M.start(place, config, options, on_change)
-  local question = options.question or M.build(place, config)
+  local question = options.question
   local generation = new(place, config, question, options)
   if live and live.running and live.key == generation.key then
     live.users = live.users + 1
@@ -472,10 +486,6 @@ function M.start(place, config, options, on_change)
     return generation
   elseif options.only_cached then
     return nil
-  end
-  if not question.request then
-    M.add_context(question)
-    M.complete(question, place, config)
   end
   generation.joiner = question.joiner
   local id, message = client.request(config, question.request, function(event)

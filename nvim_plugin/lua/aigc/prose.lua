@@ -94,14 +94,14 @@ local function is_soft(line, next_line, width)
   return #line * 2 >= width
     and next_line:find('%S') ~= nil
     and not line:find('^%s*[#|]')
-    and not line:find('  $')
-    and not line:find('\\$')
+    and not line:find('  $', -2)
+    and not line:find('\\$', -1)
     and not begins_block(next_line)
 end
 
 --- Wide characters are joined without a space between them.
 local function ends_wide(line)
-  return line:find('[\227-\237][\128-\191][\128-\191]$') ~= nil
+  return line:find('[\227-\237][\128-\191][\128-\191]$', -3) ~= nil
 end
 
 --- What the lines begin with that go on with a quotation or a list item.
@@ -128,7 +128,7 @@ local function join_line(out, state, line, is_written, width)
   local is_marked = state.marks and vim.startswith(line, state.marks)
   local bare = is_marked and line:sub(#state.marks + 1) or line
   if last:find('%S') and is_soft(last, is_written and bare .. 'x' or bare, width) then
-    out[#out + 1] = (ends_wide(last) or last:find(' $')) and '' or ' '
+    out[#out + 1] = (ends_wide(last) or last:find(' $', -1)) and '' or ' '
     out[#out + 1] = bare:match('^%s*(.*)$')
   else
     state.marks = nil
@@ -140,33 +140,94 @@ end
 --- So much before the end is looked at again: one mends what one has written.
 local KEPT_BEHIND_BYTES = 1000
 
---- The beginning of the text that was joined last, whole lines, and what became of it: the next text mostly goes on
---- with it.
-local known = { width = 0, head = '', joined = '', state = {} }
+--- Lines that are joined in one turn of the main loop.
+local LINES_A_TURN = 24
 
---- Joins the lines of each paragraph, as the model has learned to read them.
+---@class aigc.Joined
+---@field width integer
+---@field head string the beginning of a text, whole lines
+---@field joined string what became of it
+---@field state { last?: string, marks?: string } of join_line() behind it
+
+--- Of the texts that were joined last, the newest first: the next text mostly goes on with one of them. There are the
+--- present prompt, the one whose beginning is read before it is needed (idle.lua), and what follows the cursor.
+---@type aigc.Joined[]
+local known = {}
+local MOST_KNOWN = 3
+
+---@param text string
+---@param width integer
+---@return aigc.Joined
+local function find_known(text, width)
+  for _, entry in ipairs(known) do
+    if entry.width == width and vim.startswith(text, entry.head) then
+      return entry
+    end
+  end
+  return { width = width, head = '', joined = '', state = {} }
+end
+
+--- Puts an entry in front, in place of the one that it goes on with.
+---@param entry aigc.Joined
+---@param before aigc.Joined
+local function keep(entry, before)
+  for i, other in ipairs(known) do
+    if other == before then
+      table.remove(known, i)
+      break
+    end
+  end
+  table.insert(known, 1, entry)
+  known[MOST_KNOWN + 1] = nil
+end
+
+--- Joins the lines of each paragraph, as the model has learned to read them, some lines with each call.
+---@param text string
+---@param width integer
+---@return fun(): string? nil until all are
+function M.joiner(text, width)
+  local entry = find_known(text, width)
+  local state = { last = entry.state.last, marks = entry.state.marks }
+  local out = { entry.joined }
+  local at = #entry.head
+  local lines = vim.split(text:sub(at + 1), '\n', { plain = true })
+  local next_line, head = 1, nil
+  return function()
+    local last_line = math.min(#lines, next_line + LINES_A_TURN - 1)
+    for i = next_line, last_line do
+      join_line(out, state, lines[i], i == #lines, width)
+      at = at + #lines[i] + 1
+      if at + KEPT_BEHIND_BYTES <= #text then
+        head = { bytes = at, n = #out, state = { last = state.last, marks = state.marks } }
+      end
+    end
+    next_line = last_line + 1
+    if next_line <= #lines then
+      return nil
+    end
+    if head then
+      keep({
+        width = width,
+        head = text:sub(1, head.bytes),
+        joined = table.concat(out, '', 1, head.n),
+        state = head.state,
+      }, entry)
+    end
+    return table.concat(out)
+  end
+end
+
+--- The same at once.
 ---@param text string
 ---@param width integer
 ---@return string
 function M.join(text, width)
-  local goes_on = known.width == width and vim.startswith(text, known.head)
-  local state = goes_on and { last = known.state.last, marks = known.state.marks } or {}
-  local out = { goes_on and known.joined or '' }
-  local at = goes_on and #known.head or 0
-  local lines = vim.split(text:sub(at + 1), '\n', { plain = true })
-  local head
-  for i, line in ipairs(lines) do
-    join_line(out, state, line, i == #lines, width)
-    at = at + #line + 1
-    if at + KEPT_BEHIND_BYTES <= #text then
-      head = { bytes = at, n = #out, state = { last = state.last, marks = state.marks } }
-    end
+  local join = M.joiner(text, width)
+  local joined = join()
+  while not joined do
+    joined = join()
   end
-  if head then
-    local joined = table.concat(out, '', 1, head.n)
-    known = { width = width, head = text:sub(1, head.bytes), joined = joined, state = head.state }
-  end
-  return table.concat(out)
+  return joined
 end
 
 --- Reads a text on, some of its lines at a time, as the model does.
@@ -238,7 +299,8 @@ local function fold_line(text, before, width, buf, wide, flows, out)
     local cells = vim.api.nvim_strwidth(piece)
     local leader, own
     -- A wide character after a Latin letter, and the reverse, may be torn apart; a word may not.
-    local may_break = bare ~= piece or wide and (piece:byte() >= 227 or line:find('[\128-\191]$'))
+    local may_break = bare ~= piece
+      or wide and (piece:byte() >= 227 or line:find('[\128-\191]$', -1))
     if column + cells > width and may_break and bare ~= '' then
       leader, own = M.next_leader(buf, line)
     end
@@ -281,7 +343,8 @@ end
 --- Where the text goes on in `typed` behind a line end at `feed` that nobody has typed, or nil if typing breaks no
 --- line there.
 local function behind_break(typed, feed, buf)
-  local leader = M.next_leader(buf, typed:sub(1, feed - 1):match('[^\n]*$'))
+  local line = typed:sub(1, feed - 1)
+  local leader = M.next_leader(buf, line:match('^.*\n(.*)$') or line)
   local has_leader = leader and typed:sub(feed + 1, feed + #leader) == leader
   return leader and typed:match('^[ \t]*()', feed + 1 + (has_leader and #leader or 0))
 end

@@ -288,7 +288,12 @@ local function speculate(s)
     timer.in_turns({
       function()
         behind = place.behind(s.place, s.text)
+      end,
+      function()
         question = generation.build(behind, options, s.text)
+      end,
+      function()
+        return generation.join(question)
       end,
       function()
         generation.add_context(question)

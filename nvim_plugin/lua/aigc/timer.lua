@@ -64,15 +64,18 @@ function Timer:stop()
 end
 
 --- Runs functions one after the other, each in a turn of the main loop of its own, the first one too: what
---- was typed meanwhile goes first. Until one of them returns false, or `wanted` does before one of them.
----@param steps (fun(): boolean?)[]
+--- was typed meanwhile goes first. One that returns 'again' gets another turn. Until one of them returns false, or
+--- `wanted` does before one of them.
+---@param steps (fun(): boolean|'again'|nil)[]
 ---@param wanted? fun(): boolean
 function M.in_turns(steps, wanted)
   local function take(i)
     local step = steps[i]
     M.soon(function()
-      if (not wanted or wanted()) and step() ~= false and steps[i + 1] then
-        take(i + 1)
+      local result = (not wanted or wanted()) and step()
+      local next_one = result == 'again' and i or i + 1
+      if result ~= false and steps[next_one] then
+        take(next_one)
       end
     end)
   end
