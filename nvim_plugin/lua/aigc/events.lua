@@ -6,6 +6,7 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local garbage = require('aigc.garbage')
 local menu = require('aigc.menu')
 local place = require('aigc.place')
 local suggestion = require('aigc.suggestion')
@@ -29,6 +30,7 @@ on({ 'CursorMoved', 'TextChanged' }, suggestion.update)
 on('CursorMovedI', function()
   trigger.cancel() -- a change, which comes after this, starts it anew
   suggestion.update()
+  garbage.later()
 end)
 
 --- Whether a suggestion makes room for a menu.

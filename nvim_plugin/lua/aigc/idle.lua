@@ -10,9 +10,6 @@
 ---     this one is read beforehand  [..........]  |           |
 ---     prompts after                [............/.............]
 ---
---- Collects Lua's garbage, in slices, before there is so much of it that Neovim collects it while
---- somebody types: a request leaves some 50 kB, and a whole collection takes milliseconds.
----
 --- What LuaJIT compiles it compiles in the middle of a callback; when it looks for memory near its own
 --- code that was seen to take 13 ms. Our callbacks are short and mostly call into Neovim: they are
 --- interpreted (jit.off in each module).
@@ -28,21 +25,6 @@ local in_turns = require('aigc.timer').in_turns
 local REST_MS = 60
 --- So near to the place where the beginning moves: some words, so that there is time.
 local NEAR_BYTES = 384
---- Slices of some 0.02 ms. LuaJIT begins by itself when there is twice what was left the last time.
-local SLICE_KB, SLICE_PAUSE_MS, GROWN = 2, 3, 1.5
-
--- ---- garbage ------------------------------------------------------------------------------------
-
---- Kilobytes after the last collection of ours.
-local left = collectgarbage('count')
-local collecting = false
-
-local function collect()
-  if collectgarbage('step', SLICE_KB) then
-    collecting = false
-    left = collectgarbage('count')
-  end
-end
 
 -- ---- the next prompt's beginning ----------------------------------------------------------------
 
@@ -83,6 +65,9 @@ local function read_ahead()
       question = generation.build(place, options, '', at)
     end,
     function()
+      return generation.join(question)
+    end,
+    function()
       generation.add_context(question)
     end,
     function()
@@ -98,23 +83,12 @@ end
 
 -- ---- when ---------------------------------------------------------------------------------------
 
----@type aigc.Timer
-local timer
-timer = require('aigc.timer').new(function()
-  if collecting then
-    collect()
-  else
-    read_ahead()
-    collecting = collectgarbage('count') > GROWN * left
-  end
-  if collecting then
-    timer:start(SLICE_PAUSE_MS)
-  end
-end)
+local timer = require('aigc.timer').new(read_ahead)
 
 --- A request has ended.
 function M.later()
   timer:start(REST_MS)
+  require('aigc.garbage').later()
 end
 
 return M

@@ -41,6 +41,7 @@ local MODULES = {
   'guard',
   'place',
   'hooks',
+  'garbage',
   'idle',
   'menu',
   'suggestion',
@@ -132,8 +133,8 @@ end
 local pending = false
 local take_step
 
---- Without collecting garbage: at each of so many allocations LuaJIT would do a bit of a collection, which took up to a
---- millisecond together. It is done a bit at a time in between.
+--- Without collecting garbage, and without beginning at once behind it: at each of so many allocations LuaJIT would
+--- do a bit of a collection, up to a millisecond together. It begins when there is twice as much (garbage.lua).
 local function run_step()
   if vim.v.exiting ~= vim.NIL then
     return -- as in timer.lua
@@ -144,7 +145,7 @@ local function run_step()
   collectgarbage('stop')
   local ok, message = pcall(steps[taken])
   if collects then
-    collectgarbage('restart')
+    collectgarbage('restart', -1)
   end
   if not ok and tostring(message):find('Keyboard interrupt', 1, true) then
     taken = taken - 1 -- <C-c> while it ran, which was meant for the editor
