@@ -7,6 +7,8 @@
 -- not count while another process has the core. Milliseconds; `names` says of each which function it was
 -- (file and line) and by what it was called.
 local uv, ffi = vim.loop, require('ffi')
+-- What LuaJIT compiles of this it would compile in the midst of what is measured.
+jit.off(true, true)
 ffi.cdef('typedef struct { long s, ns; } aigc_time; int clock_gettime(int clock, aigc_time *t);')
 local THREAD_CPUTIME, now = 3, ffi.new('aigc_time')
 
