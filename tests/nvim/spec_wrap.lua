@@ -119,22 +119,23 @@ return function(t)
   t.ok(joins > 1000, 'most of them are', joins)
 
   -- a long text takes several turns; what is known of two does not have to be joined again
-  local function calls(text)
-    local join, n, joined = prose.joiner(text, 72), 0, nil
-    repeat
-      n, joined = n + 1, join()
-    until joined
-    return n, joined
+  local function calls(lines)
+    local join, made = prose.joiner(lines, 72), 1
+    local whole = join()
+    while not whole do
+      made, whole = made + 1, join()
+    end
+    return made, whole
   end
   local one, other = 'One\n' .. long:rep(90), 'Other\n' .. long:rep(90)
   local n, joined = calls(one)
   t.ok(n >= 4, '91 lines are joined in several turns', n)
   t.is(joined, anew(one, 72), 'to the same text')
   t.ok(calls(other) >= 4, 'another text as well')
-  for _, text in ipairs({ one .. 'word', other .. 'word', one .. 'word and', other .. 'word and' }) do
-    n, joined = calls(text)
+  for _, more in ipairs({ one .. 'word', other .. 'word', one .. 'word and', other .. 'word and' }) do
+    n, joined = calls(more)
     t.ok(n <= 2, 'the lines that are known are not joined again, only the last ones', n)
-    t.is(joined, anew(text, 72), 'and the text is the same')
+    t.is(joined, anew(more, 72), 'and the text is the same')
   end
   local given_up = prose.joiner(one .. long:rep(60), 72)
   given_up()
