@@ -7,7 +7,7 @@ return function(t)
   local garbage = require('aigc.garbage')
   collectgarbage('setpause', 210) -- another than everybody's
   collectgarbage('setstepmul', 1000) -- what LuaJIT begins by itself it also ends soon
-  garbage.later() -- what there is now is what it compares with
+  garbage.hold_off() -- what there is now is what it compares with
   local left = collectgarbage('count')
 
   -- told by a collection that has come to its end
@@ -36,8 +36,8 @@ return function(t)
   t.is(ends, 0, 'nothing is collected while something is being done')
   t.ok(collectgarbage('count') > 2.7 * left, 'although there is more than twice as much', collectgarbage('count') / left)
 
-  garbage.later()
-  t.is(ends, 0, 'nor by saying that there is something to be collected')
+  garbage.hold_off()
+  t.is(ends, 0, 'nor before something else')
   t.ok(later_until(function()
     return ends == 1
   end), 'it is collected while the main loop waits')
@@ -51,14 +51,26 @@ return function(t)
 
   -- in the middle of a collection
   collectgarbage('setstepmul', 200)
-  litter(1.3 * left)
-  garbage.later()
+  litter(0.7 * left)
+  garbage.hold_off()
   vim.wait(120)
   litter(0.6 * left, 100) -- in many allocations: at each of them LuaJIT might go on
   t.is(ends, 1, 'what is done in the middle of a collection does not go on with it')
   t.ok(later_until(function()
     return ends == 2
   end), 'the main loop does')
+
+  -- one turn behind the other, and no time between them
+  local freed, high = 0, 0
+  for _ = 1, 2000 do
+    local there = collectgarbage('count')
+    garbage.hold_off()
+    freed = math.max(freed, there - collectgarbage('count'))
+    high = math.max(high, litter(50, 200))
+  end
+  t.ok(high < 8 * left, 'where there is no time between turns it does not get much either', high / left)
+  t.ok(high > 3 * left, 'although it gets more than is collected at leisure', high / left)
+  t.ok(freed > 0 and freed < left, 'and little is collected in each', freed / left)
 
   -- what others allocate without end
   watch()
@@ -69,19 +81,19 @@ return function(t)
   -- one who wants no collection, of one that has begun and of one that has not
   collectgarbage()
   litter(2 * left)
-  garbage.later()
+  garbage.hold_off()
   collectgarbage('stop')
   local before = ends
   watch()
   vim.wait(1500)
   t.is(collectgarbage('isrunning'), false, 'a collector that is stopped while it collects stays so')
   litter(left)
-  garbage.later()
+  garbage.hold_off()
   vim.wait(1500)
   t.is(collectgarbage('isrunning'), false, 'and if one has something to be collected then')
   t.is(ends, before, 'nothing is collected')
   collectgarbage('restart')
-  garbage.later()
+  garbage.hold_off()
   t.ok(later_until(function()
     return ends > before
   end), 'when it runs again, it is')

@@ -5,6 +5,7 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local hold_off = require('aigc.garbage').hold_off
 local place = require('aigc.place')
 local stop = require('aigc.stop')
 local suggestion = require('aigc.suggestion')
@@ -152,6 +153,7 @@ end
 ---@param part fun(text: string): string
 ---@return boolean accepted
 local function take(part)
+  hold_off()
   local text, raw = suggestion.part(part)
   if not text or not raw then
     return false

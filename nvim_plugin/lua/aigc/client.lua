@@ -14,6 +14,7 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local hold_off = require('aigc.garbage').hold_off
 local timer = require('aigc.timer')
 
 local uv = vim.uv or vim.loop
@@ -159,6 +160,7 @@ local function on_readable()
   if not open then
     return
   end
+  hold_off()
   open.poll:stop()
   open.timer:start(request and request.calm and FRAME_MS or FIRST_MS, 0, function()
     if open then

@@ -6,7 +6,7 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
-local garbage = require('aigc.garbage')
+local hold_off = require('aigc.garbage').hold_off
 local menu = require('aigc.menu')
 local place = require('aigc.place')
 local suggestion = require('aigc.suggestion')
@@ -20,6 +20,7 @@ local function on(events, callback)
   vim.api.nvim_create_autocmd(events, {
     group = group,
     callback = function()
+      hold_off()
       callback() -- and not what it returns: true would delete the autocommand
     end,
   })
@@ -30,7 +31,6 @@ on({ 'CursorMoved', 'TextChanged' }, suggestion.update)
 on('CursorMovedI', function()
   trigger.cancel() -- a change, which comes after this, starts it anew
   suggestion.update()
-  garbage.later()
 end)
 
 --- Whether a suggestion makes room for a menu.

@@ -88,7 +88,6 @@ local timer = require('aigc.timer').new(read_ahead)
 --- A request has ended.
 function M.later()
   timer:start(REST_MS)
-  require('aigc.garbage').later()
 end
 
 return M

@@ -23,6 +23,7 @@ local PAUSE_MS = 1
 --- typed: it comes when all else is there, so that nothing is brought in where somebody waits.
 local MODULES = {
   'option',
+  'garbage',
   'timer',
   'options',
   'project',
@@ -41,7 +42,6 @@ local MODULES = {
   'guard',
   'place',
   'hooks',
-  'garbage',
   'idle',
   'menu',
   'suggestion',

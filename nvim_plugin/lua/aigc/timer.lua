@@ -6,6 +6,7 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
+local hold_off = require('aigc.garbage').hold_off
 local uv = vim.uv or vim.loop
 
 --- Neovim runs what is scheduled also when it is being left by a signal and its buffers are gone already.
@@ -13,6 +14,7 @@ local uv = vim.uv or vim.loop
 local function unless_leaving(f)
   return function()
     if vim.v.exiting == vim.NIL then
+      hold_off()
       f()
     end
   end
