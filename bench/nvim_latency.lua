@@ -7,7 +7,7 @@
 -- text counts as shown when a flush of the screen has it. Prints a table in milliseconds. Without
 -- AIGC_MODEL it runs the test model of ../shared/data. AIGC_RUNS: how often each is repeated
 -- (default 20). AIGC_TYPING: seconds of steady typing (default 20). AIGC_PARTS: only some of the
--- measurements, such as `keys large` (start, first, keys, wrapped, large, typing, commands, leave). AIGC_APART=1: this
+-- measurements, such as `keys large` (start, first, keys, wrapped, line, large, typing, commands, leave). AIGC_APART=1: this
 -- driver has a processor of its own (nvim_apart.lua), for what the clock says of the main loop.
 package.path = 'tests/nvim/?.lua;bench/?.lua;' .. package.path
 
@@ -102,11 +102,11 @@ local function add_holds(c, processor, clock)
   end
 end
 
--- In a text of CONTEXT_BYTES (some 1,500 tokens), after ten more.
-local function write_on(options, commands)
+-- In a text of CONTEXT_BYTES (some 1,500 tokens), after ten more; or in one line of so many bytes.
+local function write_on(options, commands, line_bytes)
   local keys, begun, processor, clock = {}, {}, {}, {}
   local c = start(vim.tbl_extend('force', { context = 0, prompt_bytes = CONTEXT_BYTES }, options))
-  fill(c, CONTEXT_BYTES)
+  fill(c, line_bytes or CONTEXT_BYTES, line_bytes ~= nil)
   c:request('nvim_command', commands)
   insert_mode(c, 'A')
   to_screen(c, 'Once ')
@@ -120,7 +120,7 @@ local function write_on(options, commands)
     ]])
     collect(keys, took)
     collect(begun, new > 100 and took or nil)
-    c:keys(i % 3 == 0 and '.<CR>' or i % 7 == 0 and ' <Esc>A' or ' ')
+    c:keys(i % 3 == 0 and (line_bytes and '. ' or '.<CR>') or i % 7 == 0 and ' <Esc>A' or ' ')
     c:lua("require('aigc').dismiss()")
     c:settle()
     vim.wait(PAUSE_MS)
@@ -152,6 +152,15 @@ if wanted('wrapped') then
   row('  main loop held by one of our callbacks, processor time', processor)
   row('  the same by the clock (neighbours included)', clock)
   vim.fn.delete(folder, 'rf')
+end
+
+-- a paragraph in one line, as prose that is wrapped on the screen only has them
+if wanted('line') then
+  local bytes = 40000
+  local keys, _, processor, clock = write_on({}, '', bytes)
+  row(('in a line of %d bytes: key to text'):format(bytes), keys)
+  row('  main loop held by one of our callbacks, processor time', processor)
+  row('  the same by the clock (neighbours included)', clock)
 end
 
 -- in a buffer of 100,000 lines

@@ -34,13 +34,14 @@ function typing.row(name, values)
   typing.say('%-62s %5d %9.3f %9.3f %9.3f', name, #values, at(0.5), at(0.99), values[#values])
 end
 
-function typing.fill(c, n_bytes)
+-- In lines of 90 bytes, or in one.
+function typing.fill(c, n_bytes, in_one)
   local text = typing.SENTENCE:rep(math.ceil(n_bytes / #typing.SENTENCE))
-  local lines = {}
-  for i = 1, #text, 90 do
-    lines[#lines + 1] = text:sub(i, i + 89)
+  local lines, width = {}, in_one and #text or 90
+  for i = 1, #text, width do
+    lines[#lines + 1] = text:sub(i, i + width - 1)
   end
-  lines[#lines + 1] = ''
+  lines[#lines + 1] = not in_one and '' or nil
   c:lua('vim.api.nvim_buf_set_lines(0, 0, -1, true, ...)', lines)
   c:keys('G')
 end
