@@ -245,16 +245,30 @@ local function time_call(code, keys)
   c:stop()
   return took
 end
+-- What has been loaded is given back.
+local function time_giving_back()
+  local c = start({ trigger = 'manual' })
+  fill(c, CONTEXT_BYTES)
+  insert_mode(c, 'AOnce upon a time')
+  to_screen(c, '<C-k>')
+  vim.wait(PAUSE_MS)
+  local took = c:lua("local t = vim.loop.hrtime() vim.cmd('Aigc stop') return (vim.loop.hrtime() - t) / 1e6")
+  c:stop()
+  return took
+end
+local given_back = {}
 for _ = 1, wanted('commands') and math.max(3, math.floor(RUNS / 4)) or 0 do
   for _, call in ipairs(CALLS) do
     table.insert(call.at_once, time_call(call.code))
     table.insert(call.later, time_call(call.code, 'AOnce upon a time'))
   end
+  table.insert(given_back, time_giving_back())
 end
 for _, call in ipairs(CALLS) do
   row(call.name .. ' when the modules are there', call.later)
   row('  as the first thing that is done', call.at_once)
 end
+row(':Aigc stop when a model is open', given_back)
 row('  main loop held by a callback, loading and answers included, processor time', call_holds)
 row('  the same by the clock (neighbours included)', call_clock)
 
