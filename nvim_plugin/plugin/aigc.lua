@@ -81,6 +81,7 @@ vim.api.nvim_create_autocmd('InsertEnter', {
       if vim.v.exiting == vim.NIL then
         package.preload['aigc.load'] = code ~= '' and loadstring(code) or nil
         require('aigc.load').begin(buf, tick)
+        package.preload['aigc.load'] = nil -- who reloads it gets what the file has then
       end
     end)
     vim.defer_fn(function()

@@ -53,7 +53,7 @@ return function(t)
   collectgarbage('setstepmul', 200)
   litter(0.7 * left)
   garbage.hold_off()
-  vim.wait(120)
+  vim.wait(120) -- it begins after 60, with a slice each 3: so it is not over
   litter(0.6 * left, 100) -- in many allocations: at each of them LuaJIT might go on
   t.is(ends, 1, 'what is done in the middle of a collection does not go on with it')
   t.ok(later_until(function()
@@ -85,11 +85,11 @@ return function(t)
   collectgarbage('stop')
   local before = ends
   watch()
-  vim.wait(1500)
+  vim.wait(1500) -- in which it would have come to its end
   t.is(collectgarbage('isrunning'), false, 'a collector that is stopped while it collects stays so')
   litter(left)
   garbage.hold_off()
-  vim.wait(1500)
+  vim.wait(1500) -- the same
   t.is(collectgarbage('isrunning'), false, 'and if one has something to be collected then')
   t.is(ends, before, 'nothing is collected')
   collectgarbage('restart')

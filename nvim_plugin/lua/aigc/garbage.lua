@@ -9,8 +9,8 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
---- A collection begins when there is so much more than was left by the one before, and when a request is over and its
---- answer on the screen.
+--- A collection begins when there is so many times what was left by the one before, and so much later: a request that
+--- has just been made is mostly answered by then.
 local GROWN, REST_MS = 1.5, 60
 --- Slices of some 0.05 ms.
 local STEPS, PAUSE_MS = 3, 3
