@@ -17,6 +17,7 @@
 static const char MODEL_TYPE[] = "aigc.core.model";
 static const char JOB_TYPE[] = "aigc.core.job";
 static const char MEMORY_TYPE[] = "aigc.core.memory";
+static const char SETTLER_TYPE[] = "aigc.core.settler";
 
 /* ---- userdata ----------------------------------------------------------------------------------------------- */
 
@@ -100,14 +101,33 @@ int model_open(lua_State *L)
     return 1;
 }
 
-static int l_close(lua_State *L)
+/* The session, which the model has no more then; or NULL. */
+static session *take_session(lua_State *L)
 {
     void **holder = luaL_checkudata(L, 1, MODEL_TYPE);
     session *s = *holder;
     if (s && session_entered(s))
-        return luaL_error(L, "the model is busy: a callback of its own generate() cannot close it");
+        luaL_error(L, "the model is busy: a callback of its own generate() cannot close it");
     *holder = NULL;
-    session_close(s);
+    return s;
+}
+
+static int l_close(lua_State *L)
+{
+    session_close(take_session(L));
+    return 0;
+}
+
+static int l_discard(lua_State *L)
+{
+    session_discard(take_session(L));
+    return 0;
+}
+
+int model_settle(lua_State *L)
+{
+    (void)L;
+    session_settle();
     return 0;
 }
 
@@ -482,6 +502,7 @@ void model_register(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"close", l_close},
+        {"discard", l_discard},
         {"state", l_state},
         {"info", l_info},
         {"check", l_check},
@@ -506,6 +527,9 @@ void model_register(lua_State *L)
     register_holder(L, JOB_TYPE, job_gc);
     register_holder(L, MEMORY_TYPE, memory_gc);
     register_holder(L, MODEL_TYPE, l_close);
+    register_holder(L, SETTLER_TYPE, model_settle);
+    push_holder(L, SETTLER_TYPE);
+    lua_setfield(L, LUA_REGISTRYINDEX, "aigc.core.settled at the end"); /* of the state, which collects it then */
     luaL_getmetatable(L, MODEL_TYPE);
     lua_pushcfunction(L, l_tostring);
     lua_setfield(L, -2, "__tostring");

@@ -7,7 +7,10 @@
 /* core.open(path, options) -> model | nil, message, code */
 int model_open(lua_State *L);
 
-/* Makes the metatables. */
+/* core.settle(): waits for models that were discarded. */
+int model_settle(lua_State *L);
+
+/* Makes the metatables. A state that ends settles. */
 void model_register(lua_State *L);
 
 #endif

@@ -33,10 +33,10 @@ int luaopen_aigc_core(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"version", l_version}, {"cpu_level", l_cpu_level}, {"cpu_count", l_cpu_count}, {"open", model_open},
-        {NULL, NULL},
+        {"settle", model_settle},   {NULL, NULL},
     };
     model_register(L);
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     compat_setfuncs(L, functions);
     return 1;
 }

@@ -26,6 +26,13 @@ enum { LOCK_TRIES = 2000 };
 /* Some 15 MB: about 250 kB of text. */
 enum { DOCUMENTS_NGRAMS = 1 << 18 };
 
+/* How many sessions their workers have yet to close, in the whole process. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t fewer;
+    int n;
+} discarded = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+
 struct session {
     char *path;
     char *lora; /* or NULL */
@@ -40,6 +47,7 @@ struct session {
 
     volatile sig_atomic_t interrupt; /* stops the running job; written under the lock */
     bool stop;
+    bool discarded; /* under the lock: nobody joins the worker, which closes the session */
     job *waiting, *running;      /* under the lock; also in the list */
     order *orders, **orders_end; /* under the lock: what waits */
     bool ordering;               /* under the lock: the worker does one */
@@ -164,6 +172,71 @@ static aigc_status load_engine(session *s, aigc_model **model, aigc_engine **eng
     return status;
 }
 
+/* ---- giving back -------------------------------------------------------------------------------------------- */
+
+/* Under the lock, or when there is no worker. */
+static order *take_order(session *s)
+{
+    order *o = s->orders;
+    s->orders = o->next;
+    if (!s->orders)
+        s->orders_end = &s->orders;
+    return o;
+}
+
+/* An order that the worker has not come to. What is to be forgotten is, even if nothing else was asked for. */
+static void finish_order(session *s, order *o)
+{
+    bool forgets = o->kind == ORDER_FORGET || o->kind == ORDER_CLEAR;
+    aigc_model *model;
+    aigc_error err;
+    if (o->documents) {
+        order_free(o);
+        return;
+    }
+    if (forgets && load_model(s, &model, &err) == AIGC_OK)
+        memory_open(&s->memory, model);
+    memory_run(&s->memory, o);
+}
+
+static void free_list(job *j)
+{
+    while (j) {
+        job *next = j->next;
+        job_free(j);
+        j = next;
+    }
+}
+
+/* Called by the only thread that still knows of the session. */
+static void give_back(session *s)
+{
+    while (s->orders)
+        finish_order(s, take_order(s));
+    memory_close(&s->memory);
+    memory_close(&s->documents);
+    free_list(s->jobs);
+    free_list(s->taken);
+    aigc_engine_close(s->engine);
+    aigc_model_close(s->model);
+    close(s->pipe_read);
+    close(s->pipe_write);
+    pthread_cond_destroy(&s->wake);
+    pthread_mutex_destroy(&s->lock);
+    free(s->path);
+    free(s->lora);
+    free(s);
+}
+
+static void count_discarded(int more)
+{
+    pthread_mutex_lock(&discarded.lock);
+    discarded.n += more;
+    if (more < 0)
+        pthread_cond_broadcast(&discarded.fewer);
+    pthread_mutex_unlock(&discarded.lock);
+}
+
 /* ---- the worker --------------------------------------------------------------------------------------------- */
 
 typedef struct worker_sink {
@@ -259,15 +332,6 @@ static void do_job(session *s)
 }
 
 /* Likewise. */
-static order *take_order(session *s)
-{
-    order *o = s->orders;
-    s->orders = o->next;
-    if (!s->orders)
-        s->orders_end = &s->orders;
-    return o;
-}
-
 static void do_order(session *s)
 {
     order *o = take_order(s);
@@ -296,7 +360,12 @@ static void *worker_main(void *context)
         while (!s->stop && !s->waiting && !s->orders)
             pthread_cond_wait(&s->wake, &s->lock);
     }
+    bool last = s->discarded;
     pthread_mutex_unlock(&s->lock);
+    if (last) {
+        give_back(s);
+        count_discarded(-1);
+    }
     return NULL;
 }
 
@@ -358,28 +427,12 @@ aigc_status session_open(const char *path, const session_options *options, sessi
     return AIGC_OK;
 }
 
-static void free_list(job *j)
+/* Under the lock: the worker ends as soon as it sees that. */
+static void stop_worker(session *s)
 {
-    while (j) {
-        job *next = j->next;
-        job_free(j);
-        j = next;
-    }
-}
-
-/* An order that the worker has not come to. What is to be forgotten is, even if nothing else was asked for. */
-static void finish_order(session *s, order *o)
-{
-    bool forgets = o->kind == ORDER_FORGET || o->kind == ORDER_CLEAR;
-    aigc_model *model;
-    aigc_error err;
-    if (o->documents) {
-        order_free(o);
-        return;
-    }
-    if (forgets && load_model(s, &model, &err) == AIGC_OK)
-        memory_open(&s->memory, model);
-    memory_run(&s->memory, o);
+    s->stop = true;
+    set_interrupt(s, 1);
+    pthread_cond_signal(&s->wake);
 }
 
 void session_close(session *s)
@@ -388,27 +441,36 @@ void session_close(session *s)
         return;
     if (s->has_worker) {
         pthread_mutex_lock(&s->lock);
-        s->stop = true;
-        set_interrupt(s, 1);
-        pthread_cond_signal(&s->wake);
+        stop_worker(s);
         pthread_mutex_unlock(&s->lock);
         pthread_join(s->worker, NULL);
     }
-    while (s->orders)
-        finish_order(s, take_order(s));
-    memory_close(&s->memory);
-    memory_close(&s->documents);
-    free_list(s->jobs);
-    free_list(s->taken);
-    aigc_engine_close(s->engine);
-    aigc_model_close(s->model);
-    close(s->pipe_read);
-    close(s->pipe_write);
-    pthread_cond_destroy(&s->wake);
-    pthread_mutex_destroy(&s->lock);
-    free(s->path);
-    free(s->lora);
-    free(s);
+    give_back(s);
+}
+
+void session_discard(session *s)
+{
+    aigc_error err;
+    if (!s)
+        return;
+    if (!s->has_worker && (!s->model || start_worker(s, &err) != AIGC_OK)) {
+        give_back(s);
+        return;
+    }
+    count_discarded(1);
+    pthread_mutex_lock(&s->lock);
+    s->discarded = true;
+    stop_worker(s);
+    pthread_detach(s->worker);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void session_settle(void)
+{
+    pthread_mutex_lock(&discarded.lock);
+    while (discarded.n > 0)
+        pthread_cond_wait(&discarded.fewer, &discarded.lock);
+    pthread_mutex_unlock(&discarded.lock);
 }
 
 const char *session_path(const session *s)

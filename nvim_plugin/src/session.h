@@ -9,7 +9,7 @@
  * one thread at a time.
  *
  * All functions are for the owning thread. Only session_close() waits for the worker (as long as a step needs to see
- * the interrupt flag); session_model() and session_enter() may open the file.
+ * the interrupt flag), and session_settle() for others'; session_model() and session_enter() may open the file.
  */
 #ifndef AIGC_LUA_SESSION_H
 #define AIGC_LUA_SESSION_H
@@ -32,6 +32,14 @@ aigc_status session_open(const char *path, const session_options *options, sessi
 
 /* Cancels, joins the worker, frees everything. NULL is allowed. Not between session_enter() and session_leave(). */
 void session_close(session *s);
+
+/* The same without waiting: the worker does it, on its own thread, and ends then. What a thread would have to be started
+ * for in vain is done at once. */
+void session_discard(session *s);
+
+/* Waits until all sessions of the process that were discarded are gone, their personal layers written. To be called
+ * before the process ends, and before what they may still write is read or removed. */
+void session_settle(void);
 
 const char *session_path(const session *s);
 

@@ -182,6 +182,7 @@ return function(t)
     'fd',
     'wait',
     'close',
+    'discard',
   }
   -- What they are meant to get, for every other call.
   local USUAL = {
@@ -227,7 +228,7 @@ return function(t)
     local at = random(#models)
     local model = models[at]
     local method = METHODS[random(#METHODS)]
-    if method == 'close' and random(8) > 1 then
+    if (method == 'close' or method == 'discard') and random(16) > 1 then
       return
     elseif tostring(model):find('closed') and random(5) > 1 then
       table.remove(models, at)
@@ -266,6 +267,7 @@ return function(t)
   end
   models = {}
   collectgarbage()
+  core.settle() -- for the layer that is removed below
 
   local model = t.open()
   local text = assert(model:generate('Once upon a time', { max_tokens = 10, temperature = 0 }))

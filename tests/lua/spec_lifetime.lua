@@ -70,6 +70,18 @@ local function processors_of_workers(t, n_threads)
   return fewest, most
 end
 
+-- How many threads there are, once those that have said that they end have ended.
+local function threads_left(wanted)
+  local n
+  for _ = 1, 100 do
+    n = #threads()
+    if n == wanted then
+      break
+    end
+  end
+  return n
+end
+
 return function(t)
   local core = require('aigc.core')
 
@@ -125,6 +137,32 @@ return function(t)
   t.ok(tostring(t.open()):find('stories260K.gguf', 1, true), 'an open one as a string')
   t.is(getmetatable(model), 'aigc.core.model', 'the metatable is hidden')
 
+  -- discarded
+  core.settle() -- nothing to wait for
+  model = t.open({ threads = 3, context = t.ROOM })
+  t.until_text(model, assert(model:submit(t.endless())))
+  model:discard()
+  t.raises('closed model', 'use after discard', model.take, model)
+  t.is(tostring(model), 'aigc model (closed)', 'a discarded one as a string')
+  t.ok(pcall(model.discard, model) and pcall(model.close, model), 'discard twice, and close')
+  model = t.open()
+  t.ok(#assert(model:tokenize('Once')) > 0, 'one that was opened here, not by a worker')
+  model:discard()
+  model = t.open()
+  local said
+  model:generate('Once', {
+    max_tokens = 2,
+    on_piece = function()
+      said = select(2, pcall(model.discard, model))
+    end,
+  })
+  t.ok(tostring(said):find('busy'), 'discard inside the callback', said)
+  model:discard()
+  core.settle()
+  collectgarbage() -- those of above
+  t.is(threads_left(before_threads), before_threads, 'settling ends the threads of discarded models')
+  t.is(descriptors(before_fds - 2), before_fds - 2, 'and gives back their pipes')
+
   -- races: closed or forgotten at any time
   local races = tonumber(os.getenv('AIGC_TEST_RACES')) or 30 -- fewer under valgrind
   for i = 1, races do
@@ -136,13 +174,16 @@ return function(t)
       m:submit(t.endless('Tom'))
       m:cancel()
     end
-    if i % 2 == 0 then
+    if i % 4 == 0 then
       m:close()
+    elseif i % 4 == 2 then
+      m:discard()
     end
   end
   collectgarbage()
   collectgarbage()
-  t.is(#threads(), before_threads, 'forgotten models are collected, with their threads')
+  core.settle()
+  t.is(threads_left(before_threads), before_threads, 'forgotten models are collected, with their threads')
   t.is(descriptors(before_fds - 2), before_fds - 2, 'and their pipes')
 
   -- errors while options are read leave nothing behind (valgrind looks)
@@ -180,5 +221,8 @@ return function(t)
     ]]))
     t.is(run(core, t.model), 'aigc model (closed)', 'local model <close>')
   end
-  m:submit(t.endless()) -- is left running when the state ends
+  local last = t.open({ context = t.ROOM })
+  last:submit(t.endless())
+  last:discard() -- may still be given back when the state ends
+  m:submit(t.endless()) -- is left running then
 end

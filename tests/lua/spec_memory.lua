@@ -1,5 +1,6 @@
 -- The personal layer: learned on the worker, used by requests, shared between editors, forgotten.
 return function(t)
+  local core = require('aigc.core')
   local folder = os.tmpname()
   os.remove(folder)
   assert(os.execute("mkdir -p '" .. folder .. "'"))
@@ -148,5 +149,43 @@ return function(t)
   file = assert(io.open(folder .. name, 'rb'))
   t.is(file:read('*a'), 'no such thing', 'and left alone')
   file:close()
+
+  -- discarded: the thread writes the file, here as soon as it gets the folder's lock, which it is kept from
+  os.remove(folder .. name)
+  local lock = folder .. 'held'
+  local holder = assert(io.popen(("flock '%s' sh -c 'echo; while [ -e %s ]; do sleep 0.01; done'"):format(folder, lock)))
+  assert(io.open(lock, 'w')):close()
+  assert(holder:read('*l'))
+  local left = t.open({ personal = folder })
+  left:learn(phrase)
+  assert(rest(left))
+  left:discard()
+  t.is(io.open(folder .. name), nil, 'discarding does not wait for the file')
+  os.remove(lock)
+  core.settle()
+  again = t.open({ personal = folder })
+  t.ok(assert(rest(again)).tokens > 20, 'settling does')
+  again:forget()
+  again:discard() -- before the worker has come to it
+  core.settle()
+  again = t.open({ personal = folder })
+  t.is(assert(rest(again)).ngrams, 0, 'what was asked for is done all the same')
+  again:close()
+  holder:close()
+
+  if not t.in_nvim then -- which does not end its state
+    local program = ([[
+      local model = require('aigc.core').open('%s', { personal = '%s' })
+      model:memory() -- opens the layer
+      model:learn('%s')
+      model:discard()
+    ]]):format(t.model, folder, phrase:gsub('\n', ''))
+    local script = t.temporary(program)
+    os.execute(("'%s' '%s'"):format(arg[-1], script))
+    os.remove(script)
+    again = t.open({ personal = folder })
+    t.ok(assert(rest(again)).tokens > 20, 'a state that ends settles')
+    again:close()
+  end
   os.execute("rm -r '" .. folder .. "'")
 end

@@ -23,6 +23,7 @@ local core = {
   version = function() return fake.version_text end,
   cpu_level = function() return 'generic' end,
   cpu_count = function() return 4 end,
+  settle = function() if fake.at_settle then fake.at_settle() end end,
   open = function(path, options)
     if path:find('missing') then return nil, "cannot read the model '" .. path .. "'", 'io' end
     fake.opened[#fake.opened + 1] = { path = path, options = options }
@@ -60,7 +61,8 @@ function model:info()
     file_bytes = 4e6, n_context = 512 }
 end
 function model:check() return true end
-function model:close() fake.closed, fake.live, fake.events = fake.closed + 1, nil, {} end
+function model:discard() fake.closed, fake.live, fake.events = fake.closed + 1, nil, {} end
+model.close = model.discard
 -- text: a piece of one token, or a list of { text, log-probability }
 function fake.say(text)
   local pieces = type(text) == 'table' and text or { { text, -0.1 } }

@@ -327,8 +327,13 @@ return function(t, child)
   vim.fn.writefile({ 'left behind' }, folder .. 'layer/f1.aigc.123.tmp')
   vim.fn.writefile({ 'not ours' }, folder .. 'layer/notes.txt')
   local closed = c:lua('return fake.closed')
+  c:lua([[
+    local path = ...
+    fake.at_settle = function() vim.fn.writefile({ 'still being written' }, path) fake.at_settle = nil end
+  ]], folder .. 'layer/f2.aigc')
   c:keys(':Aigc memory forget<CR>')
   t.is(c:lua('return fake.closed'), closed + 1, 'then it is: in memory with the model')
+  c:lua('if fake.at_settle then fake.at_settle() end') -- nobody has waited for it
   t.is(vim.fn.glob(folder .. 'layer/*'), folder .. 'layer/notes.txt', 'on the disk with all files of the layer')
   t.is(last_note(), 'aigc: the personal layer is empty', 'and that is told')
   c:lua("(vim.uv or vim.loop).fs_unlink = function() return nil, 'EACCES: no', 'EACCES' end")
@@ -586,8 +591,22 @@ return function(t, child)
   c = real()
   t.ok(phrases(c):find('pert', 1, true), 'and kept', c:buffer())
   c:stop()
+  -- another editor has the folder to itself: the file is written when this one is waited for no longer
+  local locked = false
+  local other = vim.fn.jobstart({ 'flock', folder .. 'real', 'sh', '-c', 'echo; exec sleep 60' }, {
+    on_stdout = function()
+      locked = true
+    end,
+  })
+  t.ok(
+    child.wait(5000, function()
+      return locked
+    end),
+    'its folder is locked'
+  )
   c = real()
   leave("call luaeval('require([[aigc.memory]]).forget_phrase([[Ruppertshoven]])') | ")
+  vim.fn.jobstop(other)
   c = real()
   t.ok(not phrases(c):find('pert', 1, true), 'and forgotten, also by a Neovim that ends at once', c:buffer())
   c:stop()

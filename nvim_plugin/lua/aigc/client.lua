@@ -194,8 +194,8 @@ local function drop_request()
   end
 end
 
---- Stops what runs, joins the worker, gives everything back. Waits for at most one check of the
---- interrupt flag.
+--- Stops what runs and leaves it to the worker to give everything back: to unmap a model's file takes a
+--- millisecond or two, to write a personal layer more.
 function M.close()
   drop_request()
   if not open then
@@ -209,13 +209,22 @@ function M.close()
   closing.timer:close()
   closing.poll:stop()
   closing.poll:close() -- before the model, whose descriptor it polls
-  closing.model:close()
+  closing.model:discard()
+end
+
+--- Waits until the models that were closed are gone and what they have learned is written.
+function M.settle()
+  local core = package.loaded['aigc.core']
+  if core then
+    core.settle()
+  end
 end
 
 vim.api.nvim_create_autocmd('VimLeavePre', {
   group = vim.api.nvim_create_augroup('aigc', { clear = false }),
   callback = function()
     M.close()
+    M.settle()
   end,
 })
 

@@ -30,10 +30,12 @@ local function get_model()
     return nil
   end
   local config = require('aigc.config').get()
-  local model, message = require('aigc.client').model(config)
+  local client = require('aigc.client')
+  local model, message = client.model(config)
   if not model then
     say(message, vim.log.levels.ERROR)
   end
+  client.settle() -- a model closed just now may still write the file that this one is to read
   return model
 end
 
@@ -158,6 +160,7 @@ function M.forget_all()
     return
   end
   require('aigc').stop()
+  require('aigc.client').settle() -- what it still writes is to be forgotten, too
   local _, message = require('aigc.outcomes').forget()
   local _, kept = require('aigc.personal').forget()
   forget_context()
