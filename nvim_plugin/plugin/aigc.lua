@@ -10,8 +10,77 @@ if vim.fn.has('nvim-0.7.2') == 0 then
   return
 end
 
+-- Loading all of it at once would be felt (3 ms); in turns of the main loop it is not. What does that is
+-- read by a thread: to search 'runtimepath' for it and to parse it took 0.6 ms.
+local function parse(path)
+  local chunk = loadfile(path)
+  return chunk and string.dump(chunk) or ''
+end
+
+local FOLDER = debug.getinfo(1, 'S').source:match('^@(.*)plugin/aigc%.lua$') or ''
+local is_begun = false
+---@type (fun())[] what waits for it
+local waiting = {}
+
+local function start_thread(buf, tick)
+  local begin = vim.schedule_wrap(function(code)
+    if vim.v.exiting ~= vim.NIL then
+      return
+    end
+    package.preload['aigc.load'] = code ~= '' and loadstring(code) or nil
+    local load = require('aigc.load')
+    package.preload['aigc.load'] = nil -- who reloads it gets what the file has then
+    load.begin(buf, tick)
+    for _, f in ipairs(waiting) do
+      load.ready(f)
+    end
+  end)
+  local ok, work = pcall((vim.uv or vim.loop).new_work, parse, begin)
+  if not ok or not work:queue(FOLDER .. 'lua/aigc/load.lua') then
+    begin('')
+  end
+end
+
+-- What is typed from here on counts when all is there.
+local function load_piece_by_piece()
+  if not is_begun then
+    is_begun = true
+    local buf, tick = vim.api.nvim_get_current_buf(), vim.b.changedtick
+    vim.defer_fn(function()
+      start_thread(buf, tick)
+    end, 1)
+  end
+end
+
+-- Calls a function when all is there: at once if it is, or if nobody looks at the screen.
+local function when_loaded(f)
+  if package.loaded['aigc.load'] then
+    require('aigc.load').ready(f)
+  elseif #vim.api.nvim_list_uis() == 0 then
+    f()
+  else
+    waiting[#waiting + 1] = f
+    load_piece_by_piece()
+  end
+end
+
+vim.api.nvim_create_autocmd('InsertEnter', {
+  once = true,
+  desc = 'Load aigc piece by piece',
+  callback = function() -- and not what it returns
+    load_piece_by_piece()
+  end,
+})
+
 vim.api.nvim_create_user_command('Aigc', function(args)
-  require('aigc.command').run(args.args)
+  local function run()
+    require('aigc.command').run(args.args)
+  end
+  if args.mods:find('silent', 1, true) or args.args:find('^%s*toggle') then
+    run() -- a script may look at the variable in its next line, or at what was said
+  else
+    when_loaded(run)
+  end
 end, {
   nargs = '+',
   complete = function(lead, line)
@@ -64,32 +133,3 @@ map('n', 'accept-until', up_to, 'Insert the suggestion up to a character')
 -- As commands, because a default link made so comes back after :highlight clear.
 vim.cmd('highlight default link AigcSuggestion Comment')
 vim.cmd('highlight default link AigcInfo NonText')
-
--- Loading all of it at once would be felt (3 ms); in turns of the main loop it is not. What does that is
--- read by a thread: to search 'runtimepath' for it and to parse it took 0.6 ms.
-local function parse(path)
-  local chunk = loadfile(path)
-  return chunk and string.dump(chunk) or ''
-end
-
-vim.api.nvim_create_autocmd('InsertEnter', {
-  once = true,
-  desc = 'Load aigc piece by piece',
-  callback = function()
-    local buf, tick = vim.api.nvim_get_current_buf(), vim.b.changedtick
-    local begin = vim.schedule_wrap(function(code)
-      if vim.v.exiting == vim.NIL then
-        package.preload['aigc.load'] = code ~= '' and loadstring(code) or nil
-        require('aigc.load').begin(buf, tick)
-        package.preload['aigc.load'] = nil -- who reloads it gets what the file has then
-      end
-    end)
-    vim.defer_fn(function()
-      local folder = debug.getinfo(1, 'S').source:match('^@(.*)plugin/aigc%.lua$') or ''
-      local ok, work = pcall((vim.uv or vim.loop).new_work, parse, begin)
-      if not ok or not work:queue(folder .. 'lua/aigc/load.lua') then
-        begin('')
-      end
-    end, 1)
-  end,
-})

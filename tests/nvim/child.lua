@@ -246,6 +246,9 @@ end
 -- Types keys and lets the child handle them and whatever they set off.
 function child:keys(keys)
   self:request('nvim_input', keys)
+  if keys:find(':Aigc', 1, true) and not keys:find('toggle', 1, true) then
+    self:lua("vim.wait(10000, function() return package.loaded['aigc.load'] ~= nil end, 1)")
+  end
   self:settle()
 end
 

@@ -35,6 +35,34 @@ return function(t, child)
   t.is(c:lua('return #fake.opened'), 0, 'and opens no model')
   c:keys('<Esc>')
 
+  -- a command that is the first thing waits until all is loaded, in turns
+  for how, wanted in pairs({
+    ['Aigc stop'] = 'false false', -- of its modules, and of what it does
+    ['silent Aigc dismiss'] = 'true false',
+    ['Aigc toggle'] = 'true true',
+  }) do
+    local fresh = child.start()
+    local at_once = fresh:lua("vim.cmd(...) return package.loaded['aigc.command'] ~= nil, vim.g.aigc_disable", how)
+    t.is(tostring(at_once), wanted:match('%a+'), how .. ': whether it is done at once')
+    t.is(tostring(fresh:lua('return vim.g.aigc_disable == true')), wanted:match('%a+$'), how .. ': what it does')
+    fresh:stop()
+  end
+  local fresh = child.start()
+  fresh:lua([[
+    vim.cmd('Aigc model /x/first.gguf')
+    vim.cmd('Aigc nonsense')
+    vim.cmd('Aigc accept')
+  ]])
+  t.ok(
+    child.wait(5000, function()
+      return notes(fresh):find('there is no suggestion', 1, true) ~= nil
+    end, 10),
+    'all of several are done',
+    notes(fresh)
+  )
+  t.ok(notes(fresh):find('/x/first.gguf.*nonsense.*no suggestion'), 'in their order', notes(fresh))
+  fresh:stop()
+
   -- the command
   local function completion(line)
     return table.concat(c:lua('return vim.fn.getcompletion(..., "cmdline")', line), ' ')

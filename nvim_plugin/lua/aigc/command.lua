@@ -36,17 +36,13 @@ end
 
 M.commands.complete = {
   run = function()
-    require('aigc.load').ready(function()
-      explain(require('aigc').complete())
-    end)
+    explain(require('aigc').complete())
   end,
 }
 
 M.commands.continue = {
   run = function()
-    require('aigc.load').ready(function()
-      explain(require('aigc').continue())
-    end)
+    explain(require('aigc').continue())
   end,
 }
 

@@ -30,15 +30,9 @@ end
 
 --- Opens it in a window of its own.
 function M.open()
-  local buf = vim.api.nvim_create_buf(false, true)
   local all = M.lines()
-  vim.api.nvim_buf_set_lines(buf, 0, -1, true, #all > 0 and all or { 'nothing has happened yet' })
-  vim.bo[buf].modifiable = false
-  vim.bo[buf].bufhidden = 'wipe'
-  vim.bo[buf].filetype = 'aigclog'
-  vim.cmd('botright 12split')
-  vim.api.nvim_win_set_buf(0, buf)
-  vim.api.nvim_win_set_cursor(0, { math.max(1, #all), 0 })
+  local shown = #all > 0 and all or { 'nothing has happened yet' }
+  require('aigc.window').show(shown, 'aigclog', #shown)
 end
 
 --- As much of a message as one line of the screen holds, from both its ends. A longer one makes Neovim

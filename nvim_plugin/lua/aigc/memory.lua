@@ -90,23 +90,13 @@ function M.lines(info)
   return lines
 end
 
-local function show_lines(lines)
-  local buf = vim.api.nvim_create_buf(false, true)
-  vim.api.nvim_buf_set_lines(buf, 0, -1, false, lines)
-  vim.bo[buf].bufhidden = 'wipe'
-  vim.bo[buf].modifiable = false
-  vim.bo[buf].filetype = 'aigcmemory'
-  vim.cmd('botright 12split')
-  vim.api.nvim_win_set_buf(0, buf)
-end
-
 --- Shows what the layer knows in a window of its own.
 function M.show()
   local model = get_model()
   if model then
     when_idle(model, SHOWN, function(info, message)
       if info then
-        show_lines(M.lines(info))
+        require('aigc.window').show(M.lines(info), 'aigcmemory', 1)
       else
         say(message, vim.log.levels.ERROR)
       end
