@@ -246,8 +246,9 @@ local function longest_from(c, call)
   vim.list_extend(call_holds, holds)
   return math.max(took, unpack(holds))
 end
+local layer = vim.fn.tempname()
 local function time_call(call, keys)
-  local c = start({ trigger = 'manual' })
+  local c = start({ trigger = 'manual', personal = call.keys == ':Aigc memory show<CR>' and layer or nil })
   fill(c, CONTEXT_BYTES)
   if keys then
     insert_mode(c, keys)

@@ -76,8 +76,8 @@ vim.api.nvim_create_user_command('Aigc', function(args)
   local function run()
     require('aigc.command').run(args.args)
   end
-  if args.mods:find('silent', 1, true) or args.args:find('^%s*toggle') then
-    run() -- a script may look at the variable in its next line, or at what was said
+  if args.mods:find('silent', 1, true) then
+    run() -- a script, which goes on with its next line
   else
     when_loaded(run)
   end

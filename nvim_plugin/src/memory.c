@@ -38,6 +38,7 @@ void order_free(order *o)
 {
     if (!o)
         return;
+    memory_view_free(o->view);
     free(o->text);
     free(o);
 }
@@ -49,6 +50,30 @@ void order_free_list(order *o)
         order_free(o);
         o = next;
     }
+}
+
+memory_view *memory_view_new(size_t most)
+{
+    memory_view *view = calloc(1, sizeof *view);
+    memory_phrase *phrases = calloc(most + 1, sizeof *phrases);
+    if (!view || !phrases) {
+        free(view);
+        free(phrases);
+        return NULL;
+    }
+    view->phrases = phrases;
+    view->most = most;
+    return view;
+}
+
+void memory_view_free(memory_view *view)
+{
+    if (!view)
+        return;
+    for (size_t i = 0; i < view->n; i++)
+        aigc_free(view->phrases[i].text);
+    free(view->phrases);
+    free(view);
 }
 
 static void clear_log(memory *m)
@@ -227,6 +252,37 @@ static void learn_from_feedback(memory *m, const order *o)
     aigc_personal_adapt(m->layer, r->tokens, r->n_before + n_taken, r->n_before, true);
     if (o->rejected && r->n_before + n_taken < r->n)
         aigc_personal_adapt(m->layer, r->tokens, r->n_before + n_taken + 1, r->n_before + n_taken, false);
+}
+
+static aigc_status look_at_phrases(const memory *m, memory_view *view)
+{
+    aigc_phrase *found = calloc(view->most + 1, sizeof *found);
+    if (!found)
+        return AIGC_E_MEMORY;
+    aigc_status status = AIGC_OK;
+    size_t n = aigc_personal_phrases(m->layer, found, view->most);
+    for (; status == AIGC_OK && view->n < n; view->n += status == AIGC_OK) {
+        memory_phrase *phrase = &view->phrases[view->n];
+        phrase->count = found[view->n].count;
+        status = aigc_detokenize(m->model, found[view->n].tokens, AIGC_PERSONAL_ORDER, AIGC_TEXT_RENDER_SPECIAL,
+                                 &phrase->text, &phrase->len, &view->error);
+    }
+    free(found);
+    return status;
+}
+
+void memory_look(const memory *m, memory_view *view)
+{
+    if (!m->layer) {
+        view->error = m->error;
+        return;
+    }
+    view->unwritten = m->error;
+    aigc_personal_describe(m->layer, &view->info);
+    if (look_at_phrases(m, view) == AIGC_E_MEMORY && view->error.code == AIGC_OK) {
+        view->error.code = AIGC_E_MEMORY;
+        snprintf(view->error.message, sizeof view->error.message, "out of memory: no room for %zu phrases", view->most);
+    }
 }
 
 void memory_run(memory *m, order *o)

@@ -20,7 +20,27 @@ typedef enum order_kind {
     ORDER_CLEAR,    /* everything */
     ORDER_FEEDBACK, /* text was shown, n_taken bytes of it are in the buffer, the rest was rejected or not */
     ORDER_SAVE,
+    ORDER_LOOK, /* fill `view` */
 } order_kind;
+
+typedef struct memory_phrase {
+    char *text;
+    size_t len;
+    uint32_t count;
+} memory_phrase;
+
+/* What a layer knows, for reading while the layer is at work again. */
+typedef struct memory_view {
+    aigc_error error; /* why there is no layer; code AIGC_OK: there is one, and the rest is valid */
+    aigc_error unwritten;
+    aigc_personal_info info;
+    memory_phrase *phrases; /* [n] of at most `most`, the most frequent first */
+    size_t n, most;
+} memory_view;
+
+/* NULL when memory is out. */
+memory_view *memory_view_new(size_t most);
+void memory_view_free(memory_view *view); /* NULL is allowed */
 
 typedef struct order {
     struct order *next;
@@ -29,6 +49,7 @@ typedef struct order {
     size_t len, n_taken;
     bool rejected;
     bool documents; /* for the layer of the documents at hand */
+    memory_view *view;
 } order;
 
 /* Copies text, which may be NULL. NULL when memory is out. */
@@ -70,6 +91,9 @@ aigc_status memory_open(memory *m, aigc_model *model);
 
 /* Does what is ordered and frees the order. The model is opened already. */
 void memory_run(memory *m, order *o);
+
+/* Fills a new view. For whoever may use the engine; the layer is opened already, or cannot be. */
+void memory_look(const memory *m, memory_view *view);
 
 /* Keeps the tokens of a job that has run, for feedback. */
 void memory_keep(memory *m, const job *j);

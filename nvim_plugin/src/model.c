@@ -17,6 +17,7 @@
 static const char MODEL_TYPE[] = "aigc.core.model";
 static const char JOB_TYPE[] = "aigc.core.job";
 static const char MEMORY_TYPE[] = "aigc.core.memory";
+static const char VIEW_TYPE[] = "aigc.core.view";
 static const char SETTLER_TYPE[] = "aigc.core.settler";
 
 /* ---- userdata ----------------------------------------------------------------------------------------------- */
@@ -43,6 +44,14 @@ static int memory_gc(lua_State *L)
 {
     void **holder = luaL_checkudata(L, 1, MEMORY_TYPE);
     aigc_free(*holder);
+    *holder = NULL;
+    return 0;
+}
+
+static int view_gc(lua_State *L)
+{
+    void **holder = luaL_checkudata(L, 1, VIEW_TYPE);
+    memory_view_free(*holder);
     *holder = NULL;
     return 0;
 }
@@ -126,8 +135,16 @@ static int l_discard(lua_State *L)
 
 int model_settle(lua_State *L)
 {
+    double milliseconds = luaL_optnumber(L, 1, -1);
+    luaL_argcheck(L, milliseconds >= -1 && milliseconds <= INT_MAX, 1, "must be milliseconds, or -1 to wait as long as it takes");
+    lua_pushboolean(L, session_settle((int)milliseconds));
+    return 1;
+}
+
+static int settler_gc(lua_State *L)
+{
     (void)L;
-    session_settle();
+    session_settle(-1);
     return 0;
 }
 
@@ -413,35 +430,58 @@ static int l_feedback(lua_State *L)
     return push_ordered(L, o);
 }
 
+static size_t check_phrases(lua_State *L)
+{
+    double n = luaL_optnumber(L, 2, 0);
+    luaL_argcheck(L, n >= 0 && n <= 1000, 2, "must be from 0 to 1000");
+    return (size_t)n;
+}
+
+static int push_looked(lua_State *L, const memory_view *view)
+{
+    if (view->error.code != AIGC_OK)
+        return push_error(L, &view->error);
+    push_view(L, view);
+    return 1;
+}
+
 /* model:memory(n) -> what the layer knows, with its n most frequent phrases */
 static int l_memory(lua_State *L)
 {
     session *s = check_model(L);
-    double n = luaL_optnumber(L, 2, 0);
-    luaL_argcheck(L, n >= 0 && n <= 1000, 2, "must be from 0 to 1000");
-    const aigc_personal *layer;
-    aigc_model *model;
+    size_t n = check_phrases(L);
+    void **holder = push_holder(L, VIEW_TYPE);
+    memory_view *view = *holder = memory_view_new(n);
     aigc_error err;
-    if (session_personal(s, &model, &layer, &err) != AIGC_OK)
+    if (!view)
+        return luaL_error(L, "out of memory: no room for %d phrases", (int)n);
+    if (session_memory(s, view, &err) != AIGC_OK)
         return push_error(L, &err);
-    aigc_phrase *phrases = lua_newuserdata(L, ((size_t)n + 1) * sizeof *phrases);
-    push_memory(L, layer, &err);
-    size_t n_got = aigc_personal_phrases(layer, phrases, (size_t)n);
-    lua_createtable(L, (int)n_got, 0);
-    for (size_t i = 0; i < n_got; i++) {
-        void **holder = push_holder(L, MEMORY_TYPE);
-        char *text;
-        size_t len;
-        if (aigc_detokenize(model, phrases[i].tokens, AIGC_PERSONAL_ORDER, AIGC_TEXT_RENDER_SPECIAL, &text, &len,
-                            &err) != AIGC_OK)
-            return push_error(L, &err);
-        *holder = text;
-        push_phrase(L, text, len, phrases[i].count);
-        lua_rawseti(L, -3, (int)i + 1);
-        lua_pop(L, 1);
-    }
-    lua_setfield(L, -2, "phrases");
+    return push_looked(L, view);
+}
+
+/* model:look(n) -> true; model:looked() -> the same, once the worker has looked */
+static int l_look(lua_State *L)
+{
+    aigc_error err;
+    session *s = check_model(L);
+    if (session_look(s, check_phrases(L), &err) != AIGC_OK)
+        return push_error(L, &err);
+    lua_pushboolean(L, true);
     return 1;
+}
+
+static int l_looked(lua_State *L)
+{
+    session *s = check_model(L);
+    void **holder = push_holder(L, VIEW_TYPE);
+    memory_view *view = *holder = session_looked(s);
+    if (view)
+        return push_looked(L, view);
+    lua_pushnil(L);
+    lua_pushliteral(L, "nobody has looked since");
+    lua_pushliteral(L, "limit");
+    return 3;
 }
 
 /* model:take() -> { event, ... } */
@@ -518,6 +558,8 @@ void model_register(lua_State *L)
         {"save", l_save},
         {"feedback", l_feedback},
         {"memory", l_memory},
+        {"look", l_look},
+        {"looked", l_looked},
         {"take", l_take},
         {"cancel", l_cancel},
         {"fd", l_fd},
@@ -527,7 +569,8 @@ void model_register(lua_State *L)
     register_holder(L, JOB_TYPE, job_gc);
     register_holder(L, MEMORY_TYPE, memory_gc);
     register_holder(L, MODEL_TYPE, l_close);
-    register_holder(L, SETTLER_TYPE, model_settle);
+    register_holder(L, VIEW_TYPE, view_gc);
+    register_holder(L, SETTLER_TYPE, settler_gc);
     push_holder(L, SETTLER_TYPE);
     lua_setfield(L, LUA_REGISTRYINDEX, "aigc.core.settled at the end"); /* of the state, which collects it then */
     luaL_getmetatable(L, MODEL_TYPE);

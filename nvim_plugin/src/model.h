@@ -7,7 +7,7 @@
 /* core.open(path, options) -> model | nil, message, code */
 int model_open(lua_State *L);
 
-/* core.settle(): waits for models that were discarded. */
+/* core.settle([milliseconds]) -> whether the models that were discarded are gone; waits for it */
 int model_settle(lua_State *L);
 
 /* Makes the metatables. A state that ends settles. */

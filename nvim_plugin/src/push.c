@@ -242,28 +242,32 @@ static void push_marks(lua_State *L, const mark_buffer *marks)
     }
 }
 
-void push_memory(lua_State *L, const aigc_personal *layer, const aigc_error *unwritten)
-{
-    aigc_personal_info info;
-    char vocabulary[17];
-    aigc_personal_describe(layer, &info);
-    snprintf(vocabulary, sizeof vocabulary, "%016llx", (unsigned long long)info.vocabulary);
-    lua_createtable(L, 0, 7);
-    if (unwritten->code != AIGC_OK)
-        set_string(L, "unwritten", unwritten->message);
-    set_integer(L, "tokens", info.n_tokens);
-    set_integer(L, "ngrams", info.n_ngrams);
-    set_integer(L, "most_ngrams", info.n_most);
-    set_integer(L, "bytes", info.bytes);
-    set_string(L, "vocabulary", vocabulary);
-}
-
-void push_phrase(lua_State *L, const char *text, size_t len, uint32_t count)
+static void push_phrase(lua_State *L, const memory_phrase *phrase)
 {
     lua_createtable(L, 0, 2);
-    lua_pushlstring(L, text, len);
+    lua_pushlstring(L, phrase->text, phrase->len);
     lua_setfield(L, -2, "text");
-    set_integer(L, "count", count);
+    set_integer(L, "count", phrase->count);
+}
+
+void push_view(lua_State *L, const memory_view *view)
+{
+    char vocabulary[17];
+    snprintf(vocabulary, sizeof vocabulary, "%016llx", (unsigned long long)view->info.vocabulary);
+    lua_createtable(L, 0, 7);
+    if (view->unwritten.code != AIGC_OK)
+        set_string(L, "unwritten", view->unwritten.message);
+    set_integer(L, "tokens", view->info.n_tokens);
+    set_integer(L, "ngrams", view->info.n_ngrams);
+    set_integer(L, "most_ngrams", view->info.n_most);
+    set_integer(L, "bytes", view->info.bytes);
+    set_string(L, "vocabulary", vocabulary);
+    lua_createtable(L, (int)view->n, 0);
+    for (size_t i = 0; i < view->n; i++) {
+        push_phrase(L, &view->phrases[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "phrases");
 }
 
 /* A new event {id, kind} on top of the stack. */

@@ -27,9 +27,7 @@ void push_score(lua_State *L, const job *j, size_t n_bytes);
 /* Appends the events of a job to the array on top of the stack, which has n of them. Returns how many it has then. */
 int push_events(lua_State *L, const job *j, bool finished, int n);
 
-/* What a personal layer knows, as a table, and why its file could not be written (code AIGC_OK: it was); and one of its
- * phrases: { text, count }. */
-void push_memory(lua_State *L, const aigc_personal *layer, const aigc_error *unwritten);
-void push_phrase(lua_State *L, const char *text, size_t len, uint32_t count);
+/* What a personal layer knows, as a table. */
+void push_view(lua_State *L, const memory_view *view);
 
 #endif

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The engine computes on this stack too; some systems' default is 128 KiB. NICENESS: whoever types comes first. */
@@ -51,6 +52,7 @@ struct session {
     job *waiting, *running;      /* under the lock; also in the list */
     order *orders, **orders_end; /* under the lock: what waits */
     bool ordering;               /* under the lock: the worker does one */
+    memory_view *view;           /* under the lock: what was looked at last, until somebody takes it */
     memory memory, documents;    /* whoever may use the engine */
     bool notified;               /* under the lock: a byte is in the pipe, or on its way there */
     int pipe_read, pipe_write;
@@ -190,7 +192,7 @@ static void finish_order(session *s, order *o)
     bool forgets = o->kind == ORDER_FORGET || o->kind == ORDER_CLEAR;
     aigc_model *model;
     aigc_error err;
-    if (o->documents) {
+    if (o->documents || o->kind == ORDER_LOOK) {
         order_free(o);
         return;
     }
@@ -213,6 +215,7 @@ static void give_back(session *s)
 {
     while (s->orders)
         finish_order(s, take_order(s));
+    memory_view_free(s->view);
     memory_close(&s->memory);
     memory_close(&s->documents);
     free_list(s->jobs);
@@ -332,6 +335,26 @@ static void do_job(session *s)
 }
 
 /* Likewise. */
+static void keep_view(session *s, memory_view *view)
+{
+    pthread_mutex_lock(&s->lock);
+    memory_view *old = s->view;
+    s->view = view;
+    pthread_mutex_unlock(&s->lock);
+    memory_view_free(old);
+}
+
+/* problem: with the model, or NULL. */
+static void look(session *s, order *o, const aigc_error *problem)
+{
+    if (problem)
+        o->view->error = *problem;
+    else
+        memory_look(&s->memory, o->view);
+    keep_view(s, o->view);
+    o->view = NULL;
+}
+
 static void do_order(session *s)
 {
     order *o = take_order(s);
@@ -340,9 +363,15 @@ static void do_order(session *s)
     s->ordering = true;
     pthread_mutex_unlock(&s->lock);
     memory *m = o->documents ? &s->documents : &s->memory;
-    if (load_model(s, &model, &err) == AIGC_OK)
+    aigc_status status = load_model(s, &model, &err);
+    if (status == AIGC_OK)
         memory_open(m, model);
-    memory_run(m, o);
+    if (o->kind == ORDER_LOOK) {
+        look(s, o, status == AIGC_OK ? NULL : &err);
+        order_free(o);
+    } else {
+        memory_run(m, o);
+    }
     pthread_mutex_lock(&s->lock);
     s->ordering = false;
 }
@@ -465,12 +494,24 @@ void session_discard(session *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-void session_settle(void)
+bool session_settle(int milliseconds)
 {
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += milliseconds / 1000;
+    end.tv_nsec += milliseconds % 1000 * 1000000L;
+    if (end.tv_nsec >= 1000000000L) {
+        end.tv_sec++;
+        end.tv_nsec -= 1000000000L;
+    }
+    int failed = 0;
     pthread_mutex_lock(&discarded.lock);
-    while (discarded.n > 0)
-        pthread_cond_wait(&discarded.fewer, &discarded.lock);
+    while (discarded.n > 0 && failed == 0)
+        failed = milliseconds < 0 ? pthread_cond_wait(&discarded.fewer, &discarded.lock)
+                                  : pthread_cond_timedwait(&discarded.fewer, &discarded.lock, &end);
+    bool settled = discarded.n == 0;
     pthread_mutex_unlock(&discarded.lock);
+    return settled;
 }
 
 const char *session_path(const session *s)
@@ -635,8 +676,29 @@ aigc_status session_order(session *s, order *o, aigc_error *err)
     return AIGC_OK;
 }
 
-aigc_status session_personal(session *s, aigc_model **model, const aigc_personal **layer, aigc_error *err)
+aigc_status session_look(session *s, size_t n, aigc_error *err)
 {
+    order *o = order_new(ORDER_LOOK, NULL, 0);
+    if (!o || !(o->view = memory_view_new(n))) {
+        order_free(o);
+        return fail(err, AIGC_E_MEMORY, "out of memory: no room for %zu phrases", n);
+    }
+    keep_view(s, NULL); /* what was looked at before is not what is asked for now */
+    return session_order(s, o, err);
+}
+
+memory_view *session_looked(session *s)
+{
+    pthread_mutex_lock(&s->lock);
+    memory_view *view = s->view;
+    s->view = NULL;
+    pthread_mutex_unlock(&s->lock);
+    return view;
+}
+
+aigc_status session_memory(session *s, memory_view *view, aigc_error *err)
+{
+    aigc_model *model;
     pthread_mutex_lock(&s->lock);
     bool busy = worker_is_busy(s) || s->entered;
     pthread_mutex_unlock(&s->lock);
@@ -644,13 +706,12 @@ aigc_status session_personal(session *s, aigc_model **model, const aigc_personal
         return fail(err, AIGC_E_ARGUMENT, "the model was opened without a layer for personal text");
     if (busy)
         return fail(err, AIGC_E_LIMIT, "the model is busy: ask again when it rests");
-    aigc_status status = load_model(s, model, err);
-    if (status == AIGC_OK) {
-        status = memory_open(&s->memory, *model);
-        *err = s->memory.error;
-    }
-    *layer = s->memory.layer;
-    return status;
+    aigc_status status = load_model(s, &model, err);
+    if (status != AIGC_OK)
+        return status;
+    memory_open(&s->memory, model);
+    memory_look(&s->memory, view);
+    return AIGC_OK;
 }
 
 int session_fd(const session *s)

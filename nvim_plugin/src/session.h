@@ -37,9 +37,10 @@ void session_close(session *s);
  * for in vain is done at once. */
 void session_discard(session *s);
 
-/* Waits until all sessions of the process that were discarded are gone, their personal layers written. To be called
- * before the process ends, and before what they may still write is read or removed. */
-void session_settle(void);
+/* Waits until all sessions of the process that were discarded are gone, their personal layers written, but no longer
+ * than so many milliseconds (negative: as long as it takes). Whether they are. To be called before the process ends, and
+ * before what they may still write is read or removed. */
+bool session_settle(int milliseconds);
 
 const char *session_path(const session *s);
 
@@ -72,13 +73,18 @@ bool session_cancel(session *s, long long id);
  * in order. Fails if the session has no layer. */
 aigc_status session_order(session *s, order *o, aigc_error *err);
 
-/* Gives a job the layers that it asks for; it goes without, if the file cannot be read (session_personal()
+/* Gives a job the layers that it asks for; it goes without, if the file cannot be read (session_memory()
  * tells why). For whoever may use the engine. */
 void session_use_layer(session *s, job *j);
 
-/* The personal layer and the model, for looking: opens them on this thread if nobody has. AIGC_E_LIMIT while the worker
- * has something to do. On AIGC_OK *err says why the file could not be written the last time; code AIGC_OK: it was. */
-aigc_status session_personal(session *s, aigc_model **model, const aigc_personal **layer, aigc_error *err);
+/* What the personal layer knows, with its n most frequent phrases at most. Fills a new view at once, on this thread,
+ * which may have to open the model and to read the layer; AIGC_E_LIMIT while the worker has something to do. */
+aigc_status session_memory(session *s, memory_view *view, aigc_error *err);
+
+/* The same on the worker, in line like an order. session_looked() hands over the last view that was asked for, or NULL
+ * as long as there is none; the caller frees it. */
+aigc_status session_look(session *s, size_t n, aigc_error *err);
+memory_view *session_looked(session *s);
 
 /* Becomes readable when there is something to take; now and then also when that was taken just before. Belongs to the
  * session. */

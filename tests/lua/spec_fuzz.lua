@@ -177,6 +177,8 @@ return function(t)
     'save',
     'feedback',
     'memory',
+    'look',
+    'looked',
     'take',
     'cancel',
     'fd',
@@ -192,6 +194,7 @@ return function(t)
     forget = { 'time' },
     feedback = { ' there was', 6, true },
     memory = { 5 },
+    look = { 5 },
     cancel = { 3 },
   }
   local KINDS = { generate = 'request', submit = 'request', score = 'text', tokenize = 'text', detokenize = 'text' }

@@ -20,9 +20,23 @@ return function(t)
     return text or ''
   end
 
+  -- What the worker sees when it has done what it was told before.
+  local function looked(model, n)
+    assert(model:look(n))
+    local info, message, code
+    repeat
+      info, message, code = model:looked()
+    until code ~= 'limit'
+    return info, message, code
+  end
+
   local plain = t.open()
   t.fails('argument', 'without a layer for personal text', 'a model that was opened without one', plain:learn(phrase))
   t.fails('argument', 'without a layer for personal text', 'nor can it be looked at', plain:memory())
+  t.fails('argument', 'without a layer for personal text', 'nor by the worker', plain:look())
+  t.raises('must be from 0 to 1000', 'no more phrases than a window can show', plain.look, plain, 1001)
+  t.ok(pcall(core.settle, 0), 'waiting no longer than that')
+  t.raises('must be milliseconds', 'nor less', core.settle, -2)
   local without = plain:generate(prompt, { max_tokens = 10, temperature = 0, personal = true })
   t.ok(without and not without:find('Quill'), 'asking for a layer that is not there changes nothing', without)
   plain:close()
@@ -36,6 +50,13 @@ return function(t)
   local info = assert(rest(model))
   t.ok(info.tokens > 60, 'then it is learned', info.tokens)
   t.is(info.phrases[1].count, 3, 'with its count')
+  local seen = looked(model, 5)
+  t.is(#seen.phrases, 5, 'the worker sees it too')
+  for key, value in pairs(info) do
+    local same = key == 'phrases' and seen.phrases[5].text == value[5].text and seen.phrases[5].count == value[5].count
+    t.ok(same or seen[key] == value, 'the same: ' .. key)
+  end
+  t.fails('limit', 'nobody has looked', 'once', model:looked())
   t.ok(say(model):find('^ Quillfeather'), 'and used', say(model))
   t.is(model:generate(prompt, { max_tokens = 10, temperature = 0 }), without, 'by those who ask for it')
 
@@ -143,6 +164,8 @@ return function(t)
   local damaged = t.open({ personal = folder })
   local _, message = rest(damaged)
   t.ok(message and message:find('not a personal file'), 'a damaged file is told of', message)
+  local nothing, problem, kind = looked(damaged)
+  t.fails('format', 'not a personal file', 'by the worker, too', nothing, problem, kind)
   t.is(say(damaged), without, 'and done without')
   damaged:learn(phrase)
   damaged:close()
@@ -161,8 +184,10 @@ return function(t)
   assert(rest(left))
   left:discard()
   t.is(io.open(folder .. name), nil, 'discarding does not wait for the file')
+  t.is(core.settle(0), false, 'nor does settling for no longer than that')
+  t.is(core.settle(20), false, 'or that')
   os.remove(lock)
-  core.settle()
+  t.is(core.settle(), true, 'and for as long as it takes')
   again = t.open({ personal = folder })
   t.ok(assert(rest(again)).tokens > 20, 'settling does')
   again:forget()

@@ -23,7 +23,7 @@ local core = {
   version = function() return fake.version_text end,
   cpu_level = function() return 'generic' end,
   cpu_count = function() return 4 end,
-  settle = function() if fake.at_settle then fake.at_settle() end end,
+  settle = function() if fake.at_settle then fake.at_settle() end return true end,
   open = function(path, options)
     if path:find('missing') then return nil, "cannot read the model '" .. path .. "'", 'io' end
     fake.opened[#fake.opened + 1] = { path = path, options = options }
@@ -246,7 +246,7 @@ end
 -- Types keys and lets the child handle them and whatever they set off.
 function child:keys(keys)
   self:request('nvim_input', keys)
-  if keys:find(':Aigc', 1, true) and not keys:find('toggle', 1, true) then
+  if keys:find(':Aigc', 1, true) then
     self:lua("vim.wait(10000, function() return package.loaded['aigc.load'] ~= nil end, 1)")
   end
   self:settle()

@@ -130,6 +130,8 @@ return function(t, child)
           unwritten = unwritten, vocabulary = 'f1', phrases = {}, tokens = 0, ngrams = 0, most_ngrams = 0, bytes = 0,
         }
       end
+      methods.looked = methods.memory
+      methods.look = function() return true end
       for _, name in ipairs({ 'learn', 'unlearn', 'feedback', 'save', 'forget' }) do
         methods[name] = function(_, ...)
           told[#told + 1] = table.concat(vim.tbl_map(tostring, { name, ... }), '|')
@@ -646,7 +648,8 @@ return function(t, child)
   wait_for(c, "return notes[#notes]:find('is not forgotten: .*not a personal file') ~= nil", 'what is in it as well')
   c:lua('vim.ui.select = function(items, _, choose) choose(items[2]) end')
   c:keys(':Aigc memory forget<CR>')
-  t.is(vim.fn.glob(folder .. 'real/*'), '', 'but for all being forgotten')
+  wait_for(c, "return notes[#notes]:find('the personal layer is empty') ~= nil", 'until all is forgotten')
+  t.is(vim.fn.glob(folder .. 'real/*'), '', 'and then it is gone')
   c:keys(':Aigc memory show<CR>')
   wait_for(c, "return vim.bo.filetype == 'aigcmemory'", 'which begins anew')
   c:stop()

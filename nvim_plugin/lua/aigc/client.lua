@@ -213,11 +213,11 @@ function M.close()
 end
 
 --- Waits until the models that were closed are gone and what they have learned is written.
-function M.settle()
+---@param milliseconds? integer no longer than that
+---@return boolean whether they are
+function M.settle(milliseconds)
   local core = package.loaded['aigc.core']
-  if core then
-    core.settle()
-  end
+  return not core or core.settle(milliseconds)
 end
 
 vim.api.nvim_create_autocmd('VimLeavePre', {

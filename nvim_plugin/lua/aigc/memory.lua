@@ -8,8 +8,9 @@ end
 local timer = require('aigc.timer')
 
 local SHOWN = 200
---- The worker may have something to do: asked again so often, so many milliseconds apart.
-local TRIES, PAUSE_MS = 100, 50
+--- A layer of a million phrases takes the worker a tenth of a second to read; the worker may have something else to do,
+--- and a file may be on a slow disk. Asked again so often, so many milliseconds apart.
+local TRIES, PAUSE_MS = 500, 20
 
 local function say(message, level)
   vim.notify('aigc: ' .. message, level or vim.log.levels.INFO)
@@ -24,31 +25,61 @@ local function is_on()
   return personal and true or false
 end
 
---- The open model, opening it if need be; nil if the layer is off.
-local function get_model()
-  if not is_on() then
-    return nil
-  end
-  local config = require('aigc.config').get()
-  local client = require('aigc.client')
-  local model, message = client.model(config)
-  if not model then
-    say(message, vim.log.levels.ERROR)
-  end
-  client.settle() -- a model closed just now may still write the file that this one is to read
-  return model
-end
-
---- Asks until the worker rests, without making the editor wait.
-local function when_idle(model, n, callback, tries)
-  local ok, info, message, code = pcall(model.memory, model, n)
-  if ok and not info and code == 'limit' and (tries or TRIES) > 0 then
+--- Asks until there is an answer, without making the editor wait. Gives up in the end.
+---@param ask fun(): any, string?, string? answer, message, code: 'limit' if it is to be asked again
+---@param callback fun(answer: any?, message?: string)
+---@param tries? integer
+local function until_answered(ask, callback, tries)
+  local ok, answer, message, code = pcall(ask)
+  tries = tries or TRIES
+  if ok and not answer and code == 'limit' and tries > 0 then
     timer.later(function()
-      when_idle(model, n, callback, (tries or TRIES) - 1)
+      until_answered(ask, callback, tries - 1)
     end, PAUSE_MS)
     return
   end
-  callback(ok and info or nil, ok and message or info)
+  callback(ok and answer or nil, ok and message or answer)
+end
+
+--- Calls back when no model that was closed before still writes what it has learned.
+---@param callback fun()
+local function when_settled(callback)
+  until_answered(function()
+    local settled = require('aigc.client').settle(0)
+    return settled, 'a model that was closed still writes', 'limit'
+  end, callback)
+end
+
+--- The open model, opening it if need be, for a callback; that is not called if the layer is off.
+---@param callback fun(model: table)
+local function with_model(callback)
+  if not is_on() then
+    return
+  end
+  when_settled(function()
+    local config = require('aigc.config').get()
+    local model, message = require('aigc.client').model(config)
+    if model then
+      callback(model)
+    else
+      say(message, vim.log.levels.ERROR)
+    end
+  end)
+end
+
+--- What the layer knows, as the worker sees it when it has done what it was told before.
+---@param model table
+---@param n integer phrases
+---@param callback fun(info?: table, message?: string)
+local function look(model, n, callback)
+  local ok, message = model:look(n)
+  if not ok then
+    callback(nil, message)
+    return
+  end
+  until_answered(function()
+    return model:looked()
+  end, callback)
 end
 
 --- Lines that tell what a layer knows.
@@ -92,16 +123,18 @@ end
 
 --- Shows what the layer knows in a window of its own.
 function M.show()
-  local model = get_model()
-  if model then
-    when_idle(model, SHOWN, function(info, message)
+  with_model(function(model)
+    look(model, SHOWN, function(info, message)
       if info then
-        require('aigc.window').show(M.lines(info), 'aigcmemory', 1)
+        local lines = M.lines(info)
+        timer.soon(function()
+          require('aigc.window').show(lines, 'aigcmemory', 1)
+        end)
       else
         say(message, vim.log.levels.ERROR)
       end
     end)
-  end
+  end)
 end
 
 --- What is in memory alone, and answers that were kept.
@@ -121,26 +154,28 @@ local function others_of(info)
   end, personal.files())
 end
 
+--- Says whether a phrase is gone from the disk.
+local function tell_forgotten(phrase, info, message)
+  if message then
+    say(("'%s' is not forgotten: %s"):format(phrase, message), vim.log.levels.ERROR)
+    return
+  end
+  local others = others_of(info)
+  local but = #others > 0 and ', but not what another vocabulary has learned: ' or ''
+  say(("forgotten: '%s'%s%s"):format(phrase, but, table.concat(others, ', ')))
+end
+
 --- Forgets a phrase. Says so when it is gone from the disk.
 ---@param phrase string
 function M.forget_phrase(phrase)
-  local model = get_model()
-  if not model then
-    return
-  end
-  model:forget(phrase)
-  model:forget(phrase, 'documents')
-  local _, message = require('aigc.outcomes').forget(phrase)
-  forget_context()
-  when_idle(model, 0, function(info, problem)
-    message = not info and problem or info.unwritten or message
-    if message then
-      say(("'%s' is not forgotten: %s"):format(phrase, message), vim.log.levels.ERROR)
-      return
-    end
-    local others = others_of(info)
-    local but = #others > 0 and ', but not what another vocabulary has learned: ' or ''
-    say(("forgotten: '%s'%s%s"):format(phrase, but, table.concat(others, ', ')))
+  with_model(function(model)
+    model:forget(phrase)
+    model:forget(phrase, 'documents')
+    local _, message = require('aigc.outcomes').forget(phrase)
+    forget_context()
+    look(model, 0, function(info, problem)
+      tell_forgotten(phrase, info, not info and problem or info.unwritten or message)
+    end)
   end)
 end
 
@@ -150,16 +185,17 @@ function M.forget_all()
     return
   end
   require('aigc').stop()
-  require('aigc.client').settle() -- what it still writes is to be forgotten, too
-  local _, message = require('aigc.outcomes').forget()
-  local _, kept = require('aigc.personal').forget()
-  forget_context()
-  message = message or kept
-  if message then
-    say('not all is forgotten: ' .. message, vim.log.levels.ERROR)
-  else
-    say('the personal layer is empty')
-  end
+  when_settled(function()
+    local _, message = require('aigc.outcomes').forget()
+    local _, kept = require('aigc.personal').forget()
+    forget_context()
+    message = message or kept
+    if message then
+      say('not all is forgotten: ' .. message, vim.log.levels.ERROR)
+    else
+      say('the personal layer is empty')
+    end
+  end)
 end
 
 local KINDS = { 'preferences', 'responses' }
