@@ -376,9 +376,14 @@ local function run(seed, seconds, engine)
   local lives, accepted, is_insert, wrong = 1, 0, false, nil
   history = {}
   local began = uv.hrtime()
-  -- Longer if nothing has been accepted by then: on a slow machine in a few seconds.
+  -- Longer if nothing has been accepted by then: on a slow machine in a few seconds, or because of 'textwidth', which
+  -- is off from then on.
   local function is_over()
     local passed = (uv.hrtime() - began) / 1e9
+    if accepted == 0 and passed > seconds then
+      one:lua('vim.bo.textwidth = 0')
+      other:lua('vim.bo.textwidth = 0')
+    end
     return passed > (accepted > 0 and seconds or 6 * seconds)
   end
   while not wrong and not is_over() do
