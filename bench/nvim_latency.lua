@@ -225,7 +225,11 @@ row('  the same by the clock (neighbours included)', typed_clock)
 -- what one asks for, the first time in an editor: the callback that takes longest from there on, with what Neovim itself
 -- does in it (a window, a message); request() is what the sources for menus call, timed with what it has to load
 local CALLS = {}
-for i, name in ipairs({ 'status', 'toggle', 'log', 'memory show', 'complete', 'continue', 'stop' }) do
+local SUBCOMMANDS = {
+  'status', 'toggle', 'log', 'memory show', 'memory forget of it all', 'memory export /dev/null', 'complete', 'continue',
+  'stop', 'model',
+}
+for i, name in ipairs(SUBCOMMANDS) do
   CALLS[i] = { name = ':Aigc ' .. name, keys = (':Aigc %s<CR>'):format(name), later = {}, at_once = {} }
 end
 local REQUEST = [[
@@ -233,6 +237,12 @@ local REQUEST = [[
   require('aigc').request(function() end)
   return (vim.loop.hrtime() - started) / 1e6
 ]]
+table.insert(CALLS, {
+  name = ':Aigc model NAME',
+  keys = (':Aigc model %s<CR>'):format(model),
+  later = {},
+  at_once = {},
+})
 table.insert(CALLS, { name = 'request()', code = REQUEST, later = {}, at_once = {} })
 
 local call_holds, by_clock = {}, {} -- the clock goes on while a message waits for <CR>
@@ -246,9 +256,14 @@ local function longest_from(c, call)
   vim.list_extend(call_holds, holds)
   return math.max(took, unpack(holds))
 end
+-- With a file of outcomes that is nearly as large as it may be.
 local layer = vim.fn.tempname()
+vim.fn.mkdir(layer, 'p')
+local record = vim.json.encode({ prompt = ('word upon word '):rep(130), response = ' and on', time = 0 })
+vim.fn.writefile(vim.fn['repeat']({ record }, 1900), layer .. '/outcomes.jsonl')
 local function time_call(call, keys)
-  local c = start({ trigger = 'manual', personal = call.keys == ':Aigc memory show<CR>' and layer or nil })
+  local personal = call.name:find('memory', 1, true) and layer or nil
+  local c = start({ trigger = 'manual', personal = personal })
   fill(c, CONTEXT_BYTES)
   if keys then
     insert_mode(c, keys)

@@ -15,6 +15,15 @@ return function(t, child)
     ]])
   end
 
+  -- `:Aigc memory` with these words, to its end: it says something then.
+  local function command(c, words)
+    local before = c:lua('return #notes')
+    c:keys(':Aigc memory ' .. words .. '<CR>')
+    child.wait(5000, function()
+      return c:lua('return #notes') > before
+    end, 1)
+  end
+
   -- ---- the ring ---------------------------------------------------------------------------------
   local c = child.start({ aigc = options({ ring_bytes = 300 }) })
   local folder = c:lua('local name = vim.fn.tempname() vim.fn.mkdir(name) return name .. "/"')
@@ -296,7 +305,7 @@ return function(t, child)
     return missed
   ]])
   t.is(table.concat(missed, ' '), '', 'every row that has changed is noted')
-  c:keys(':Aigc memory forget blue moon<CR>')
+  command(c, 'forget blue moon')
   t.is(told(), 'forget|blue moon\nforget|blue moon|documents', 'a phrase is forgotten')
   t.is(#chunks(c), 0, 'and the ring is empty')
   local function last_note()
@@ -304,12 +313,15 @@ return function(t, child)
   end
   t.is(last_note(), "aigc: forgotten: 'blue moon'", 'and that is told')
   vim.fn.writefile({ 'of another model' }, folder .. 'layer/f2.aigc')
-  c:keys(':Aigc memory forget blue moon<CR>')
+  command(c, 'forget blue moon')
   t.ok(last_note():find('but not what another vocabulary has learned: .*/f2%.aigc$'), 'but for other vocabularies', last_note())
   c:lua("unwritten = 'the disk is full'")
-  c:keys(':Aigc memory forget blue moon<CR>')
+  command(c, 'forget blue moon')
   t.is(last_note(), "aigc: 'blue moon' is not forgotten: the disk is full", 'not if the disk has it still')
   c:keys(':Aigc memory show<CR>')
+  child.wait(5000, function()
+    return c:lua('return vim.bo.filetype') == 'aigcmemory'
+  end, 1)
   t.ok(c:buffer():find('could not be written the last time: the disk is full', 1, true), 'which is shown, too', c:buffer())
   c:keys(':close<CR>')
   c:lua('notes = {}')
@@ -333,17 +345,17 @@ return function(t, child)
     local path = ...
     fake.at_settle = function() vim.fn.writefile({ 'still being written' }, path) fake.at_settle = nil end
   ]], folder .. 'layer/f2.aigc')
-  c:keys(':Aigc memory forget<CR>')
+  command(c, 'forget')
   t.is(c:lua('return fake.closed'), closed + 1, 'then it is: in memory with the model')
   c:lua('if fake.at_settle then fake.at_settle() end') -- nobody has waited for it
   t.is(vim.fn.glob(folder .. 'layer/*'), folder .. 'layer/notes.txt', 'on the disk with all files of the layer')
   t.is(last_note(), 'aigc: the personal layer is empty', 'and that is told')
   c:lua("(vim.uv or vim.loop).fs_unlink = function() return nil, 'EACCES: no', 'EACCES' end")
   vim.fn.writefile({ 'cannot be removed' }, folder .. 'layer/f1.aigc')
-  c:keys(':Aigc memory forget<CR>')
+  command(c, 'forget')
   t.is(last_note(), 'aigc: not all is forgotten: EACCES: no', 'as is what stays')
   c:lua('vim.g.aigc = nil _G.asked = false vim.ui.select = function() asked = true end')
-  c:keys(':Aigc memory forget<CR>')
+  command(c, 'forget')
   t.ok(last_note():find('the personal layer is off') and not c:lua('return asked'), 'nothing is asked where it is off')
   t.is(
     table.concat(c:lua("return vim.fn.getcompletion('Aigc memory ', 'cmdline')"), ' '),
@@ -358,7 +370,13 @@ return function(t, child)
   c:request('nvim_command', 'edit! ' .. folder .. 'report.txt')
   local function exported(kind)
     local path = folder .. 'export.jsonl'
-    c:lua("return require('aigc.outcomes').export(...)", path, kind)
+    t.ok(c:lua([[
+      local path, kind = ...
+      local written
+      require('aigc.outcomes').export(path, kind, function(n) written = n end)
+      vim.wait(5000, function() return written ~= nil end, 1)
+      return written
+    ]], path, kind), 'exported: ' .. kind)
     local list = {}
     for i, line in ipairs(vim.fn.readfile(path)) do
       local r = vim.json.decode(line)
@@ -421,28 +439,43 @@ return function(t, child)
   t.ok(not exported('responses'):find('password', 1, true), 'secrets are not kept')
   c:request('nvim_command', 'edit! ' .. folder .. 'report.txt')
   t.is(c:lua('return vim.fn.getfperm(...)', folder .. 'outcomes/outcomes.jsonl'), 'rw-------', 'the file is private')
-  local counts = c:lua("return require('aigc.outcomes').counts()")
-  t.is(counts.accepted .. ' ' .. counts.rejected, '2 3', 'counts, for :Aigc memory show')
-  c:keys(':Aigc memory export responses ' .. folder .. 'by command<CR>')
+  local counts = c:lua([[
+    local counts
+    require('aigc.outcomes').count(function(...) counts = table.concat({ ... }, ' ') end)
+    vim.wait(5000, function() return counts end, 1)
+    return counts
+  ]])
+  t.is(counts, '2 3', 'counts, for :Aigc memory show')
+  command(c, 'export responses ' .. folder .. 'by command')
   t.ok(c:lua('return notes[#notes]'):find('5 responses written to', 1, true), 'the command', c:lua('return notes'))
   t.is(#vim.fn.readfile(folder .. 'by command'), 5, 'writes them')
   t.ok(c:lua('return notes[#notes]'):find('.jsonl', 1, true), 'says under which name they can be trained on')
   for _, kind in ipairs({ 'preferences', 'responses' }) do
-    c:keys((':Aigc memory export %s %s%s.jsonl<CR>'):format(kind, folder, kind))
+    command(c, ('export %s %s%s.jsonl'):format(kind, folder, kind))
     t.ok(not c:lua('return notes[#notes]'):find('name', 1, true), kind .. ': and does not where it has such a name')
   end
-  c:keys(':Aigc memory forget home by bus<CR>')
+  command(c, 'forget home by bus')
   local rest = exported('preferences')
   t.ok(not rest:find('bus', 1, true) and rest:find('cats', 1, true), 'a phrase is forgotten there, too')
-  c:keys(':Aigc memory forget They saw a dog<CR>')
+  command(c, 'forget They saw a dog')
   t.ok(not exported('responses'):find('a dog', 1, true), 'also where the cursor was in its midst')
   suggest_after('oA tale of old Mari<CR>gold', ' Jones.')
   c:keys('<C-j><Esc>')
-  c:keys(':Aigc memory forget gold Jones<CR>')
+  command(c, 'forget gold Jones')
   t.ok(not exported('responses'):find('Jones', 1, true), 'or a line ends in it')
-  c:keys(':Aigc memory export<CR>')
+  -- where there are no threads to be had, on the main loop
+  c:lua([[
+    local uv = vim.uv or vim.loop
+    new_work = uv.new_work
+    uv.new_work = function() error('EAGAIN') end
+  ]])
+  t.ok(exported('responses'):find('^Once upon| a time'), 'without a thread')
+  command(c, 'export /nonexistent/x')
+  t.ok(c:lua('return notes[#notes]'):find('ENOENT', 1, true), 'with what goes wrong')
+  c:lua('(vim.uv or vim.loop).new_work = new_work')
+  command(c, 'export')
   t.ok(c:lua('return notes[#notes]'):find('which file', 1, true), 'export needs a file')
-  c:keys(':Aigc memory export /nonexistent/x<CR>')
+  command(c, 'export /nonexistent/x')
   t.ok(c:lua('return notes[#notes]'):find('ENOENT', 1, true), 'and one that can be written')
   -- bounded
   c:lua([[
@@ -464,9 +497,32 @@ return function(t, child)
   t.ok(size < 4.5 * 1024 * 1024 and size > 1024 * 1024, 'the file is bounded', size)
   t.ok(exported('responses'):find('p|n2200 ', 1, true), 'and keeps the newest')
   c:lua('vim.ui.select = function(items, _, choose) choose(items[2]) end')
-  c:keys(':Aigc memory forget<CR>')
+  command(c, 'forget')
   t.is(c:lua("return vim.fn.filereadable(require('aigc.outcomes').path())"), 0, 'forgetting all removes the file')
   c:stop()
+
+  -- what is forgotten is, also by a Neovim that ends at once; nothing else goes with it
+  c = child.start({ aigc = options({ ring_bytes = 0, documents = false, personal = folder .. 'outcomes' }) })
+  c:lua(TOLD)
+  c:lua([[
+    local outcomes, buf = require('aigc.outcomes'), vim.api.nvim_get_current_buf()
+    outcomes.watch()
+    local function note(shown)
+      outcomes.note({ buf = buf, kind = 'accepted', shown = shown, taken = '', prompt = 'p', left_out = '' })
+    end
+    note('a red fox')
+    note('a grey goose')
+    outcomes.forget('red fox', function() end)
+    note('a late hen')
+  ]])
+  c:notify('nvim_command', 'qall!')
+  t.ok(child.wait(5000, function()
+    return c.code ~= nil
+  end, 5), 'Neovim ends')
+  c:stop()
+  local left = table.concat(vim.fn.readfile(folder .. 'outcomes/outcomes.jsonl'), '\n')
+  t.ok(not left:find('red fox', 1, true) and left:find('grey goose', 1, true), 'a phrase is forgotten as it ends', left)
+  t.ok(left:find('late hen', 1, true), 'and what came meanwhile is kept', left)
 
   -- ---- the documents at hand --------------------------------------------------------------------
   c = child.start({ aigc = options({ ring_bytes = 0 }) })
@@ -567,7 +623,7 @@ return function(t, child)
   c:stop()
   c = real()
   t.ok(suggest(c):find('Marigold Quillfeather'), 'another session knows it too', c:screen())
-  c:keys(':Aigc memory forget Quillfeather<CR>')
+  command(c, 'forget Quillfeather')
   wait_for(c, IDLE, 'it is forgotten')
   t.ok(not suggest(c):find('Quillfeather'), 'and not said any more')
   c:stop()
@@ -644,10 +700,10 @@ return function(t, child)
   c:keys(':Aigc memory show<CR>')
   wait_for(c, "return table.concat(notes):find('not a personal file') ~= nil", 'but is told of')
   t.is(vim.fn.readfile(file)[1], 'damaged', 'and is left as it is')
-  c:keys(':Aigc memory forget blue moon<CR>')
+  command(c, 'forget blue moon')
   wait_for(c, "return notes[#notes]:find('is not forgotten: .*not a personal file') ~= nil", 'what is in it as well')
   c:lua('vim.ui.select = function(items, _, choose) choose(items[2]) end')
-  c:keys(':Aigc memory forget<CR>')
+  command(c, 'forget')
   wait_for(c, "return notes[#notes]:find('the personal layer is empty') ~= nil", 'until all is forgotten')
   t.is(vim.fn.glob(folder .. 'real/*'), '', 'and then it is gone')
   c:keys(':Aigc memory show<CR>')

@@ -229,15 +229,42 @@ return function(t, child)
     _G.offered = vim.tbl_map(options.format_item, items)
     choose(items[1])
   end]])
+  -- of the last one that was opened to be used, not only described
+  local function used()
+    return c:lua([[
+      for i = #fake.opened, 1, -1 do
+        if fake.opened[i].options.parts ~= 'description' then return fake.opened[i].path end
+      end
+    ]])
+  end
   c:keys(':Aigc model<CR>')
+  child.wait(5000, function()
+    return c:lua('return offered ~= nil')
+  end, 5)
   local offered = table.concat(c:lua('return offered'), '\n')
   t.ok(offered:find('large.gguf  llama, 1 million parameters, F32, context 512', 1, true), 'and described', offered)
   c:keys('ix<C-k>')
-  t.is(c:lua('return fake.opened[#fake.opened].path'), folder .. '/large.gguf', 'the chosen one is used')
+  t.is(used(), folder .. '/large.gguf', 'the chosen one is used')
   c:keys('<Esc>:Aigc model small<CR>ax<C-k>')
-  t.is(c:lua('return fake.opened[#fake.opened].path'), folder .. '/small.gguf', 'by name')
+  t.is(used(), folder .. '/small.gguf', 'by name')
   c:keys('<Esc>:cd ' .. folder .. ' | Aigc model ./large.gguf<CR>:cd / | Aigc stop<CR>ay<C-k>')
-  t.is(c:lua('return fake.opened[#fake.opened].path'), folder .. '/large.gguf', 'by a path, also when one has gone elsewhere')
+  t.is(used(), folder .. '/large.gguf', 'by a path, also when one has gone elsewhere')
+  c:lua([[
+    local model = getmetatable(require('aigc.core').open('x', {})).__index
+    local info, check = model.info, model.check
+    model.info = function() model.info = info return nil, 'not a GGUF file', 'format' end
+    _G.refuse = function() model.check = function() model.check = check return nil, 'no such kind', 'unsupported' end end
+  ]])
+  for i, message in ipairs({ 'not a GGUF file', 'no such kind' }) do
+    c:lua(i == 1 and '' or 'refuse()')
+    c:keys('<Esc>:Aigc model small<CR>')
+    child.wait(5000, function()
+      return notes(c):find(message, 1, true) ~= nil
+    end, 5)
+    t.ok(notes(c):find('aigc: ' .. message, 1, true), 'one that cannot be used: ' .. message, notes(c))
+    c:keys('ay<C-k>')
+    t.is(used(), folder .. '/large.gguf', 'and what there was before goes on')
+  end
   c:keys('<Esc>:Aigc model nothing<CR>')
   t.ok(notes(c):find("there is no model 'nothing'", 1, true), 'an unknown one', notes(c))
   local names = table.concat(c:lua('return vim.fn.getcompletion("Aigc model s", "cmdline")'), ' ')

@@ -96,10 +96,7 @@ M.commands.model = {
       models.pick()
       return
     end
-    local ok, message = models.use(table.concat(args, ' '))
-    if not ok then
-      vim.notify('aigc: ' .. message, vim.log.levels.ERROR)
-    end
+    models.use_and_check(table.concat(args, ' '))
   end,
   most = math.huge, -- a path may have spaces
   complete = function(lead)

@@ -84,9 +84,9 @@ end
 
 --- Lines that tell what a layer knows.
 ---@param info table of model:memory()
+---@param outcomes string what became of suggestions
 ---@return string[]
-function M.lines(info)
-  local outcomes = require('aigc.outcomes').counts()
+function M.lines(info, outcomes)
   local lines = {
     'The personal layer: phrases of your own text, mixed into what the model says.',
     "':Aigc memory forget WORD...' drops every phrase with these words,",
@@ -102,11 +102,7 @@ function M.lines(info)
       .. info.vocabulary
       .. '.aigc',
     '',
-    ('%d accepted and %d rejected suggestions in %s'):format(
-      outcomes.accepted,
-      outcomes.rejected,
-      outcomes.path or ''
-    ),
+    outcomes,
     "':Aigc memory export FILE' writes them as `aigc finetune` reads them.",
     '',
     'Most frequent phrases:',
@@ -121,18 +117,35 @@ function M.lines(info)
   return lines
 end
 
+--- What became of suggestions, in a line.
+---@param callback fun(line: string)
+local function describe_outcomes(callback)
+  local outcomes = require('aigc.outcomes')
+  outcomes.count(function(accepted, rejected)
+    local path = outcomes.path() or ''
+    if accepted then
+      local counts = '%d accepted and %d rejected suggestions in %s'
+      callback(counts:format(accepted, rejected, path))
+    else
+      callback(('%s cannot be read: %s'):format(path, rejected))
+    end
+  end)
+end
+
 --- Shows what the layer knows in a window of its own.
 function M.show()
   with_model(function(model)
     look(model, SHOWN, function(info, message)
-      if info then
-        local lines = M.lines(info)
+      if not info then
+        say(message, vim.log.levels.ERROR)
+        return
+      end
+      describe_outcomes(function(outcomes)
+        local lines = M.lines(info, outcomes)
         timer.soon(function()
           require('aigc.window').show(lines, 'aigcmemory', 1)
         end)
-      else
-        say(message, vim.log.levels.ERROR)
-      end
+      end)
     end)
   end)
 end
@@ -171,10 +184,12 @@ function M.forget_phrase(phrase)
   with_model(function(model)
     model:forget(phrase)
     model:forget(phrase, 'documents')
-    local _, message = require('aigc.outcomes').forget(phrase)
     forget_context()
-    look(model, 0, function(info, problem)
-      tell_forgotten(phrase, info, not info and problem or info.unwritten or message)
+    require('aigc.outcomes').forget(phrase, function(dropped, message)
+      look(model, 0, function(info, problem)
+        message = not dropped and message or nil
+        tell_forgotten(phrase, info, not info and problem or info.unwritten or message)
+      end)
     end)
   end)
 end
@@ -186,15 +201,16 @@ function M.forget_all()
   end
   require('aigc').stop()
   when_settled(function()
-    local _, message = require('aigc.outcomes').forget()
-    local _, kept = require('aigc.personal').forget()
-    forget_context()
-    message = message or kept
-    if message then
-      say('not all is forgotten: ' .. message, vim.log.levels.ERROR)
-    else
-      say('the personal layer is empty')
-    end
+    require('aigc.outcomes').forget_all(function(_, message)
+      local _, kept = require('aigc.personal').forget()
+      forget_context()
+      message = message or kept
+      if message then
+        say('not all is forgotten: ' .. message, vim.log.levels.ERROR)
+      else
+        say('the personal layer is empty')
+      end
+    end)
   end)
 end
 
@@ -214,13 +230,15 @@ local function export_command(words)
     return
   end
   local path = vim.fn.expand(table.concat(words, ' '))
-  local n, message = require('aigc.outcomes').export(path, kind)
-  if n then
-    local hint = path:find('%.jsonl$') and '' or ' (aigc finetune wants a name that ends in .jsonl)'
-    say(('%d %s written to %s%s'):format(n, kind, path, hint))
-  else
-    say(tostring(message), vim.log.levels.ERROR)
-  end
+  require('aigc.outcomes').export(path, kind, function(n, message)
+    if n then
+      local is_named = path:find('%.jsonl$')
+      local hint = is_named and '' or ' (aigc finetune wants a name that ends in .jsonl)'
+      say(('%d %s written to %s%s'):format(n, kind, path, hint))
+    else
+      say(tostring(message), vim.log.levels.ERROR)
+    end
+  end)
 end
 
 local function forget_command(words)

@@ -130,10 +130,10 @@ local function failed(message)
 end
 
 -- While the file is replaced nothing is appended to it: that would go with the old one.
-local shortening = false
+local replacing = false
 
 local function shortened(message)
-  shortening = false
+  replacing = false
   if message then
     timer.soon(function()
       failed(message)
@@ -143,7 +143,7 @@ end
 
 --- Replaces the file by its newer half, aside and then at once. On threads of libuv's.
 local function shorten(path, size)
-  shortening = true
+  replacing = true
   uv.fs_open(path, 'r', MODE, function(problem, input)
     if not input then
       return shortened(problem)
@@ -179,7 +179,7 @@ end
 
 --- Appends what there is to the file, without waiting for the disk.
 function M.save()
-  if shortening then
+  if replacing then
     return -- the next one takes it along
   end
   local path = M.path()
@@ -208,10 +208,10 @@ function M.save()
   end)
 end
 
---- The same for the last time, or before the file is read: waits.
+--- The same for the last time: waits.
 local function save_now()
   vim.wait(1000, function()
-    return not shortening
+    return not replacing
   end, 1)
   local path = M.path()
   local text = path and take_records()
@@ -229,118 +229,64 @@ local function save_now()
   end
 end
 
----@return table[] records
-local function read()
-  save_now()
-  local path = M.path()
-  local file = path and io.open(path, 'rb')
-  local list = {}
-  if file then
-    for line in file:lines() do
-      local ok, record = pcall(vim.json.decode, line)
-      if ok and type(record) == 'table' and type(record.prompt) == 'string' then
-        list[#list + 1] = record
-      end
-    end
-    file:close()
-  end
-  return list
-end
-
----@return boolean ok
----@return string? message
-local function write(path, list, flags)
-  local lines = {}
-  for i, record in ipairs(list) do
-    lines[i] = vim.json.encode(record)
-  end
-  lines[#lines + 1] = ''
-  local file, message = uv.fs_open(path, flags, MODE)
-  if not file then
-    return false, message
-  end
-  local text = table.concat(lines, '\n')
-  local n
-  n, message = uv.fs_write(file, text, 0)
-  uv.fs_close(file)
-  return n == #text, message or 'the disk is full'
-end
-
 -- ---- for :Aigc memory ---------------------------------------------------------------------------
 
----@return { accepted: integer, rejected: integer, path?: string }
-function M.counts()
-  local counts = { accepted = 0, rejected = 0, path = M.path() }
-  for _, record in ipairs(read()) do
-    local kind = record.rejected and 'rejected' or 'accepted'
-    counts[kind] = counts[kind] + 1
+--- Has a thread do something with the whole file. The callback gets what that returns, or nil and a message.
+local function with_file(callback, what, ...)
+  local arguments, path = { ... }, M.path()
+  if not path then
+    callback(nil, 'the personal layer is off')
+  elseif replacing then
+    timer.later(function()
+      with_file(callback, what, unpack(arguments))
+    end, 1)
+  else
+    replacing = true
+    require('aigc.outcomes_file').run(path, take_records() or '', callback, function()
+      replacing = false
+    end, what, ...)
   end
-  return counts
+end
+
+---@param callback fun(accepted?: integer, rejected: integer|string) nil and a message if it fails
+function M.count(callback)
+  with_file(callback, 'count')
 end
 
 --- Writes what `aigc finetune` reads: preferences (prompt, chosen, rejected), or responses (prompt,
 --- response: what was accepted, or written in place of what was rejected).
 ---@param path string
 ---@param kind 'preferences'|'responses'
----@return integer? n
----@return string? message
-function M.export(path, kind)
-  local list = {}
-  for _, record in ipairs(read()) do
-    if kind == 'preferences' and record.rejected then
-      list[#list + 1] =
-        { prompt = record.prompt, chosen = record.chosen, rejected = record.rejected }
-    elseif kind == 'responses' then
-      list[#list + 1] = { prompt = record.prompt, response = record.response or record.chosen }
-    end
-  end
-  local ok, message = write(path, list, 'w')
-  return ok and #list or nil, message
+---@param callback fun(n?: integer, message?: string)
+function M.export(path, kind, callback)
+  with_file(callback, 'export', kind, path)
 end
 
---- In one line: a phrase may be broken over two.
-local function in_a_line(text)
-  return (text:gsub('%s+', ' '))
-end
-
---- Whether a phrase is in what was written there or suggested: in one of them, or half before the cursor.
-local function tells_of(record, phrase)
-  for _, key in ipairs({ 'response', 'chosen', 'rejected' }) do
-    local text = type(record[key]) == 'string' and record.prompt .. record[key]
-    if text and in_a_line(text):find(phrase, 1, true) then
-      return true
-    end
-  end
-  return in_a_line(record.prompt):find(phrase, 1, true) ~= nil
-end
-
---- Drops the outcomes that have a phrase in them, or all.
----@param phrase? string
----@return boolean ok
----@return string? message
-function M.forget(phrase)
+--- Drops the outcomes that have a phrase in them.
+---@param phrase string
+---@param callback fun(n?: integer, message?: string)
+function M.forget(phrase, callback)
   pending = {}
-  if not phrase then
-    records = {}
+  with_file(callback, 'forget', phrase)
+end
+
+--- Drops all of them.
+---@param callback fun(ok?: boolean, message?: string)
+function M.forget_all(callback)
+  pending, records = {}, {}
+  if replacing then
+    timer.later(function()
+      M.forget_all(callback)
+    end, 1)
+    return
   end
-  local path, all = M.path(), read()
-  local kept = vim.tbl_filter(function(record)
-    return phrase and not tells_of(record, in_a_line(phrase))
-  end, all)
-  if not path or (phrase and #kept == #all) then
-    return true
-  elseif #kept == 0 then
-    local ok, message, name = uv.fs_unlink(path)
-    local is_gone = ok or name == 'ENOENT'
-    return is_gone, not is_gone and message or nil
+  local path = M.path()
+  local ok, message, name = true, nil, nil
+  if path then
+    ok, message, name = uv.fs_unlink(path)
   end
-  local ok, message = write(path .. '.new', kept, 'w')
-  if ok then
-    ok, message = uv.fs_rename(path .. '.new', path)
-  else
-    uv.fs_unlink(path .. '.new')
-  end
-  return ok and true or false, message
+  local is_gone = ok or name == 'ENOENT'
+  callback(is_gone, not is_gone and message or nil)
 end
 
 -- ---- what it hears ------------------------------------------------------------------------------
