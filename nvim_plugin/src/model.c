@@ -136,7 +136,8 @@ static int l_discard(lua_State *L)
 int model_settle(lua_State *L)
 {
     double milliseconds = luaL_optnumber(L, 1, -1);
-    luaL_argcheck(L, milliseconds >= -1 && milliseconds <= INT_MAX, 1, "must be milliseconds, or -1 to wait as long as it takes");
+    luaL_argcheck(L, milliseconds >= -1 && milliseconds <= INT_MAX, 1,
+                  "must be milliseconds, or -1 to wait as long as it takes");
     lua_pushboolean(L, session_settle((int)milliseconds));
     return 1;
 }
@@ -541,30 +542,12 @@ static void register_holder(lua_State *L, const char *type, lua_CFunction gc)
 void model_register(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"close", l_close},
-        {"discard", l_discard},
-        {"state", l_state},
-        {"info", l_info},
-        {"check", l_check},
-        {"load", l_load},
-        {"tokenize", l_tokenize},
-        {"detokenize", l_detokenize},
-        {"generate", l_generate},
-        {"score", l_score},
-        {"submit", l_submit},
-        {"learn", l_learn},
-        {"unlearn", l_unlearn},
-        {"forget", l_forget},
-        {"save", l_save},
-        {"feedback", l_feedback},
-        {"memory", l_memory},
-        {"look", l_look},
-        {"looked", l_looked},
-        {"take", l_take},
-        {"cancel", l_cancel},
-        {"fd", l_fd},
-        {"wait", l_wait},
-        {NULL, NULL},
+        {"close", l_close},       {"discard", l_discard}, {"state", l_state},       {"info", l_info},
+        {"check", l_check},       {"load", l_load},       {"tokenize", l_tokenize}, {"detokenize", l_detokenize},
+        {"generate", l_generate}, {"score", l_score},     {"submit", l_submit},     {"learn", l_learn},
+        {"unlearn", l_unlearn},   {"forget", l_forget},   {"save", l_save},         {"feedback", l_feedback},
+        {"memory", l_memory},     {"look", l_look},       {"looked", l_looked},     {"take", l_take},
+        {"cancel", l_cancel},     {"fd", l_fd},           {"wait", l_wait},         {NULL, NULL},
     };
     register_holder(L, JOB_TYPE, job_gc);
     register_holder(L, MEMORY_TYPE, memory_gc);

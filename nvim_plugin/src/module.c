@@ -32,8 +32,8 @@ __attribute__((visibility("default"))) int luaopen_aigc_core(lua_State *L);
 int luaopen_aigc_core(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"version", l_version}, {"cpu_level", l_cpu_level}, {"cpu_count", l_cpu_count}, {"open", model_open},
-        {"settle", model_settle},   {NULL, NULL},
+        {"version", l_version}, {"cpu_level", l_cpu_level}, {"cpu_count", l_cpu_count},
+        {"open", model_open},   {"settle", model_settle},   {NULL, NULL},
     };
     model_register(L);
     lua_createtable(L, 0, 5);

@@ -48,7 +48,7 @@ struct session {
 
     volatile sig_atomic_t interrupt; /* stops the running job; written under the lock */
     bool stop;
-    bool discarded; /* under the lock: nobody joins the worker, which closes the session */
+    bool discarded;              /* under the lock: nobody joins the worker, which closes the session */
     job *waiting, *running;      /* under the lock; also in the list */
     order *orders, **orders_end; /* under the lock: what waits */
     bool ordering;               /* under the lock: the worker does one */

@@ -33,13 +33,13 @@ aigc_status session_open(const char *path, const session_options *options, sessi
 /* Cancels, joins the worker, frees everything. NULL is allowed. Not between session_enter() and session_leave(). */
 void session_close(session *s);
 
-/* The same without waiting: the worker does it, on its own thread, and ends then. What a thread would have to be started
- * for in vain is done at once. */
+/* The same without waiting: the worker does it, on its own thread, and ends then. Where there is neither a worker nor a
+ * model it is done at once. */
 void session_discard(session *s);
 
 /* Waits until all sessions of the process that were discarded are gone, their personal layers written, but no longer
- * than so many milliseconds (negative: as long as it takes). Whether they are. To be called before the process ends, and
- * before what they may still write is read or removed. */
+ * than so many milliseconds (negative: as long as it takes). Whether they are. To be called before the process ends,
+ * and before what they may still write is read or removed. */
 bool session_settle(int milliseconds);
 
 const char *session_path(const session *s);

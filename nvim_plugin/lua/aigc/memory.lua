@@ -46,8 +46,14 @@ end
 local function when_settled(callback)
   until_answered(function()
     local settled = require('aigc.client').settle(0)
-    return settled, 'a model that was closed still writes', 'limit'
-  end, callback)
+    return settled, 'a model that was closed does not come to an end', 'limit'
+  end, function(settled, message)
+    if settled then
+      callback()
+    else
+      say(message, vim.log.levels.ERROR)
+    end
+  end)
 end
 
 --- The open model, opening it if need be, for a callback; that is not called if the layer is off.
@@ -67,19 +73,32 @@ local function with_model(callback)
   end)
 end
 
+--- There is room for one answer.
+local is_looking = false
+
 --- What the layer knows, as the worker sees it when it has done what it was told before.
 ---@param model table
 ---@param n integer phrases
 ---@param callback fun(info?: table, message?: string)
 local function look(model, n, callback)
-  local ok, message = model:look(n)
-  if not ok then
-    callback(nil, message)
+  if is_looking then
+    timer.later(function()
+      look(model, n, callback)
+    end, PAUSE_MS)
     return
   end
+  local ok, done, message = pcall(model.look, model, n)
+  if not ok or not done then
+    callback(nil, ok and message or done) -- it was closed, or has no layer
+    return
+  end
+  is_looking = true
   until_answered(function()
     return model:looked()
-  end, callback)
+  end, function(...)
+    is_looking = false
+    callback(...)
+  end)
 end
 
 --- Lines that tell what a layer knows.
