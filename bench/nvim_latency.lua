@@ -66,19 +66,23 @@ apart.driver()
 typing.head()
 
 -- before the first use
-local load_times = {}
+local load_times, setup_times = {}, {}
 for _ = 1, wanted('start') and RUNS or 0 do
   local c = child.start({ fake = false })
-  load_times[#load_times + 1] = c:lua([[
+  local times = c:lua([[
     vim.cmd('delcommand Aigc')
     vim.g.loaded_aigc = nil
     local started = vim.loop.hrtime()
     vim.cmd('source nvim_plugin/plugin/aigc.lua')
-    return (vim.loop.hrtime() - started) / 1e6
+    local loaded = vim.loop.hrtime()
+    require('aigc').setup({ debounce = 100 })
+    return { (loaded - started) / 1e6, (vim.loop.hrtime() - started) / 1e6 }
   ]])
+  load_times[#load_times + 1], setup_times[#setup_times + 1] = unpack(times)
   c:stop()
 end
 row('start of Neovim: plugin/aigc.lua', load_times)
+row('  with setup()', setup_times)
 
 -- the first suggestion
 local first = {}

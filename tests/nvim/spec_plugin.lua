@@ -35,6 +35,19 @@ return function(t, child)
   t.is(c:lua('return #fake.opened'), 0, 'and opens no model')
   c:keys('<Esc>')
 
+  -- setup() before anything else
+  local early = child.start({ aigc = vim.empty_dict() })
+  local at_once = early:lua([[
+    require('aigc').setup({ max_tokens = 7, nonsense = 1 })
+    local before = package.loaded['aigc.config'] ~= nil
+    return { before, require('aigc.config').get().max_tokens }
+  ]])
+  t.is(at_once[1], false, 'setup() only takes the options')
+  t.is(at_once[2], 7, 'which are in force for who asks')
+  early:settle()
+  t.ok(notes(early):find("setup() has an unknown option 'nonsense'", 1, true), 'what is wrong is told later', notes(early))
+  early:stop()
+
   -- a command that is the first thing waits until all is loaded, in turns
   for how, wanted in pairs({
     ['Aigc toggle'] = 'false false', -- whether its modules are there, and what it does is done

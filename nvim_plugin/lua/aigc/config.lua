@@ -100,7 +100,7 @@ local function global_options(problems)
 end
 
 ---@type aigc.Options?
-local from_setup
+local from_setup = package.loaded['aigc'] and package.loaded['aigc'].given
 
 --- What :Aigc model chose in this session.
 ---@type string?

@@ -5,10 +5,24 @@ if jit then
   jit.off(true, true) -- compiling would hold the main loop (idle.lua)
 end
 
---- Optional: options may as well be in vim.g.aigc (a table, or a function that returns one).
+--- What setup() was given, for config.lua to find when it is loaded.
+---@type aigc.Options?
+M.given = nil
+
+--- Optional: options may as well be in vim.g.aigc (a table, or a function that returns one). What is wrong with them
+--- is told when Neovim has started: to load what knows would take longer than all else that is done before.
 ---@param opts? aigc.Options
 function M.setup(opts)
-  require('aigc.config').setup(opts)
+  M.given = opts
+  if package.loaded['aigc.config'] then
+    require('aigc.config').setup(opts)
+  else
+    vim.schedule(function()
+      if vim.v.exiting == vim.NIL then
+        require('aigc.config').setup(M.given)
+      end
+    end)
+  end
 end
 
 local function suggestion()
