@@ -89,8 +89,13 @@ end, {
   desc = 'Text completion by a local model',
 })
 
+-- Not by vim.keymap.set(), with which this file took twice as long.
 local function map(modes, name, what, desc)
-  vim.keymap.set(modes, '<Plug>(aigc-' .. name .. ')', what, { desc = desc })
+  local calls = type(what) == 'function'
+  local options = { noremap = true, desc = desc, callback = calls and what or nil }
+  for mode in modes:gmatch('.') do
+    vim.api.nvim_set_keymap(mode, '<Plug>(aigc-' .. name .. ')', calls and '' or what, options)
+  end
 end
 
 local function call(name, ...)
@@ -105,14 +110,14 @@ local function ask(name)
   return ("<Cmd>lua require('aigc.load').ready(require('aigc').%s)<CR>"):format(name)
 end
 
-map({ 'i', 'n' }, 'complete', ask('complete'), 'Suggest how the text goes on at the cursor')
+map('in', 'complete', ask('complete'), 'Suggest how the text goes on at the cursor')
 map('n', 'continue', ask('continue'), 'Write how the text goes on')
 map('i', 'continue', '<C-g>u' .. ask('continue'), 'Write how the text goes on')
-map({ 'i', 'n' }, 'dismiss', call('dismiss'), 'Take the suggestion away')
-map({ 'i', 'n' }, 'next', call('next'), 'Show the next alternative')
-map({ 'i', 'n' }, 'prev', call('prev'), 'Show the previous alternative')
-map({ 'i', 'n' }, 'toggle', call('toggle', 'everywhere'), 'Switch suggestions on or off')
-map({ 'i', 'n' }, 'toggle-buffer', call('toggle', 'buffer'), 'The same for this buffer')
+map('in', 'dismiss', call('dismiss'), 'Take the suggestion away')
+map('in', 'next', call('next'), 'Show the next alternative')
+map('in', 'prev', call('prev'), 'Show the previous alternative')
+map('in', 'toggle', call('toggle', 'everywhere'), 'Switch suggestions on or off')
+map('in', 'toggle-buffer', call('toggle', 'buffer'), 'The same for this buffer')
 
 -- <C-g>u on both sides: the accepted text is an undo step of its own.
 local function map_accept(name, lua, desc)

@@ -87,10 +87,12 @@ wrap(vim, 'schedule', 1)
 wrap(vim, 'schedule_wrap', 1)
 wrap(vim, 'defer_fn', 1)
 wrap(vim, 'on_key', 1)
-wrap(vim.keymap, 'set', 3)
 wrap(vim.api, 'nvim_create_user_command', 2)
 wrap_field(vim.api, 'nvim_create_autocmd', 2, 'callback', function(args)
   return type(args[1]) == 'table' and table.concat(args[1], ' ') or args[1]
+end)
+wrap_field(vim.api, 'nvim_set_keymap', 4, 'callback', function()
+  return 'map'
 end)
 wrap_field(vim.api, 'nvim_buf_attach', 3, 'on_lines', function()
   return 'on_lines'
