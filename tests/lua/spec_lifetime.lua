@@ -24,12 +24,15 @@ local function threads()
   local list = {}
   local text = command('pid=$PPID; for t in /proc/$pid/task/*; do echo "== $(basename $t) $pid"; cat $t/status; done')
   for id, pid, status in text:gmatch('== (%d+) (%d+)\n(.-)%f[=%z]') do
-    list[#list + 1] = {
-      id = id,
-      main = id == pid,
-      blocked = status:match('SigBlk:%s*(%x+)'),
-      processors = count_processors(status:match('Cpus_allowed:%s*([%x,]+)')),
-    }
+    local mask = status:match('Cpus_allowed:%s*([%x,]+)')
+    if mask then -- one that ends just then has no status any more
+      list[#list + 1] = {
+        id = id,
+        main = id == pid,
+        blocked = status:match('SigBlk:%s*(%x+)'),
+        processors = count_processors(mask),
+      }
+    end
   end
   return list
 end
