@@ -19,7 +19,7 @@ end
 
 local FOLDER = debug.getinfo(1, 'S').source:match('^@(.*)plugin/aigc%.lua$') or ''
 local is_begun = false
----@type (fun())[] what waits for it
+---@type (fun())[]? what waits until load.lua is there; nil from then on
 local waiting = {}
 
 local function start_thread(buf, tick)
@@ -27,11 +27,13 @@ local function start_thread(buf, tick)
     if vim.v.exiting ~= vim.NIL then
       return
     end
+    local late = waiting
+    waiting = nil
     package.preload['aigc.load'] = code ~= '' and loadstring(code) or nil
     local load = require('aigc.load')
     package.preload['aigc.load'] = nil -- who reloads it gets what the file has then
     load.begin(buf, tick)
-    for _, f in ipairs(waiting) do
+    for _, f in ipairs(late) do
       load.ready(f)
     end
   end)
@@ -54,7 +56,7 @@ end
 
 -- Calls a function when all is there: at once if it is, or if nobody looks at the screen.
 local function when_loaded(f)
-  if package.loaded['aigc.load'] then
+  if not waiting or package.loaded['aigc.load'] then
     require('aigc.load').ready(f)
   elseif #vim.api.nvim_list_uis() == 0 then
     f()

@@ -463,6 +463,14 @@ return function(t, child)
   c:keys('<C-j><Esc>')
   command(c, 'forget gold Jones')
   t.ok(not exported('responses'):find('Jones', 1, true), 'or a line ends in it')
+  -- a file that cannot be read is not said to have forgotten
+  local path = folder .. 'outcomes/outcomes.jsonl'
+  assert(vim.loop.fs_rename(path, path .. '.kept'))
+  assert(vim.loop.fs_symlink(path, path)) -- a link to itself
+  command(c, 'forget home by bus')
+  t.ok(c:lua('return notes[#notes]'):find('not forgotten: .*outcomes.jsonl'), 'what is not read is not forgotten')
+  assert(vim.loop.fs_unlink(path))
+  assert(vim.loop.fs_rename(path .. '.kept', path))
   -- where there are no threads to be had, on the main loop
   c:lua([[
     local uv = vim.uv or vim.loop

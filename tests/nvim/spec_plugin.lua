@@ -76,6 +76,14 @@ return function(t, child)
     notes(fresh)
   )
   t.ok(notes(fresh):find('/x/first.gguf.*nonsense.*no suggestion'), 'in their order', notes(fresh))
+  fresh:lua("for name in pairs(package.loaded) do if name:find('^aigc%.load') then package.loaded[name] = nil end end")
+  fresh:keys(':Aigc toggle<CR>')
+  t.ok(
+    child.wait(5000, function()
+      return fresh:lua('return vim.g.aigc_disable == true')
+    end, 10),
+    'and by who has unloaded what loads'
+  )
   fresh:stop()
 
   -- the command

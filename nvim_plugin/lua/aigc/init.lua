@@ -121,21 +121,9 @@ end
 ---@param callback fun(texts: string[]) once, best first; empty if there is nothing to suggest
 ---@return fun() cancel
 function M.request(callback)
-  if package.loaded['aigc.source'] then
+  return require('aigc.load').ready_unless_cancelled(function()
     return require('aigc.source').request(callback)
-  end
-  local cancelled, cancel = false, nil
-  vim.schedule(function() -- whoever calls may have had to load this module already
-    if not cancelled then
-      cancel = require('aigc.source').request(callback)
-    end
   end)
-  return function()
-    cancelled = true
-    if cancel then
-      cancel()
-    end
-  end
 end
 
 --- For 'completefunc' or 'omnifunc': v:lua.require'aigc'.completefunc

@@ -271,6 +271,24 @@ function M.ready(f)
   M.begin(vim.api.nvim_get_current_buf(), vim.b.changedtick)
 end
 
+--- The same for what can be called off: f returns what does so, if there is anything to call off.
+---@param f fun(): (fun())?
+---@return fun() cancel also before f was called
+function M.ready_unless_cancelled(f)
+  local cancelled, cancel = false, nil
+  M.ready(function()
+    if not cancelled then
+      cancel = f()
+    end
+  end)
+  return function()
+    cancelled = true
+    if cancel then
+      cancel()
+    end
+  end
+end
+
 --- Whether somebody waits for that.
 ---@return boolean
 function M.is_awaited()

@@ -26,7 +26,9 @@ local function work(path, late, what, text, to)
   end
 
   local function read()
-    local file = io.open(path, 'rb')
+    local ENOENT = 2
+    local file, message, code = io.open(path, 'rb')
+    assert(file or code == ENOENT, message) -- what cannot be read is not forgotten
     local list = {}
     for line in file and file:lines() or function() end do
       local ok, record = pcall(vim.json.decode, line)

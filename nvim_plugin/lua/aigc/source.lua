@@ -89,18 +89,9 @@ end
 ---@param callback fun(texts: string[], place?: aigc.Position)
 ---@return fun() cancel
 function M.request(callback)
-  local cancelled, cancel = false, nil
-  require('aigc.load').ready(function()
-    if not cancelled then
-      cancel = ask(callback)
-    end
+  return require('aigc.load').ready_unless_cancelled(function()
+    return ask(callback)
   end)
-  return function()
-    cancelled = true
-    if cancel then
-      cancel()
-    end
-  end
 end
 
 --- The word that ends at the cursor: menus compare it with what they offer, and replace it.
