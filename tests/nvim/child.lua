@@ -163,15 +163,19 @@ function child:spawn(options)
   if options.watch then
     vim.list_extend(args, { '--cmd', 'luafile tests/nvim/watch.lua' })
   end
-  self.stdin, self.stdout = uv.new_pipe(), uv.new_pipe()
+  self.stdin, self.stdout, self.stderr = uv.new_pipe(), uv.new_pipe(), uv.new_pipe()
   self.process, self.pid = uv.spawn('nvim', {
     args = args,
-    stdio = { self.stdin, self.stdout },
+    stdio = { self.stdin, self.stdout, self.stderr },
     env = environment,
   }, function(code, signal)
     self.code = signal ~= 0 and 128 + signal or code
   end)
   assert(self.process, self.pid)
+  self.last_words = '' -- why it aborts, if it does
+  self.stderr:read_start(function(_, data)
+    self.last_words = (self.last_words .. (data or '')):sub(-2000)
+  end)
   local unpacker = vim.mpack.Unpacker({ ext = { [0] = to_number, to_number, to_number } })
   self.stdout:read_start(function(_, data)
     local position = 1
@@ -230,7 +234,8 @@ function child:request(method, ...)
       local mode = self:request('nvim_get_mode').mode
       method = ('%s (mode %s, the screen:\n%s\n)'):format(method, mode, table.concat(rows, '\n'))
     end
-    error(method .. (answered and ': Neovim has ended' or ': no answer within 20 seconds'), 0)
+    local why = answered and ': Neovim has ended: ' .. self.last_words or ': no answer within 20 seconds'
+    error(method .. why, 0)
   elseif reply.error ~= vim.NIL then
     error(tostring(reply.error[2] or reply.error), 0)
   end
@@ -320,6 +325,7 @@ function child:stop()
   end
   self.stdin:close()
   self.stdout:close()
+  self.stderr:close()
   self.process:close()
 end
 
