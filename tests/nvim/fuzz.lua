@@ -341,12 +341,27 @@ local function quit(one, other)
 end
 
 -- What the plugin has left in memory when it has been stopped: Lua's heap, and what the process has more of its own than
--- the editor without it, in KiB.
+-- the editor without it, in KiB. Without what LuaJIT has compiled, which is most of all what is asked here after each
+-- key, and what is free and kept.
+local SHED = [[
+  collectgarbage()
+  collectgarbage()
+  if jit then
+    jit.flush()
+    local ffi = require('ffi')
+    ffi.cdef('int malloc_trim(size_t pad);')
+    ffi.C.malloc_trim(0)
+  end
+  return collectgarbage('count')
+]]
+
 local function memory(one, other)
   local function own(c)
     return tonumber(table.concat(vim.fn.readfile('/proc/' .. c.pid .. '/status'), '\n'):match('RssAnon:%s*(%d+)'))
   end
-  local heap = one:lua("require('aigc').stop() collectgarbage() collectgarbage() return collectgarbage('count')")
+  one:lua("require('aigc').stop()")
+  local heap = one:lua(SHED)
+  other:lua(SHED)
   return { heap = heap, own = own(one) - own(other) }
 end
 
