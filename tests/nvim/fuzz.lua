@@ -202,6 +202,18 @@ local function follow(one, other, got, wanted)
   end
 end
 
+-- For who looks for the reason: the lines about the cursor, what they are shown by, and what changed last.
+local SCENE = [[
+  local row = vim.api.nvim_win_get_cursor(0)[1]
+  local scene = { from = math.max(1, row - 3), windows = #vim.api.nvim_tabpage_list_wins(0), tick = vim.b.changedtick }
+  scene.lines = vim.api.nvim_buf_get_lines(0, scene.from - 1, row + 3, false)
+  for _, name in ipairs({ 'textwidth', 'filetype', 'wrap', 'rightleft', 'indentexpr', 'autoindent', 'columns', 'lines' }) do
+    scene[name] = vim.o[name]
+  end
+  local view, undo = vim.fn.winsaveview(), vim.fn.undotree()
+  return vim.inspect({ scene, view, { undo.seq_cur, undo.seq_last }, vim.fn.getpos("'^"), vim.fn.getpos("'.") })
+]]
+
 -- What must not be: marks outside insert mode, errors.
 local LINGERING = [[
   local found = {}
@@ -292,7 +304,9 @@ local function act(one, other, keys)
     end
   end
   wrong = wrong or follow(one, other, got_others, wanted_others)
-  if not wrong then
+  if wrong then
+    wrong = ('%s\nwith the plugin: %s\nwithout: %s\n'):format(wrong, one:lua(SCENE), other:lua(SCENE))
+  else
     local lingering = one:lua(LINGERING)
     wrong = lingering ~= '' and lingering or nil
   end

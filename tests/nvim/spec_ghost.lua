@@ -110,6 +110,31 @@ return function(t, child)
     ' a\nb\nc',
     ('line\n'):rep(7) .. 'last a\nb\nc'
   ):stop()
+  local two, three = ('x'):rep(40) .. '\ny', ('x'):rep(40) .. '\n' .. ('x'):rep(40) .. '\ny'
+  case(
+    'below paragraphs of several rows: scrolls by whole ones, and no more than it must',
+    'i' .. (three .. '\n' .. three .. '\n' .. two .. '\n'):gsub('x\n', 'x'):gsub('\n', '<CR>') .. 'last<C-k>',
+    ' a\nb\nc\nd',
+    three .. '\n' .. two .. '\nlast a\nb\nc\nd'
+  ):stop()
+  case(
+    'of more rows than there are: the cursor stays',
+    'i' .. (three .. '\n' .. three .. '\n'):gsub('x\n', 'x'):gsub('\n', '<CR>') .. 'last<C-k>',
+    ' a' .. ('\nb'):rep(20),
+    'last a' .. ('\nb'):rep(9)
+  ):stop()
+  case(
+    'below a line that begins left of the window: scrolls no more than it must',
+    ':set nowrap sidescroll=1<CR>i' .. ('line<CR>'):rep(9) .. ('x'):rep(39) .. 'last<C-k>',
+    ' a\nb\nc',
+    ('\n'):rep(6) .. ('x'):rep(35) .. 'last\na\nb\nc'
+  ):stop()
+  case(
+    'below a closed fold, which is one row: scrolls it away',
+    'i' .. ('fold<CR>'):rep(3) .. ('line<CR>'):rep(7) .. 'line<Esc>ggzfjjGolast<C-k>',
+    ' a\nb',
+    ('line\n'):rep(8) .. 'last a\nb'
+  ):stop()
 
   -- scripts and decorations
   case(

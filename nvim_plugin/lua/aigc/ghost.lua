@@ -41,6 +41,7 @@ end
 ---@field height integer
 ---@field column integer from 0, in the text area
 ---@field line integer from 1, row of the window
+---@field top integer the window's first row of text, from 1, row of the screen
 
 ---@param win integer
 ---@param row integer from 0
@@ -57,11 +58,13 @@ local function find_place(win, row, col)
   if width < 1 or column < 0 then
     return nil
   end
+  local top = info.winrow + (info.winbar or 0)
   return {
     width = width,
     height = info.height,
     column = math.min(column, width),
-    line = position.row - info.winrow + 1 - (info.winbar or 0),
+    line = position.row - top + 1,
+    top = top,
   }
 end
 
@@ -218,13 +221,22 @@ local function add_info(mark, info)
   chunks[#chunks + 1] = { ' ' .. info, INFO_GROUP }
 end
 
---- Virtual lines below the window's last row are not seen: scroll, but never the cursor's line out
---- of the window.
-local function make_room(place, line_rows, n_lines)
-  local missing = math.min(place.line + line_rows - 1 + n_lines - place.height, place.line - 1)
-  if missing > 0 then
-    vim.fn.winrestview({ topline = vim.fn.line('w0') + missing })
+--- Virtual lines below the window's last row are not seen: scroll by lines, as few as there have to be (one may have
+--- many rows), but never the cursor's out of the window.
+---@param row integer the cursor's line, from 0
+---@param missing integer rows
+---@param wraps boolean
+local function make_room(win, row, place, missing, wraps)
+  local top, gone = vim.fn.line('w0'), 0
+  if missing <= 0 or top > row then
+    return
   end
+  while gone < missing and top <= row do
+    top = math.max(top, vim.fn.foldclosedend(top)) + 1
+    -- (Of a line whose beginning is off the screen nothing is known; without 'wrap' it has one row.)
+    gone = wraps and vim.fn.screenpos(win, top, 1).row - place.top or gone + 1
+  end
+  vim.fn.winrestview({ topline = top })
 end
 
 --- The last drawing: its rows below the cursor's line, and whether it pushes text aside.
@@ -355,9 +367,10 @@ function M.draw(row, col, text, info)
   take_rows_back(n_lines, false)
   below = { buf = buf, n = n_lines, aside = mark.virt_text_pos == 'inline' }
   if n_lines > 0 then
+    local wraps = option.of_window(win, 'wrap')
     local end_column = place.column + wrap.width(after, place.column, tabstop)
-    local after_rows = math.floor(end_column / place.width)
-    make_room(place, 1 + (option.of_window(win, 'wrap') and after_rows or 0), n_lines)
+    local after_rows = wraps and math.floor(end_column / place.width) or 0
+    make_room(win, row, place, place.line + after_rows + n_lines - place.height, wraps)
   end
 end
 
