@@ -227,16 +227,19 @@ end
 ---@param missing integer rows
 ---@param wraps boolean
 local function make_room(win, row, place, missing, wraps)
-  local top, gone = vim.fn.line('w0'), 0
-  if missing <= 0 or top > row then
+  if missing <= 0 then
     return
   end
+  local first = vim.fn.line('w0')
+  local top, gone = first, 0
   while gone < missing and top <= row do
     top = math.max(top, vim.fn.foldclosedend(top)) + 1
     -- (Of a line whose beginning is off the screen nothing is known; without 'wrap' it has one row.)
     gone = wraps and vim.fn.screenpos(win, top, 1).row - place.top or gone + 1
   end
-  vim.fn.winrestview({ topline = top })
+  if top > first then
+    vim.fn.winrestview({ topline = top })
+  end
 end
 
 --- The last drawing: its rows below the cursor's line, and whether it pushes text aside.
