@@ -99,7 +99,8 @@ end
 
 -- As after the machine was started: the system forgets what it has read of the model.
 local function forget_file()
-  assert(os.execute(('dd if="%s" iflag=nocache count=0 status=none'):format(model)) == 0, 'the file cannot be read')
+  local said = vim.fn.system({ 'dd', 'if=' .. model, 'iflag=nocache', 'count=0', 'status=none' })
+  assert(vim.v.shell_error == 0, said)
 end
 
 row('key to text: the first one, opens the model', first_ones(function() end))
