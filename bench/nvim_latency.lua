@@ -1,7 +1,7 @@
 -- nvim_latency: how soon a suggestion is on the screen, how long the plugin keeps Neovim's main loop,
 -- what it costs before it is used, how soon Neovim leaves.
 --
---   make nvim && AIGC_MODEL=model.gguf nvim --clean --headless -c 'luafile bench/nvim_latency.lua'
+--   make nvim && AIGC_MODEL=model.gguf nvim --clean --headless -c 'luafile bench/nvim_latency.lua' -c cquit
 --
 -- From the repository's root. Drives a Neovim over RPC as a terminal would (tests/nvim/child.lua):
 -- text counts as shown when a flush of the screen has it. Prints a table in milliseconds. Without
@@ -17,6 +17,7 @@ local uv = vim.loop
 
 local shared = os.getenv('AIGC_SHARED') or '../shared'
 local model = vim.fn.fnamemodify(os.getenv('AIGC_MODEL') or shared .. '/data/models/stories260K.gguf', ':p')
+assert(uv.fs_stat(model), 'there is no model ' .. model)
 local RUNS = tonumber(os.getenv('AIGC_RUNS')) or 20
 local TYPING_SECONDS = tonumber(os.getenv('AIGC_TYPING')) or 20
 local CONTEXT_BYTES = 6000 -- some 1,500 tokens of prose

@@ -2,7 +2,7 @@
 -- server, side by side in two Neovims on the same model file.
 --
 --   AIGC_MODEL=qwen05-Q8_0.gguf LLAMA_SERVER=llama.cpp/build/bin/llama-server LLAMA_VIM=llama.vim \
---     nvim --clean --headless -c 'luafile bench/nvim_llama_vim.lua'
+--     nvim --clean --headless -c 'luafile bench/nvim_llama_vim.lua' -c cquit
 --
 -- From the repository's root, after `make nvim`. LLAMA_VIM is a clone of ggml-org/llama.vim, LLAMA_SERVER a built server
 -- (it listens on 127.0.0.1 alone, port AIGC_PORT, default 8012). The model needs fill-in-the-middle tokens, as Qwen2.5's

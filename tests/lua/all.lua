@@ -1,6 +1,6 @@
 -- all: runs the specs of the Lua module in whatever Lua this is and prints TAP.
 --
---   lua5.4 tests/lua/all.lua [spec ...]        nvim --clean --headless -c 'luafile tests/lua/all.lua'
+--   lua5.4 tests/lua/all.lua [spec ...]        nvim --clean --headless -c 'luafile tests/lua/all.lua' -c cquit
 --
 -- From the repository's root; package.cpath or the runtime path leads to aigc.core. Specs are
 -- tests/lua/spec_*.lua: each returns a function that gets the helper of tests/lua/tap.lua.

@@ -2,4 +2,4 @@
 # Random keys with and without the plugin: the same buffers. AIGC_FUZZ_SECONDS, AIGC_FUZZ_SEED.
 cd "$(dirname "$0")/../.." || exit 1
 command -v nvim >/dev/null || { echo '1..0 # SKIP nvim is not installed'; exit 0; }
-exec nvim --clean --headless -c 'luafile tests/nvim/fuzz.lua' 2>&1
+exec nvim --clean --headless -c 'luafile tests/nvim/fuzz.lua' -c cquit 2>&1

@@ -2,4 +2,4 @@
 # Lua's garbage, which is collected while nobody waits.
 cd "$(dirname "$0")/../.." || exit 1
 command -v nvim >/dev/null || { echo '1..0 # SKIP nvim is not installed'; exit 0; }
-AIGC_SPECS='garbage' exec nvim --clean --headless -c 'luafile tests/nvim/all.lua' 2>&1
+AIGC_SPECS='garbage' exec nvim --clean --headless -c 'luafile tests/nvim/all.lua' -c cquit 2>&1
