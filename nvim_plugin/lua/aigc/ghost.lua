@@ -11,6 +11,7 @@ if jit then
 end
 
 local option = require('aigc.option')
+local outgrow = require('aigc.outgrow')
 local wrap = require('aigc.wrap')
 
 local NAMESPACE = vim.api.nvim_create_namespace('aigc')
@@ -226,9 +227,10 @@ end
 ---@param row integer the cursor's line, from 0
 ---@param missing integer rows
 ---@param wraps boolean
+---@return integer rows that have gone
 local function make_room(win, row, place, missing, wraps)
   if missing <= 0 then
-    return
+    return 0
   end
   local first = vim.fn.line('w0')
   local top, gone = first, 0
@@ -240,6 +242,7 @@ local function make_room(win, row, place, missing, wraps)
   if top > first then
     vim.fn.winrestview({ topline = top })
   end
+  return gone
 end
 
 --- The last drawing: its rows below the cursor's line, and whether it pushes text aside.
@@ -330,7 +333,8 @@ end
 ---@param col integer in bytes
 ---@param text string may have line feeds and tabs, no other control characters
 ---@param info? string to be shown behind it
-function M.draw(row, col, text, info)
+---@param on_taken_out fun() called when the drawing had to go, in the middle of a change
+function M.draw(row, col, text, info, on_taken_out)
   local win, buf = vim.api.nvim_get_current_win(), vim.api.nvim_get_current_buf()
   local place = find_place(win, row, col)
   if not place then
@@ -373,7 +377,21 @@ function M.draw(row, col, text, info)
     local wraps = option.of_window(win, 'wrap')
     local end_column = place.column + wrap.width(after, place.column, tabstop)
     local after_rows = wraps and math.floor(end_column / place.width) or 0
-    make_room(win, row, place, place.line + after_rows + n_lines - place.height, wraps)
+    local free = place.height - place.line - after_rows
+    free = free + make_room(win, row, place, n_lines - free, wraps)
+    outgrow.watch({
+      buf = buf,
+      row = row,
+      bytes = #line,
+      free = wraps and free or math.huge,
+      width = place.width,
+      on_outgrown = function()
+        M.take_out()
+        on_taken_out()
+      end,
+    })
+  else
+    outgrow.forget()
   end
 end
 
@@ -392,6 +410,7 @@ function M.take_out()
 end
 
 function M.clear()
+  outgrow.forget()
   if drawn and drawn.floats then
     require('aigc.float').clear()
   elseif drawn then

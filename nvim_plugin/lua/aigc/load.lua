@@ -37,6 +37,7 @@ local MODULES = {
   'stop',
   'generation',
   'wrap',
+  'outgrow',
   'ghost',
   'float',
   'guard',

@@ -186,6 +186,19 @@ local function position_of(s)
   return n > 1 and ('(%d/%d)'):format(s.index, n) or nil
 end
 
+local is_due = false
+
+--- update() in a turn of its own.
+local function update_soon()
+  if not is_due then
+    is_due = true
+    timer.soon(function()
+      is_due = false
+      M.update()
+    end)
+  end
+end
+
 local function draw(s)
   local row, col = place.insertion_point(s.normal)
   local text, feed = as_inserted(s)
@@ -194,7 +207,10 @@ local function draw(s)
   local key = table.concat({ row, col, text, info or '' }, '\0')
   if s.drawn ~= key then
     s.drawn = key
-    ghost.draw(row, col, text, info)
+    ghost.draw(row, col, text, info, function()
+      s.drawn = nil
+      update_soon()
+    end)
     if not s.shown then
       s.shown = true
       generation.counts.shown = generation.counts.shown + 1
@@ -237,19 +253,6 @@ local function update()
 end
 
 M.update = update
-
-local is_due = false
-
---- The same in a turn of its own.
-local function update_soon()
-  if not is_due then
-    is_due = true
-    timer.soon(function()
-      is_due = false
-      update()
-    end)
-  end
-end
 
 function M.redraw()
   if current then
