@@ -274,6 +274,27 @@ return function(t, child)
   t.is(#marks(c)[1][4].virt_lines, 9, 'no more')
   c:stop()
 
+  -- where the next line is only begun, Neovim 0.7 draws nothing above it by itself
+  for _, split in ipairs({ '', ':split<CR>', ':vsplit<CR>' }) do
+    c = child.start({ columns = 60, lines = 20 })
+    c:keys('itwo words<CR>' .. ('long '):rep(300) .. '<Esc>ggz<CR>' .. split .. 'A<C-k>')
+    c:say(' a\n b')
+    local drawn = c:screen()
+    c:request('nvim_command', 'redraw!')
+    t.is(drawn, c:screen(), 'above a line that is only begun, in all windows after ' .. split)
+    t.ok(drawn:find('\n b', 1, true), 'and is there', drawn)
+    c:stop()
+  end
+
+  -- rows that no scrolling would show
+  c = child.start()
+  c:keys('i' .. ('words '):rep(30) .. '<CR>next<Esc>ggA<C-k>')
+  c:say(('\nof it'):rep(9))
+  t.is(#marks(c)[1][4].virt_lines, 5, 'no more rows than there are below a line of five')
+  c:keys('<C-o>zb')
+  t.is(c:request('nvim_win_get_cursor', 0)[1], 1, 'so `zb` leaves the cursor in its line')
+  c:stop()
+
   -- rows to the window's end, which Neovim leaves on the screen
   for _, keys in ipairs({ '<C-g>d', 'x', '<Esc>', '<C-c>', '<Left>', '<Down>', '<C-w>', '<CR>' }) do
     for _, where in ipairs({ 'gg', '10Gzt4j', ':split<CR>gg' }) do

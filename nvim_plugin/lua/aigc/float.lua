@@ -40,9 +40,8 @@ end
 --- Text that is shown in as few rows as it needs.
 ---@param text string
 ---@param place aigc.Place
----@param tabstop integer
-function M.draw(text, place, tabstop)
-  local wrap = require('aigc.wrap')
+function M.draw(text, place)
+  local wrap, tabstop = require('aigc.wrap'), place.tabstop
   local rows = wrap.rows(text, {
     first = place.width,
     width = place.width,
@@ -59,7 +58,7 @@ function M.draw(text, place, tabstop)
   fill_up(lines, widths, width)
   local options = {
     relative = 'win',
-    row = place.line,
+    row = place.screen_row,
     col = place.width, -- text begins at the right
     anchor = 'NE',
     width = width,

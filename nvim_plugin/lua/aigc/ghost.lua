@@ -12,6 +12,7 @@ end
 
 local option = require('aigc.option')
 local outgrow = require('aigc.outgrow')
+local room = require('aigc.room')
 local wrap = require('aigc.wrap')
 
 local NAMESPACE = vim.api.nvim_create_namespace('aigc')
@@ -34,39 +35,6 @@ function M.has_inline()
     vim.api.nvim_buf_clear_namespace(0, PROBE, 0, -1)
   end
   return inline
-end
-
---- Where the text area of a window shows a position, and how large the area is.
----@class aigc.Place
----@field width integer
----@field height integer
----@field column integer from 0, in the text area
----@field line integer from 1, row of the window
----@field top integer the window's first row of text, from 1, row of the screen
-
----@param win integer
----@param row integer from 0
----@param col integer in bytes
----@return aigc.Place? nil if it is off the screen
-local function find_place(win, row, col)
-  local info = vim.fn.getwininfo(win)[1]
-  local position = vim.fn.screenpos(win, row + 1, col + 1)
-  if position.row == 0 then
-    return nil
-  end
-  local width = info.width - info.textoff
-  local column = position.col - info.wincol - info.textoff
-  if width < 1 or column < 0 then
-    return nil
-  end
-  local top = info.winrow + (info.winbar or 0)
-  return {
-    width = width,
-    height = info.height,
-    column = math.min(column, width),
-    line = position.row - top + 1,
-    top = top,
-  }
 end
 
 --- Tabs become spaces: a tab in virtual text does not know its column.
@@ -130,41 +98,43 @@ end
 
 --- Rows of `text` for this place; those of the last drawing are used again if the text has only
 --- grown.
+---@param place aigc.Place
 ---@param line? string the line whose rows they go on with
-local function rows_of(buf, text, place, first, column, tabstop, line)
-  local hang_of = hanging(vim.api.nvim_get_current_win(), place.width, tabstop)
+local function rows_of(text, place, first, column, line)
+  local hang_of = hanging(place.win, place.width, place.tabstop)
   local hang = hang_of and line and hang_of((line .. text):match('^[ \t]*')) or 0
-  local key = table.concat({ first, column, place.width, place.height, tabstop, hang }, ' ')
+  local key = table.concat({ first, column, place.width, place.height, place.tabstop, hang }, ' ')
   local options = {
     first = first,
     width = place.width,
     column = column,
-    tabstop = tabstop,
+    tabstop = place.tabstop,
     max_rows = place.height,
     hang = hang,
     hang_of = hang_of,
   }
   local same = drawn
-    and drawn.buf == buf
+    and drawn.buf == place.buf
     and drawn.key == key
     and text:sub(1, #drawn.text) == drawn.text
   local rows = wrap.rows(text, options, same and drawn.rows or nil)
-  drawn = { buf = buf, text = text, key = key, rows = rows }
+  drawn = { buf = place.buf, text = text, key = key, rows = rows }
   return rows
 end
 
 --- Behind the end of the line, or over its rest.
-local function overlay_mark(buf, text, before, after, place, tabstop)
-  local border = #text
+---@param place aigc.Place
+local function overlay_mark(text, place)
+  local border, tabstop = #text, place.tabstop
   local column, first = place.column, place.width - place.column
-  local after_width = wrap.width(after, column, tabstop)
+  local after_width = wrap.width(place.after, column, tabstop)
   local below_only = after_width > first
   if below_only then -- the rest of the line takes further rows, which an overlay does not reach
     column, first = 0, place.width
   else
-    text = text .. after
+    text = text .. place.after
   end
-  local rows = rows_of(buf, text, place, first, column, tabstop, not below_only and before or nil)
+  local rows = rows_of(text, place, first, column, not below_only and place.before or nil)
   local lines = {}
   for i = below_only and 1 or 2, #rows do
     lines[#lines + 1] = chunks_of(text, rows[i], border, 0, tabstop)
@@ -181,26 +151,27 @@ local function overlay_mark(buf, text, before, after, place, tabstop)
       mark.virt_text[#mark.virt_text + 1] = { (' '):rep(after_width - shown), 'Normal' }
     end
   end
-  return mark, #lines
+  return mark
 end
 
 --- Pushes the rest of the line aside; Neovim wraps that line itself.
-local function inline_mark(buf, text, place, tabstop)
+---@param place aigc.Place
+local function inline_mark(text, place)
   local head, tail = text:match('^([^\n]*)\n(.*)$')
   local mark = {
-    virt_text = { { expand_tabs(head or text, place.column, tabstop), GROUP } },
+    virt_text = { { expand_tabs(head or text, place.column, place.tabstop), GROUP } },
     virt_text_pos = 'inline',
   }
   if not tail then
-    drawn = { buf = buf }
-    return mark, 0
+    drawn = { buf = place.buf }
+    return mark
   end
   local lines = {}
-  for _, row in ipairs(rows_of(buf, tail, place, place.width, 0, tabstop, '')) do
-    lines[#lines + 1] = chunks_of(tail, row, #tail, 0, tabstop)
+  for _, row in ipairs(rows_of(tail, place, place.width, 0, '')) do
+    lines[#lines + 1] = chunks_of(tail, row, #tail, 0, place.tabstop)
   end
   mark.virt_lines = lines
-  return mark, #lines
+  return mark
 end
 
 --- Neovim before 0.10 draws virtual lines above a closed fold empty, and the fold not at all: there is the first
@@ -219,60 +190,22 @@ end
 local function add_info(mark, info)
   local rows = mark.virt_lines
   local chunks = rows and rows[#rows] or mark.virt_text
-  chunks[#chunks + 1] = { ' ' .. info, INFO_GROUP }
-end
-
---- Virtual lines below the window's last row are not seen: scroll by lines, as few as there have to be (one may have
---- many rows), but never the cursor's out of the window.
----@param row integer the cursor's line, from 0
----@param missing integer rows
----@param wraps boolean
----@return integer rows that have gone
-local function make_room(win, row, place, missing, wraps)
-  if missing <= 0 then
-    return 0
+  if chunks then
+    chunks[#chunks + 1] = { ' ' .. info, INFO_GROUP }
   end
-  local first = vim.fn.line('w0')
-  local top, gone = first, 0
-  while gone < missing and top <= row do
-    top = math.max(top, vim.fn.foldclosedend(top)) + 1
-    -- (Of a line whose beginning is off the screen nothing is known; without 'wrap' it has one row.)
-    gone = wraps and vim.fn.screenpos(win, top, 1).row - place.top or gone + 1
-  end
-  if top > first then
-    vim.fn.winrestview({ topline = top })
-  end
-  return gone
 end
 
 --- The last drawing: its rows below the cursor's line, and whether it pushes text aside.
 ---@type { buf: integer, n: integer, aside: boolean }?
 local below
 
---- Restoring nothing of a view draws all of it. (Saving one would settle the column that `j` and `k` want, here and in
---- make_room().)
-local function draw_window_again()
-  local view = vim.empty_dict()
-  if not M.has_inline() and not option.of_window(0, 'diff') then
-    view.topfill = 0 -- the rows that are gone, if the line below them has become the first one
-  end
-  vim.fn.winrestview(view)
-end
-
 --- Neovim leaves rows on the screen that reach a window's end, when there are fewer of them: it draws the line below
 --- them again, but only if that was to be seen. (A line end that was typed has moved them, too.)
 ---@param n_lines integer how many there are now
 ---@param is_over boolean
 local function take_rows_back(n_lines, is_over)
-  if not below or (below.n <= n_lines and not (is_over and below.aside)) then
-    return
-  end
-  for _, win in ipairs(vim.fn.win_findbuf(below.buf)) do
-    if win == vim.api.nvim_get_current_win() then
-      draw_window_again()
-    else
-      vim.api.nvim_win_call(win, draw_window_again)
-    end
+  if below and (below.n > n_lines or (is_over and below.aside)) then
+    room.draw_again(vim.fn.win_findbuf(below.buf), M.has_inline())
   end
 end
 
@@ -328,39 +261,29 @@ local function cover(mark, n_cells, place)
   end
 end
 
---- Draws `text` at a position of the current window's buffer, in place of what was drawn before.
----@param row integer from 0
----@param col integer in bytes
----@param text string may have line feeds and tabs, no other control characters
----@param info? string to be shown behind it
----@param on_taken_out fun() called when the drawing had to go, in the middle of a change
-function M.draw(row, col, text, info, on_taken_out)
-  local win, buf = vim.api.nvim_get_current_win(), vim.api.nvim_get_current_buf()
-  local place = find_place(win, row, col)
-  if not place then
-    M.clear()
-    return
-  end
-  local line = vim.api.nvim_buf_get_lines(buf, row, row + 1, true)[1]
-  local after = line:sub(col + 1)
-  local tabstop = option.of_buffer(buf, 'tabstop')
-  if option.of_window(win, 'rightleft') then
-    M.clear()
-    require('aigc.float').draw(info and text .. ' ' .. info or text, place, tabstop)
-    drawn = { buf = buf, floats = true }
-    return
-  end
-  local mark, n_lines
+--- What shows `text` there.
+---@param place aigc.Place
+---@param text string
+---@param info? string
+---@return table mark for nvim_buf_set_extmark()
+---@return integer n_lines rows below the line
+---@return integer free rows between that line and the window's end
+local function mark_of(place, text, info)
+  local after = place.after
   -- Of several lines the last has the rest of the cursor's line behind it: pushed aside, that rest
   -- would stay behind the first.
   local aside = after ~= '' and not text:find('\n', 1, true)
-  local others = after == '' and width_of_others(buf, row) or 0
-  if M.has_inline() and (aside or others > 0 or has_hints(buf)) then
-    mark, n_lines = inline_mark(buf, text, place, tabstop)
+  local others = after == '' and width_of_others(place.buf, place.row) or 0
+  local mark
+  if M.has_inline() and (aside or others > 0 or has_hints(place.buf)) then
+    mark = inline_mark(text, place)
   else
-    mark, n_lines = overlay_mark(buf, text, line:sub(1, col), after, place, tabstop)
+    mark = overlay_mark(text, place)
   end
-  keep_first_row(mark, row)
+  keep_first_row(mark, place.row)
+  local pushed_in = mark.virt_text_pos == 'inline' and mark.virt_text[1][1] or nil
+  local rows_after = room.rows_after(place, pushed_in)
+  local n_lines = room.cut(mark, place.height - place.rows_before - 1 - rows_after)
   if info then
     add_info(mark, info)
   end
@@ -370,29 +293,55 @@ function M.draw(row, col, text, info, on_taken_out)
   mark.id = MARK
   mark.hl_mode = 'combine'
   mark.strict = false
-  vim.api.nvim_buf_set_extmark(buf, NAMESPACE, row, col, mark)
+  return mark, n_lines, place.height - place.screen_row - rows_after
+end
+
+--- Sets the mark, and sees to it that its rows are seen.
+---@param place aigc.Place
+---@param mark table
+---@param n_lines integer rows below the line
+---@param free integer rows there now
+---@return integer rows there then
+local function set(place, mark, n_lines, free)
+  local blind = n_lines > 0 and not M.has_inline() and room.windows_that_end_at(place) or {}
+  vim.api.nvim_buf_set_extmark(place.buf, NAMESPACE, place.row, place.col, mark)
   take_rows_back(n_lines, false)
-  below = { buf = buf, n = n_lines, aside = mark.virt_text_pos == 'inline' }
+  below = { buf = place.buf, n = n_lines, aside = mark.virt_text_pos == 'inline' }
   if n_lines > 0 then
-    local wraps = option.of_window(win, 'wrap')
-    local end_column = place.column + wrap.width(after, place.column, tabstop)
-    local after_rows = wraps and math.floor(end_column / place.width) or 0
-    local free = place.height - place.line - after_rows
-    free = free + make_room(win, row, place, n_lines - free, wraps)
-    outgrow.watch({
-      buf = buf,
-      row = row,
-      bytes = #line,
-      free = wraps and free or math.huge,
-      width = place.width,
-      on_outgrown = function()
-        M.take_out()
-        on_taken_out()
-      end,
-    })
-  else
-    outgrow.forget()
+    free = free + room.make(place, n_lines - free)
+    room.draw_again(blind, M.has_inline())
   end
+  return free
+end
+
+--- Draws `text` at a position of the current window's buffer, in place of what was drawn before.
+---@param row integer from 0
+---@param col integer in bytes
+---@param text string may have line feeds and tabs, no other control characters
+---@param info? string to be shown behind it
+---@param on_taken_out fun() called when the drawing had to go, in the middle of a change
+function M.draw(row, col, text, info, on_taken_out)
+  local place = room.find(vim.api.nvim_get_current_win(), row, col)
+  if not place then
+    M.clear()
+    return
+  end
+  if option.of_window(place.win, 'rightleft') then
+    M.clear()
+    require('aigc.float').draw(info and text .. ' ' .. info or text, place)
+    drawn = { buf = place.buf, floats = true }
+    return
+  end
+  local mark, n_lines, free = mark_of(place, text, info)
+  free = set(place, mark, n_lines, free)
+  if n_lines == 0 then
+    outgrow.forget()
+    return
+  end
+  outgrow.watch(place, free, function()
+    M.take_out()
+    on_taken_out()
+  end)
 end
 
 --- Whether text of the buffer is pushed aside.

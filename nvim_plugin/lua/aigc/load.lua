@@ -38,6 +38,7 @@ local MODULES = {
   'generation',
   'wrap',
   'outgrow',
+  'room',
   'ghost',
   'float',
   'guard',

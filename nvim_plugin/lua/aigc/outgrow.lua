@@ -13,16 +13,9 @@ end
 --- What a byte takes at most: a tab.
 local CELLS_OF_BYTE = 8
 
----@class aigc.Room
----@field buf integer
----@field row integer of the cursor's line, from 0
----@field bytes integer of that line
----@field free integer rows between it and the window's end
----@field width integer cells of a row
----@field on_outgrown fun() called while the text must not be changed
-
----@type aigc.Room?
-local room
+--- What is watched: the cursor's line, the rows between it and the window's end, and whom to tell.
+---@type { place: aigc.Place, free: integer, on_outgrown: fun() }?
+local watched
 
 --- Buffers that are listened to.
 ---@type table<integer, true>
@@ -30,32 +23,36 @@ local attached = {}
 
 --- Where lines are broken at words a row may be half empty.
 local function fits(line)
-  local cells = math.max(0, #line - room.bytes) * CELLS_OF_BYTE
-  return 1 + math.floor(cells / math.max(1, room.width / 2)) <= room.free
+  local place = watched.place
+  local cells = math.max(0, #line - #place.line) * CELLS_OF_BYTE
+  return not place.wraps or 1 + math.floor(cells / math.max(1, place.width / 2)) <= watched.free
 end
 
 local function on_lines(_, buf, _, first, last, new_last)
-  if not room or room.buf ~= buf then
+  if not watched or watched.place.buf ~= buf then
     attached[buf] = nil
     return true -- hears no more
   end
-  local inside = first == room.row and last == first + 1 and new_last == last
+  local inside = first == watched.place.row and last == first + 1 and new_last == last
   if inside and fits(vim.api.nvim_buf_get_lines(buf, first, last, true)[1]) then
     return
   end
-  local on_outgrown = room.on_outgrown
-  room = nil
+  local on_outgrown = watched.on_outgrown
+  watched = nil
   on_outgrown()
 end
 
 --- A suggestion has got rows below the cursor's line.
----@param new aigc.Room
-function M.watch(new)
-  room = new
-  if not attached[new.buf] then
-    attached[new.buf] = vim.api.nvim_buf_attach(new.buf, false, {
+---@param place aigc.Place
+---@param free integer rows between that line and the window's end
+---@param on_outgrown fun() called while the text must not be changed
+function M.watch(place, free, on_outgrown)
+  watched = { place = place, free = free, on_outgrown = on_outgrown }
+  local buf = place.buf
+  if not attached[buf] then
+    attached[buf] = vim.api.nvim_buf_attach(buf, false, {
       on_lines = on_lines,
-      on_detach = function(_, buf)
+      on_detach = function()
         attached[buf] = nil
       end,
     })
@@ -64,7 +61,7 @@ end
 
 --- It has none any more.
 function M.forget()
-  room = nil
+  watched = nil
 end
 
 return M
