@@ -370,6 +370,21 @@ return function(t, child)
   t.is(c:lua('return modes'), '', 'text that comes after <C-c> is not drawn')
   c:stop()
 
+  -- lines that Neovim breaks by itself are broken by the columns of the text alone
+  for keys, before in pairs({ ['<BS>'] = '<C-o>0', [','] = '<Left>', ['<C-o>gqq'] = '<Left>' }) do
+    local texts = {}
+    for i, says in ipairs({ '', ' of a suggestion that is rather long' }) do
+      c = child.start()
+      c:keys(':set textwidth=40 formatoptions=tcqaw<CR>iletter I extraordinarily b_c<CR>over there' .. before)
+      c:keys('<C-k>')
+      c:say(says)
+      c:keys(keys)
+      texts[i] = c:buffer()
+      c:stop()
+    end
+    t.is(texts[2], texts[1], 'the paragraph is formatted as if nothing were suggested, by ' .. keys)
+  end
+
   -- what a Neovim with inline text would be asked to draw
   c = child.start()
   c:lua([[

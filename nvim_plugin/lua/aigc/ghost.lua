@@ -220,6 +220,11 @@ local function has_hints(buf)
   return ok and enabled == true
 end
 
+--- Whether each change formats the paragraph: by the columns that its lines end in, with what is pushed in.
+local function formats_itself(buf)
+  return option.of_buffer(buf, 'formatoptions'):find('a', 1, true) ~= nil
+end
+
 --- What was found out last: asking for the marks of all namespaces takes a tenth of a millisecond, and a
 --- suggestion is drawn many times.
 ---@type { buf: integer, row: integer, width: integer }?
@@ -275,7 +280,8 @@ local function mark_of(place, text, info)
   local aside = after ~= '' and not text:find('\n', 1, true)
   local others = after == '' and width_of_others(place.buf, place.row) or 0
   local mark
-  if M.has_inline() and (aside or others > 0 or has_hints(place.buf)) then
+  local pushes = M.has_inline() and not formats_itself(place.buf)
+  if pushes and (aside or others > 0 or has_hints(place.buf)) then
     mark = inline_mark(text, place)
   else
     mark = overlay_mark(text, place)
