@@ -8,7 +8,7 @@
 --                                                 and shown by Neovim (0.12)
 package.path = 'tests/nvim/?.lua;tests/lua/?.lua;' .. package.path
 
-local child, tap = require('child'), require('tap')
+local child, pair, tap = require('child'), require('pair'), require('tap')
 local uv = vim.loop
 
 local SECONDS = tonumber(os.getenv('AIGC_FUZZ_SECONDS')) or 20
@@ -151,69 +151,6 @@ local function action(is_insert)
   return pick(commands)
 end
 
--- What must be equal: the mode, all buffers, what windows there are and where in the current one the cursor is; and
--- where the others have theirs.
-local STATE = [[
-  local state, others = { vim.api.nvim_get_mode().mode }, {}
-  local numbers, n = {}, 0 -- the plugin takes some buffers' numbers for its own
-  for _, buf in ipairs(vim.api.nvim_list_bufs()) do
-    if vim.bo[buf].buflisted and vim.api.nvim_buf_is_loaded(buf) then
-      n = n + 1
-      numbers[buf] = n
-      state[#state + 1] = table.concat(vim.api.nvim_buf_get_lines(buf, 0, -1, true), '\n')
-    end
-  end
-  for _, win in ipairs(vim.api.nvim_list_wins()) do
-    if vim.api.nvim_win_get_config(win).relative == '' then
-      local cursor = vim.api.nvim_win_get_cursor(win)
-      local number = tostring(numbers[vim.api.nvim_win_get_buf(win)])
-      if win == vim.api.nvim_get_current_win() then
-        state[#state + 1] = number .. ':' .. cursor[1] .. ',' .. cursor[2]
-      else
-        state[#state + 1] = number
-        others[#others + 1] = { win, cursor[1], cursor[2] }
-      end
-    end
-  end
-  return { state, others }
-]]
-
--- Another window's cursor may stand where a change here has left no text: Neovim mends that when it next draws that
--- window, which it has to when the same buffer has a suggestion or a small window has lain over it. So both draw theirs.
--- Text may be there again by then, when the other has drawn nothing meanwhile: follow().
-local LOOK = [[
-  if #vim.api.nvim_tabpage_list_wins(0) > 1 or vim.wo.rightleft then
-    vim.cmd('redraw!')
-  end
-]]
-
--- Moves the cursors of other windows to where `one` has them, if `other` has them further on: in both, so that both want
--- the same column from there.
-local function follow(one, other, got, wanted)
-  for i = 1, #wanted do
-    local win, row, column = unpack(wanted[i])
-    local same_win, to_row, to_column = unpack(got[i])
-    if to_row < row or (to_row == row and to_column < column) then
-      one:request('nvim_win_set_cursor', same_win, { to_row, to_column })
-      other:request('nvim_win_set_cursor', win, { to_row, to_column })
-    elseif to_row ~= row or to_column ~= column then
-      return ('another cursor: got %d,%d, wanted %d,%d\n'):format(to_row, to_column, row, column)
-    end
-  end
-end
-
--- For who looks for the reason: the lines about the cursor, what they are shown by, and what changed last.
-local SCENE = [[
-  local row = vim.api.nvim_win_get_cursor(0)[1]
-  local scene = { from = math.max(1, row - 3), windows = #vim.api.nvim_tabpage_list_wins(0), tick = vim.b.changedtick }
-  scene.lines = vim.api.nvim_buf_get_lines(0, scene.from - 1, row + 3, false)
-  for _, name in ipairs({ 'textwidth', 'filetype', 'wrap', 'rightleft', 'indentexpr', 'autoindent', 'columns', 'lines' }) do
-    scene[name] = vim.o[name]
-  end
-  local view, undo = vim.fn.winsaveview(), vim.fn.undotree()
-  return vim.inspect({ scene, view, { undo.seq_cur, undo.seq_last }, vim.fn.getpos("'^"), vim.fn.getpos("'.") })
-]]
-
 -- What must not be: marks outside insert mode, errors.
 local LINGERING = [[
   local found = {}
@@ -237,7 +174,7 @@ local LINGERING = [[
 ]]
 
 -- What was done so far and by whom, for who looks for the reason.
-local history, pair
+local history, editors
 
 local function start(seed, engine)
   local aigc = { debounce = 3, min_logprob = -1.5, unload_after = 1 }
@@ -251,67 +188,32 @@ local function start(seed, engine)
       vim.g.aigc = vim.tbl_extend('force', vim.g.aigc, more)
     ]], model)
   end
-  local other = child.start({ fake = false })
-  other:lua("vim.cmd('autocmd! InsertEnter') vim.opt.runtimepath:remove('nvim_plugin')")
-  for _, c in ipairs({ one, other }) do
-    c:lua("vim.o.hidden = true vim.o.swapfile = false vim.o.timeout = false vim.o.shada = ''")
-    c:lua("vim.opt.shortmess:append('aWcsT') vim.o.cmdheight = 2")
-    c:lua("vim.fn.setreg('\"', 'yank')") -- there is something to put: 0.12 wants <CR> after saying that there is not
-    c:lua("vim.fn.setreg('a', ('some words '):rep(20))") -- more than a window has room for
-  end
+  local other = pair.without()
+  pair.prepare(one)
+  pair.prepare(other)
   one:lua(ACCEPT, engine == 'inline')
   if engine == 'inline' then
     one:lua(INLINE)
   end
-  pair = { one, other }
+  editors = { one, other }
   return one, other
-end
-
--- Before 0.12 Neovim scrolls a long line where its window was and not where it is, and so beyond the new screen: by no
--- more lines at once there than status line and command line take below the window.
-local MAX_LESS = vim.fn.has('nvim-0.12') == 1 and math.huge or 3
-
-local function resize(one, other, columns, lines)
-  for _, c in ipairs({ one, other }) do
-    local now = c:lua('return vim.o.lines')
-    while now - lines > MAX_LESS do
-      now = now - MAX_LESS
-      c:request('nvim_ui_try_resize', columns, now)
-      c:lua("vim.cmd('redraw')")
-    end
-    c:request('nvim_ui_try_resize', columns, lines)
-  end
 end
 
 -- The same keys for both, and what differs then.
 local function act(one, other, keys)
   if math.random() < 0.02 then
-    resize(one, other, math.random(30, 60), math.random(MIN_LINES, 16))
+    pair.resize(one, other, math.random(30, 60), math.random(MIN_LINES, 16))
   end
-  for _, c in ipairs({ one, other }) do
-    c:request('nvim_input', keys)
-    c:settle()
-    c:lua(LOOK)
-  end
+  pair.request(one, other, 'nvim_input', keys)
   if math.random() < 0.3 then
     vim.wait(math.random(1, 40)) -- a suggestion comes
   end
-  local got, got_others = unpack(one:lua(STATE))
-  local wanted, wanted_others = unpack(other:lua(STATE))
-  local wrong
-  for k = 1, math.max(#got, #wanted) do
-    if got[k] ~= wanted[k] then
-      wrong = (wrong or '') .. ('%d: got %s, wanted %s\n'):format(k, vim.inspect(got[k]), vim.inspect(wanted[k]))
-    end
-  end
-  wrong = wrong or follow(one, other, got_others, wanted_others)
-  if wrong then
-    wrong = ('%s\nwith the plugin: %s\nwithout: %s\n'):format(wrong, one:lua(SCENE), other:lua(SCENE))
-  else
+  local wrong, mode = pair.difference(one, other)
+  if not wrong then
     local lingering = one:lua(LINGERING)
     wrong = lingering ~= '' and lingering or nil
   end
-  return wanted[1]:sub(1, 1) == 'i', wrong
+  return mode:sub(1, 1) == 'i', wrong
 end
 
 -- Accepts a part of what is shown in the one, if something is, and brings it into the other. Whether it did. Where
@@ -393,7 +295,7 @@ end
 
 local function last_keys()
   local keys = table.concat(vim.list_slice(history, math.max(1, #history - 30)), ' ')
-  local codes = ('%s with the plugin, %s without'):format(pair[1].code or 'lives', pair[2].code or 'lives')
+  local codes = ('%s with the plugin, %s without'):format(editors[1].code or 'lives', editors[2].code or 'lives')
   return ('\nlast keys: %s\neditors: %s'):format(keys, codes)
 end
 
