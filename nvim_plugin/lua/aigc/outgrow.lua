@@ -1,9 +1,9 @@
 --- Takes a suggestion out before the cursor's line outgrows its window.
 ---
---- While it draws a line that does not fit into its window any more, Neovim (0.7 to 0.12) counts the virtual lines
---- below it among the window's empty rows. It scrolls by so many too few or too many then, and where the cursor's line
---- is gone the cursor is in the next one, with what is typed. With syntax highlighting it draws before it tells of a
---- change; so this hears of it at once.
+--- When a line does not fit into its window any more, Neovim (0.7 to 0.12, `win_update()`) finds fewer rows empty than
+--- are, by the virtual lines below that line, which have gone. So it scrolls too far, past the cursor's line, and the
+--- cursor is in the next one then, with what is typed. Where there is syntax highlighting it draws before it tells of a
+--- change: this hears of it in the midst.
 local M = {}
 
 if jit then
