@@ -370,6 +370,19 @@ return function(t, child)
   t.is(c:lua('return modes'), '', 'text that comes after <C-c> is not drawn')
   c:stop()
 
+  -- behind the last character of a line, after a command with 'virtualedit'
+  for _, dismiss in ipairs({ '<C-g>d', '' }) do
+    c = child.start()
+    c:keys(':set virtualedit=all<CR>i' .. ('line<CR>'):rep(10) .. 'naïveté<Esc>A<C-k>')
+    c:say(' x\ny\nz')
+    c:screen()
+    c:keys('<C-o>:<CR>')
+    c:keys(dismiss)
+    c:keys(', and')
+    t.is(c:buffer():match('[^\n]*$'), 'naïveté, and', 'the cursor is where it was after a command, ' .. dismiss)
+    c:stop()
+  end
+
   -- lines that Neovim breaks by itself are broken by the columns of the text alone
   for keys, before in pairs({ ['<BS>'] = '<C-o>0', [','] = '<Left>', ['<C-o>gqq'] = '<Left>' }) do
     local texts = {}

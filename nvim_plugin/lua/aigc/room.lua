@@ -96,13 +96,19 @@ function M.cut(mark, most)
   return #rows
 end
 
+--- Whether the cursor is behind a character's beginning, with 'virtualedit': of a last one of several bytes restoring a
+--- view would put it before that.
+local function is_beside()
+  return vim.fn.getpos('.')[4] > 0
+end
+
 --- Virtual lines below the window's last row are not seen: scroll by lines, as few as there have to be (one may have
 --- many rows), but never the cursor's out of the window.
 ---@param place aigc.Place
 ---@param missing integer rows
 ---@return integer rows that have gone
 function M.make(place, missing)
-  if missing <= 0 then
+  if missing <= 0 or is_beside() then
     return 0
   end
   local first = vim.fn.line('w0')
@@ -121,6 +127,10 @@ end
 --- Restoring nothing of a view draws all of it. (Saving one would settle the column that `j` and `k` want, here and in
 --- make().)
 local function draw_window_again(has_inline)
+  if is_beside() then
+    vim.cmd('redraw!')
+    return
+  end
   local view = vim.empty_dict()
   if not has_inline and not option.of_window(0, 'diff') then
     view.topfill = 0 -- the rows that are gone, if the line below them has become the first one
