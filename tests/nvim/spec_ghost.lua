@@ -310,6 +310,21 @@ return function(t, child)
     end
   end
 
+  -- or draws in the line below, which it has scrolled to with the rows above it
+  for _, n in ipairs({ 4, 6 }) do
+    c = child.start({ columns = 50, lines = 10 })
+    c:request('nvim_buf_set_lines', 0, 0, -1, true, { ('word '):rep(28), 'short', ('words '):rep(40), 'last' })
+    c:keys(':set cmdheight=2 noruler<CR>A<C-k>')
+    c:say(('\n  of it'):rep(n))
+    c:request('nvim_ui_try_resize', 30, 12)
+    c:settle()
+    c:keys('<Down>')
+    local rest = c:screen()
+    c:request('nvim_command', 'redraw!')
+    t.is(rest, c:screen(), 'no row is left, and none drawn twice, after <Down> from ' .. n)
+    c:stop()
+  end
+
   for _, keys in ipairs({ '<C-g>d', '<Up>', '<CR>' }) do
     c = child.start()
     c:keys('i' .. ('line<CR>'):rep(20) .. 'last<Esc>:vsplit<CR>10Gzt4ji<C-k>')
@@ -341,6 +356,15 @@ return function(t, child)
     c:keys('<Down>')
     local cursor = c:request('nvim_win_get_cursor', 0)
     t.is(cursor[2], column, '<Down>, too, after ' .. key)
+    c:stop()
+  end
+  for _, key in ipairs({ 'p', 'l' }) do
+    c = child.start()
+    c:keys('i' .. ('abc '):rep(9) .. '<CR>' .. ('abc '):rep(3) .. '<Esc>ylA<Left><Left><Left><C-k>')
+    c:say('xyz xyz ')
+    c:keys('<C-o>' .. key)
+    c:keys('<Up>')
+    t.is(c:request('nvim_win_get_cursor', 0)[2], key == 'p' and 11 or 10, '<Up>, too, after <C-o>' .. key)
     c:stop()
   end
   -- text that comes after <C-c> and before Neovim tells of it

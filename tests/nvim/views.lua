@@ -157,7 +157,9 @@ local function step(one, other, view, history)
     return wrong, shown
   end
   if random(30) == 1 then
-    pair.resize(one, other, random(24, 70), random(10, 20))
+    local columns, rows = random(24, 70), random(10, 20)
+    history[#history + 1] = ('[%dx%d]'):format(columns, rows)
+    pair.resize(one, other, columns, rows)
   end
   if mode == 'i' and random(12) == 1 then
     history[#history + 1] = '[paste]'

@@ -196,7 +196,7 @@ local function add_info(mark, info)
 end
 
 --- The last drawing: its rows below the cursor's line, and whether it pushes text aside.
----@type { buf: integer, n: integer, aside: boolean }?
+---@type { buf: integer, row: integer, n: integer, aside: boolean }?
 local below
 
 --- Neovim leaves rows on the screen that reach a window's end, when there are fewer of them: it draws the line below
@@ -205,7 +205,7 @@ local below
 ---@param is_over boolean
 local function take_rows_back(n_lines, is_over)
   if below and (below.n > n_lines or (is_over and below.aside)) then
-    room.draw_again(vim.fn.win_findbuf(below.buf), M.has_inline())
+    room.draw_again(vim.fn.win_findbuf(below.buf), below.row, M.has_inline())
   end
 end
 
@@ -312,10 +312,10 @@ local function set(place, mark, n_lines, free)
   local blind = n_lines > 0 and not M.has_inline() and room.windows_that_end_at(place) or {}
   vim.api.nvim_buf_set_extmark(place.buf, NAMESPACE, place.row, place.col, mark)
   take_rows_back(n_lines, false)
-  below = { buf = place.buf, n = n_lines, aside = mark.virt_text_pos == 'inline' }
+  below = { buf = place.buf, row = place.row, n = n_lines, aside = mark.virt_text_pos == 'inline' }
   if n_lines > 0 then
     free = free + room.make(place, n_lines - free)
-    room.draw_again(blind, M.has_inline())
+    room.draw_again(blind, place.row, M.has_inline())
   end
   return free
 end
@@ -356,6 +356,13 @@ function M.is_aside()
   return below ~= nil and below.aside
 end
 
+--- What was typed may have moved the mark since it was drawn.
+local function follow_mark()
+  if below and vim.api.nvim_buf_is_valid(below.buf) then
+    below.row = vim.api.nvim_buf_get_extmark_by_id(below.buf, NAMESPACE, MARK, {})[1] or below.row
+  end
+end
+
 --- Takes the text out of the buffer's lines and does no more than that, which nothing can interrupt. clear() does the
 --- rest.
 function M.take_out()
@@ -369,6 +376,7 @@ function M.clear()
   if drawn and drawn.floats then
     require('aigc.float').clear()
   elseif drawn then
+    follow_mark()
     M.take_out()
     take_rows_back(0, true)
   end

@@ -126,28 +126,32 @@ end
 
 --- Restoring nothing of a view draws all of it. (Saving one would settle the column that `j` and `k` want, here and in
 --- make().)
-local function draw_window_again(has_inline)
+---@param row integer
+---@param has_inline boolean
+local function draw_window_again(row, has_inline)
   if is_beside() then
     vim.cmd('redraw!')
     return
   end
   local view = vim.empty_dict()
-  if not has_inline and not option.of_window(0, 'diff') then
-    view.topfill = 0 -- the rows that are gone, if the line below them has become the first one
+  -- Rows that are gone, if the line below them has become the first one. (Newer ones may have rows of others there.)
+  if (not has_inline or vim.fn.line('w0') == row + 2) and not option.of_window(0, 'diff') then
+    view.topfill = 0
   end
   vim.fn.winrestview(view)
 end
 
 --- Draws windows again.
 ---@param windows integer[]
+---@param row integer the line below which there are or were rows, from 0
 ---@param has_inline boolean whether this Neovim can push text aside (0.10 and later)
-function M.draw_again(windows, has_inline)
+function M.draw_again(windows, row, has_inline)
   for _, win in ipairs(windows) do
     if win == vim.api.nvim_get_current_win() then
-      draw_window_again(has_inline)
+      draw_window_again(row, has_inline)
     else
       vim.api.nvim_win_call(win, function()
-        draw_window_again(has_inline)
+        draw_window_again(row, has_inline)
       end)
     end
   end
