@@ -361,8 +361,8 @@ end
 --- Keys that look for words in all windows.
 local COMPLETES = { ['\14'] = true, ['\16'] = true, ['\24'] = true } -- <C-n>, <C-p>, <C-x>
 
---- Keys that go past inline text, or begin a command that may. Neovim notes the column that <Down> wants before it tells
---- of a movement.
+--- Keys that go past inline text, or begin a command that may. Neovim notes the column that <Down> wants before it
+--- tells of a movement.
 local PASSES = {}
 for _, name in ipairs({ '<Right>', '<S-Right>', '<C-Right>', '<C-o>' }) do
   PASSES[vim.api.nvim_replace_termcodes(name, true, true, true)] = true
