@@ -232,7 +232,8 @@ function child:request(method, ...)
         rows[r] = self.shown:row(r)
       end
       local mode = self:request('nvim_get_mode').mode
-      method = ('%s (mode %s, the screen:\n%s\n)'):format(method, mode, table.concat(rows, '\n'))
+      local who = self.name or 'of a child'
+      method = ('%s %s (mode %s, the screen:\n%s\n)'):format(method, who, mode, table.concat(rows, '\n'))
     end
     local why = answered and ': Neovim has ended: ' .. self.last_words or ': no answer within 20 seconds'
     error(method .. why, 0)

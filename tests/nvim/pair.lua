@@ -7,6 +7,7 @@ local pair = {}
 -- The one without.
 function pair.without()
   local c = child.start({ fake = false })
+  c.name = 'without the plugin'
   c:lua("vim.cmd('autocmd! InsertEnter') vim.opt.runtimepath:remove('nvim_plugin')")
   return c
 end
@@ -53,10 +54,10 @@ function pair.request(one, other, ...)
   end
 end
 
--- What must be equal: the mode, all buffers, what windows there are and where in the current one the cursor is; and
+-- What must be equal: the mode, what is recorded, all buffers, what windows there are and where in the current one the cursor is; and
 -- where the others have theirs.
 local STATE = [[
-  local state, others = { vim.api.nvim_get_mode().mode }, {}
+  local state, others = { vim.api.nvim_get_mode().mode .. ' ' .. vim.fn.reg_recording() }, {}
   local numbers, n = {}, 0 -- the plugin takes some buffers' numbers for its own
   for _, buf in ipairs(vim.api.nvim_list_bufs()) do
     if vim.bo[buf].buflisted and vim.api.nvim_buf_is_loaded(buf) then
@@ -107,7 +108,7 @@ local SCENE = [[
   return vim.inspect({ scene, view, { undo.seq_cur, undo.seq_last }, vim.fn.getpos("'^"), vim.fn.getpos("'.") })
 ]]
 
--- What differs, or nil; and the mode.
+-- What differs, or nil; and the mode, with what is recorded.
 function pair.difference(one, other)
   local got, got_others = unpack(one:lua(STATE))
   local wanted, wanted_others = unpack(other:lua(STATE))
