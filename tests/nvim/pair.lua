@@ -54,8 +54,8 @@ function pair.request(one, other, ...)
   end
 end
 
--- What must be equal: the mode, what is recorded, all buffers, what windows there are and where in the current one the cursor is; and
--- where the others have theirs.
+-- What must be equal: the mode, what is recorded, all buffers, what windows there are and where in the current one the cursor
+-- is; and where the others have theirs.
 local STATE = [[
   local state, others = { vim.api.nvim_get_mode().mode .. ' ' .. vim.fn.reg_recording() }, {}
   local numbers, n = {}, 0 -- the plugin takes some buffers' numbers for its own
