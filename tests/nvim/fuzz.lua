@@ -74,14 +74,14 @@ local texts = {
 -- newer ones write out of bounds when they draw lines with tabs in a window with 'rightleft'.
 local moves = {
   '<Left>', '<Right>', '<Up>', '<Down>', '<Home>', '<End>', '<C-w>', '<C-u>', '<C-o>0', '<C-o>$',
-  '<C-n>', '<C-n><C-e>', '<C-y>', '<C-t>', '<C-d>', '<C-r>"', '<C-r>a',
+  '<C-n>', '<C-n><C-e>', '<C-y>', '<C-t>', '<C-d>', '<C-r>"', '<C-r>l',
 }
 -- Where there is no room for a menu, newer Neovims crash as soon as any floating window changes beside it.
 local MIN_LINES = 9
 local begins = { 'i', 'a', 'A', 'I', 'o', 'O', 'cw', 'C', 'S', 's' }
 local normals = {
   'x', 'dd', 'u', '<C-r>', 'p', 'yy', 'w', 'b', 'gg', 'G', '0', '$', 'j', 'k', 'h', 'l', 'J', '.',
-  '~', 'D', 'vd', 'viwy', 'Vjy', '>>', '<<', 'P', '"ap', 'uu', 'dw', '<C-v>jd',
+  '~', 'D', 'vd', 'viwy', 'Vjy', '>>', '<<', 'P', '"lp', 'uu', 'dw', '<C-v>jd',
 }
 local commands = {
   ':silent! enew!<CR>', ':silent! bnext!<CR>', ':silent! bprevious!<CR>', ':silent! split<CR>',

@@ -17,7 +17,7 @@ function pair.prepare(c)
   c:lua("vim.o.hidden = true vim.o.swapfile = false vim.o.timeout = false vim.o.shada = ''")
   c:lua("vim.opt.shortmess:append('aWcsT') vim.o.cmdheight = 2")
   c:lua("vim.fn.setreg('\"', 'yank')") -- there is something to put: 0.12 wants <CR> after saying that there is not
-  c:lua("vim.fn.setreg('a', ('some words '):rep(20))") -- more than a window has room for
+  c:lua("vim.fn.setreg('l', ('some words '):rep(20))") -- more than a window has room for
 end
 
 -- Before 0.12 Neovim scrolls a long line where its window was and not where it is, and so beyond the new screen: by no

@@ -111,6 +111,14 @@ local function start()
   return one, other, view
 end
 
+-- What is to be seen is drawn in a turn of its own.
+local DRAWN = [[
+  return vim.wait(5000, function()
+    local marks = vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace('aigc'), 0, -1, {})
+    return #marks == (require('aigc').visible() and 1 or 0)
+  end, 1)
+]]
+
 -- Whether something is suggested then.
 local function suggest(one, text)
   one:keys('<Cmd>lua require("aigc").complete()<CR>')
@@ -118,6 +126,8 @@ local function suggest(one, text)
   if random(2) == 1 then
     one:lua('if fake.live then fake.finish() end')
   end
+  one:settle_frame()
+  assert(one:lua(DRAWN), 'a suggestion is drawn if there is one')
   one:settle()
   return one:visible()
 end
