@@ -132,9 +132,13 @@ local function suggest(one, text)
   return one:visible()
 end
 
--- What Neovim itself leaves: halves of wide characters beside a menu, and text of a suggestion in other windows of its
--- buffer.
-local CLEAN = "return vim.fn.pumvisible() == 0 and #vim.api.nvim_tabpage_list_wins(0) == 1"
+-- What Neovim itself leaves: halves of wide characters beside a menu, text of a suggestion in other windows of its buffer,
+-- and with 'linebreak' rows behind text that is pushed in (0.10 and later).
+local CLEAN = [[
+  return vim.fn.pumvisible() == 0
+    and #vim.api.nvim_tabpage_list_wins(0) == 1
+    and not (vim.wo.linebreak and require('aigc.ghost').has_inline())
+]]
 
 -- What is on the screen and would not be if all of it were drawn again.
 local function stray(one)
